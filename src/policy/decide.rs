@@ -1,0 +1,233 @@
+//! The pure decision.
+
+use crate::mail::{ControllerId, Domain, ListName, Recipient};
+use crate::time::Timestamp;
+
+use super::MessageClass;
+use super::decision::{Decision, Obligations, OneClick, Permanence, Permit, Refusal, Verdict};
+use super::rulebook::{self, Rule, Rulebook, StreamRules};
+use super::suppression::{Cause, Suppression};
+
+/// Everything a decision may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// To whom.
+    pub recipient: &'a Recipient,
+    /// On which stream.
+    pub stream: &'a StreamRules,
+    /// On which list, after control headers.
+    pub list: Option<&'a ListName>,
+    /// Under which author domain; `None` while it is not known yet (at RCPT).
+    pub author: Option<&'a Domain>,
+    /// All suppression facts about the recipient, in any order, of any scope.
+    pub suppressions: &'a [Suppression],
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Decides one case.
+pub fn decide(case: &Case<'_>, _rules: &Rulebook) -> Decision {
+    if let Some(decision) = refusal(case) {
+        return decision;
+    }
+    let (rule, one_click) = match case.stream.class {
+        MessageClass::Marketing => (rulebook::MARKETING, OneClick::Owed),
+        MessageClass::Transactional => (rulebook::TRANSACTIONAL, OneClick::NotOwed),
+    };
+    decision(rule, Verdict::Permit(Permit::new(case.recipient.clone(), Obligations { one_click })), None)
+}
+
+/// At RCPT: refuses what [`decide`] would refuse whatever the content will be; `None` promises nothing.
+///
+/// The list is taken from the stream: a control header may still name another, so list-scoped facts are left to
+/// [`decide`] when `list` is `None`.
+pub fn precheck(case: &Case<'_>, _rules: &Rulebook) -> Option<Decision> {
+    refusal(case)
+}
+
+fn refusal(case: &Case<'_>) -> Option<Decision> {
+    let stopping =
+        case.suppressions.iter().filter(|fact| stops(fact, case)).min_by_key(|fact| (fact.cause, fact.since));
+    if let Some(fact) = stopping {
+        return Some(refuse(rule_for(fact.cause), fact.evidence.clone()));
+    }
+    case.author.filter(|domain| !case.stream.from_domains.allow(domain)).map(|_| refuse(rulebook::FROM_DOMAIN, None))
+}
+
+fn stops(fact: &Suppression, case: &Case<'_>) -> bool {
+    let class_fits = case.stream.class == MessageClass::Marketing || fact.cause.stops_every_class();
+    fact.counts_at(case.now) && class_fits && in_scope(fact, &case.stream.controller, case.list)
+}
+
+fn in_scope(fact: &Suppression, controller: &ControllerId, list: Option<&ListName>) -> bool {
+    fact.cause.reaches_everything() || fact.scope.covers(controller, list)
+}
+
+const fn rule_for(cause: Cause) -> Rule {
+    match cause {
+        Cause::Complaint => rulebook::COMPLAINT,
+        Cause::LegalObjection => rulebook::OBJECTION,
+        Cause::Unsubscribe => rulebook::UNSUBSCRIBE,
+        Cause::Manual => rulebook::MANUAL,
+        Cause::Erased => rulebook::ERASED,
+        Cause::Invalid => rulebook::INVALID,
+        Cause::HardBounce => rulebook::HARD_BOUNCE,
+    }
+}
+
+fn refuse(rule: Rule, evidence: Option<String>) -> Decision {
+    decision(rule, Verdict::Refuse(Refusal { permanence: Permanence::Permanent }), evidence)
+}
+
+fn decision(rule: Rule, verdict: Verdict, evidence: Option<String>) -> Decision {
+    Decision { verdict, reason: rule.reason, rule: rule.id, rule_version: rule.version, source: rule.source, evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mail::{Mailbox, StreamName};
+    use crate::policy::rulebook::FromDomains;
+    use crate::policy::{Origin, Scope};
+
+    fn stream(class: MessageClass) -> StreamRules {
+        StreamRules {
+            name: StreamName::new("news").unwrap(),
+            controller: ControllerId::new("acme").unwrap(),
+            class,
+            list: Some(ListName::new("weekly").unwrap()),
+            from_domains: FromDomains::Only(vec![Domain::parse("acme.example").unwrap()]),
+        }
+    }
+
+    fn fact(cause: Cause, scope: &str) -> Suppression {
+        Suppression {
+            scope: scope.parse().unwrap(),
+            cause,
+            origin: Origin::Operator,
+            evidence: None,
+            since: Timestamp::from_secs(10),
+            expires: None,
+        }
+    }
+
+    fn reason(class: MessageClass, facts: &[Suppression]) -> &'static str {
+        let stream = stream(class);
+        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let case = Case {
+            recipient: &recipient,
+            stream: &stream,
+            list: stream.list.as_ref(),
+            author: None,
+            suppressions: facts,
+            now: Timestamp::from_secs(100),
+        };
+        decide(&case, &Rulebook::built_in()).reason.as_str()
+    }
+
+    #[test]
+    fn opt_outs_stop_marketing_in_their_scope_and_nothing_else() {
+        use MessageClass::{Marketing, Transactional};
+        for cause in [Cause::Unsubscribe, Cause::Complaint, Cause::LegalObjection] {
+            for scope in ["everything", "controller:acme", "list:acme/weekly"] {
+                assert_ne!(reason(Marketing, &[fact(cause, scope)]), "OK_MARKETING", "{cause} {scope}");
+                assert_eq!(reason(Transactional, &[fact(cause, scope)]), "OK_TRANSACTIONAL", "{cause} {scope}");
+            }
+            for scope in ["controller:other", "list:acme/monthly", "list:other/weekly"] {
+                assert_eq!(reason(Marketing, &[fact(cause, scope)]), "OK_MARKETING", "{cause} {scope}");
+            }
+        }
+    }
+
+    #[test]
+    fn hard_bounces_and_erasures_stop_every_class_in_every_scope() {
+        for cause in [Cause::HardBounce, Cause::Erased, Cause::Invalid] {
+            for class in [MessageClass::Marketing, MessageClass::Transactional] {
+                assert!(reason(class, &[fact(cause, "list:other/x")]).starts_with("SUP_"), "{cause} {class:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_strongest_cause_is_named() {
+        let facts = [
+            fact(Cause::HardBounce, "everything"),
+            fact(Cause::Unsubscribe, "everything"),
+            fact(Cause::Complaint, "everything"),
+        ];
+        assert_eq!(reason(MessageClass::Marketing, &facts), "SUP_COMPLAINT");
+    }
+
+    #[test]
+    fn a_foreign_author_domain_is_refused() {
+        let stream = stream(MessageClass::Marketing);
+        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        for (domain, reason) in [
+            ("acme.example", "OK_MARKETING"),
+            ("m.acme.example", "OK_MARKETING"),
+            ("evil.example", "STREAM_FROM_DOMAIN"),
+        ] {
+            let domain = Domain::parse(domain).unwrap();
+            let case = Case {
+                recipient: &recipient,
+                stream: &stream,
+                list: None,
+                author: Some(&domain),
+                suppressions: &[],
+                now: Timestamp::from_secs(1),
+            };
+            assert_eq!(decide(&case, &Rulebook::built_in()).reason.as_str(), reason);
+        }
+    }
+
+    fn any_fact() -> impl Strategy<Value = Suppression> {
+        let scopes = prop::sample::select(vec![
+            "everything",
+            "controller:acme",
+            "controller:x",
+            "list:acme/weekly",
+            "list:acme/other",
+        ]);
+        (prop::sample::select(Cause::ALL), scopes, 0..200_i64, prop::option::of(0..200_i64)).prop_map(
+            |(cause, scope, since, expires)| Suppression {
+                scope: scope.parse::<Scope>().unwrap(),
+                cause,
+                origin: Origin::Import,
+                evidence: None,
+                since: Timestamp::from_secs(since),
+                expires: expires.map(Timestamp::from_secs),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn adding_a_suppression_never_permits_what_was_refused(mut facts in prop::collection::vec(any_fact(), 0..6), more in any_fact(), marketing: bool) {
+            let class = if marketing { MessageClass::Marketing } else { MessageClass::Transactional };
+            let before = reason(class, &facts);
+            facts.push(more);
+            let after = reason(class, &facts);
+            prop_assert!(before.starts_with("OK_") || !after.starts_with("OK_"));
+        }
+
+        #[test]
+        fn order_and_duplicates_do_not_matter(facts in prop::collection::vec(any_fact(), 0..6), marketing: bool) {
+            let class = if marketing { MessageClass::Marketing } else { MessageClass::Transactional };
+            let mut turned: Vec<_> = facts.iter().rev().cloned().collect();
+            turned.extend(facts.clone());
+            prop_assert_eq!(reason(class, &facts), reason(class, &turned));
+        }
+
+        #[test]
+        fn precheck_refuses_only_what_decide_refuses(facts in prop::collection::vec(any_fact(), 0..6)) {
+            let stream = stream(MessageClass::Marketing);
+            let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+            let case = Case { recipient: &recipient, stream: &stream, list: stream.list.as_ref(), author: None, suppressions: &facts, now: Timestamp::from_secs(100) };
+            let early = precheck(&case, &Rulebook::built_in());
+            let full = decide(&case, &Rulebook::built_in());
+            prop_assert_eq!(early.is_some(), matches!(full.verdict, Verdict::Refuse(_)));
+        }
+    }
+}
