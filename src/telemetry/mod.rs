@@ -1,0 +1,13 @@
+//! Logs: one JSON object per event, the same object that the audit trail keeps.
+//!
+//! **Promise:** an event is one line of JSON of bounded length, with field names as mail operators know them
+//! (KumoMTA's log record where it has one) plus verdict, reason, rule, stream and evidence. Addresses appear as
+//! the privacy level says, secrets never. Writing never blocks the way of a message.
+//!
+//! **Never knows:** who decided, how a message is stored or sent.
+
+mod event;
+mod log;
+
+pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy};
+pub use log::{EventLog, LOG_QUEUE_MAX};
