@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! Arguments in, one operation out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    consentry::cli::main()
+}

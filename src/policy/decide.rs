@@ -15,6 +15,9 @@ pub struct Case<'a> {
     pub recipient: &'a Recipient,
     /// On which stream.
     pub stream: &'a StreamRules,
+    /// Who is responsible. In the queue this is the controller of the time of acceptance: renaming it in the
+    /// configuration must not outrun an opt-out.
+    pub controller: &'a ControllerId,
     /// On which list, after control headers.
     pub list: Option<&'a ListName>,
     /// Under which author domain; `None` while it is not known yet (at RCPT).
@@ -56,7 +59,7 @@ fn refusal(case: &Case<'_>) -> Option<Decision> {
 
 fn stops(fact: &Suppression, case: &Case<'_>) -> bool {
     let class_fits = case.stream.class == MessageClass::Marketing || fact.cause.stops_every_class();
-    fact.counts_at(case.now) && class_fits && in_scope(fact, &case.stream.controller, case.list)
+    fact.counts_at(case.now) && class_fits && in_scope(fact, case.controller, case.list)
 }
 
 fn in_scope(fact: &Suppression, controller: &ControllerId, list: Option<&ListName>) -> bool {
@@ -119,6 +122,7 @@ mod tests {
         let case = Case {
             recipient: &recipient,
             stream: &stream,
+            controller: &stream.controller,
             list: stream.list.as_ref(),
             author: None,
             suppressions: facts,
@@ -173,6 +177,7 @@ mod tests {
             let case = Case {
                 recipient: &recipient,
                 stream: &stream,
+                controller: &stream.controller,
                 list: None,
                 author: Some(&domain),
                 suppressions: &[],
@@ -224,7 +229,7 @@ mod tests {
         fn precheck_refuses_only_what_decide_refuses(facts in prop::collection::vec(any_fact(), 0..6)) {
             let stream = stream(MessageClass::Marketing);
             let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
-            let case = Case { recipient: &recipient, stream: &stream, list: stream.list.as_ref(), author: None, suppressions: &facts, now: Timestamp::from_secs(100) };
+            let case = Case { recipient: &recipient, stream: &stream, controller: &stream.controller, list: stream.list.as_ref(), author: None, suppressions: &facts, now: Timestamp::from_secs(100) };
             let early = precheck(&case, &Rulebook::built_in());
             let full = decide(&case, &Rulebook::built_in());
             prop_assert_eq!(early.is_some(), matches!(full.verdict, Verdict::Refuse(_)));

@@ -41,13 +41,18 @@ impl EventLog {
     /// Writes one event and returns its line, for the audit trail to keep the same object.
     pub fn record(&self, event: &Event) -> Bytes {
         let line = event.to_json();
-        match self.queue.try_send(line.clone()) {
+        self.write(line.clone());
+        line
+    }
+
+    /// Writes the line of an event that was made earlier: what is accepted is logged once it is on disk.
+    pub fn write(&self, line: Bytes) {
+        match self.queue.try_send(line) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
-        line
     }
 }
 

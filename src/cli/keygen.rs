@@ -1,0 +1,109 @@
+//! `consentry keygen`: keys and credentials.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use argon2::password_hash::PasswordHasher;
+use aws_lc_rs::{digest, rand};
+
+use crate::mail::Domain;
+use crate::message::{GeneratedKey, KeyKind};
+
+use super::{Exit, Failure};
+
+/// Octets of a random token: it cannot be guessed.
+const TOKEN_OCTETS: usize = 32;
+/// A password longer than this is a mistake, such as a file piped in.
+const PASSWORD_MAX: u64 = 1024;
+
+/// What to make.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// A DKIM key: writes the private key (mode 0600) and prints the DNS record to publish.
+    Dkim {
+        /// The signing domain, aligned with From.
+        #[arg(long)]
+        domain: String,
+        /// The selector; a new one for each key.
+        #[arg(long)]
+        selector: String,
+        /// Kind of key.
+        #[arg(long, value_enum, default_value_t = Kind::Rsa)]
+        kind: Kind,
+        /// Where the private key goes; never overwritten.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// A random token for a credential, with the hash that goes into the configuration.
+    Token,
+    /// The hash of a password read from standard input, for a credential.
+    Password,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// RSA 2048: what every receiver verifies.
+    Rsa,
+    /// Ed25519 (RFC 8463): beside RSA, not instead of it.
+    Ed25519,
+}
+
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
+    match command {
+        Command::Dkim { domain, selector, kind, out: file } => dkim(domain, selector, *kind, file, out),
+        Command::Token => token(out),
+        Command::Password => password(out),
+    }
+}
+
+fn dkim(domain: &str, selector: &str, kind: Kind, file: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let usage = |what: &str, error: crate::mail::AddressError| Failure::new(Exit::Usage, format!("--{what}: {error}"));
+    let domain = Domain::parse(domain).map_err(|error| usage("domain", error))?;
+    let selector = Domain::parse(selector).map_err(|error| usage("selector", error))?;
+    let kind = match kind {
+        Kind::Rsa => KeyKind::Rsa,
+        Kind::Ed25519 => KeyKind::Ed25519,
+    };
+    let key = GeneratedKey::generate(kind).map_err(|error| Failure::new(Exit::Software, error))?;
+    write_new(file, key.pem())?;
+    writeln!(out, "{selector}._domainkey.{domain}. IN TXT {}", key.dns_strings())?;
+    Ok(Exit::Done)
+}
+
+/// Writes a file that only its owner reads, and never over another one.
+pub(crate) fn write_new(file: &Path, text: &str) -> Result<(), Failure> {
+    let write = || {
+        let mut opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        opened.write_all(text.as_bytes())?;
+        opened.sync_all()
+    };
+    write().map_err(|error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))
+}
+
+fn token(out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut secret = [0; TOKEN_OCTETS];
+    rand::fill(&mut secret).map_err(|_| Failure::new(Exit::Software, "the system has no randomness"))?;
+    let token = hex(&secret);
+    writeln!(out, "password for the tool:   {token}")?;
+    writeln!(out, "line in [[credential]]:  token_sha256 = \"{}\"", hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()))?;
+    Ok(Exit::Done)
+}
+
+fn password(out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut text = String::new();
+    std::io::stdin().take(PASSWORD_MAX + 1).read_to_string(&mut text)?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || text.len() as u64 > PASSWORD_MAX {
+        return Err(Failure::new(Exit::Data, format!("expected a password of 1 to {PASSWORD_MAX} octets on standard input")));
+    }
+    let hash = argon2::Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|error| Failure::new(Exit::Software, error))?;
+    writeln!(out, "password_hash = \"{hash}\"")?;
+    Ok(Exit::Done)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,131 @@
+//! The command line: one file for each operation.
+//!
+//! **Promise:** every command says what it did or why not, and ends with a code of sysexits.h that scripts can use.
+//!
+//! **Owns:** arguments and their help, exit codes, where the configuration is looked for.
+//!
+//! **Never knows:** the rules of the domain.
+
+mod check;
+mod exit;
+mod explain;
+mod keygen;
+mod queue;
+mod serve;
+pub mod suppress;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::config;
+use crate::time::{Clock, SystemClock};
+
+pub use exit::{Exit, Failure};
+pub(crate) use keygen::write_new;
+pub(crate) use serve::diagnostics;
+
+/// Where the configuration is looked for when nothing is said.
+const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";
+
+/// The last gate before campaign mail leaves: checks consent, adds one-click unsubscribe, signs, never loses a message.
+#[derive(Debug, Parser)]
+#[command(name = "consentry", version, propagate_version = true)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, global = true, env = "CONSENTRY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder with a consentry.toml of its own in it, as the demo makes one; wins over --config.
+    #[arg(long, global = true, env = "CONSENTRY_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(subcommand)]
+    operation: Operation,
+}
+
+#[derive(Debug, Subcommand)]
+enum Operation {
+    /// Run the gateway.
+    Serve,
+    /// Check the configuration and say everything that is wrong with it (exit code 78).
+    Check,
+    /// Show the gateway at work in a temporary folder, or put it in front of your own tools.
+    Demo(crate::demo::Arguments),
+    /// Say what would be decided for one recipient on one stream, and why.
+    Explain(explain::Arguments),
+    /// Who must not be written to: add, remove, show, list, import, export, count.
+    #[command(subcommand)]
+    Suppress(suppress::Command),
+    /// What is waiting to be delivered: list, show, count, retry, drop.
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Make keys: DKIM, credentials.
+    #[command(subcommand)]
+    Keygen(keygen::Command),
+}
+
+/// Runs the operation that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let asked_for_help = !error.use_stderr();
+            // When even that cannot be printed, the exit code still says it.
+            let _unprinted = error.print();
+            return if asked_for_help { ExitCode::SUCCESS } else { Exit::Usage.into() };
+        }
+    };
+    match run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            let _unprinted = writeln!(std::io::stderr(), "{failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let place = Place { config: arguments.config, data: arguments.data };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut out = std::io::stdout();
+    match arguments.operation {
+        Operation::Serve => serve::run(&place, clock),
+        Operation::Check => check::run(&place, &mut out),
+        Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
+        Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
+        Operation::Suppress(command) => {
+            let store = crate::daemon::open_store(&place.load()?, &clock)?;
+            Ok(suppress::run(command, &store, &mut out, &*clock)?)
+        }
+        Operation::Queue(command) => queue::run(&command, &place, clock, &mut out),
+        Operation::Keygen(command) => keygen::run(&command, &mut out),
+    }
+}
+
+/// Where the configuration is.
+#[derive(Debug)]
+struct Place {
+    config: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    fn file(&self) -> PathBuf {
+        match (&self.data, &self.config) {
+            (Some(folder), _) => folder.join("consentry.toml"),
+            (None, Some(file)) => file.clone(),
+            (None, None) => PathBuf::from(DEFAULT_CONFIG),
+        }
+    }
+
+    fn load(&self) -> Result<config::Settings, Failure> {
+        Ok(config::load(&self.file())?)
+    }
+}
+
+/// A runtime for commands that wait for one thing.
+fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
+}

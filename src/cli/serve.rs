@@ -1,0 +1,82 @@
+//! `consentry serve`: run until told to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::daemon::{self, Gateway};
+use crate::telemetry::EventLog;
+use crate::time::Clock;
+
+use super::{Exit, Failure, Place};
+
+/// How often the probe runs when systemd does not say: half of the unit's WatchdogSec.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
+    let settings = place.load()?;
+    diagnostics("info");
+    let file = place.file();
+    let (log, writer) = EventLog::start(std::io::stdout())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let gateway = daemon::start(settings, log, clock).await?;
+        tracing::info!(submission = ?gateway.submission, http = ?gateway.http, "ready");
+        notify(&[sd_notify::NotifyState::Ready]);
+        let outcome = until_told(&gateway, &file).await;
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping");
+        gateway.stop().await;
+        outcome
+    });
+    drop(runtime);
+    daemon::finish_log(writer);
+    outcome
+}
+
+/// Diagnostics go to standard error as JSON lines; `CONSENTRY_LOG` sets their level.
+pub(crate) fn diagnostics(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONSENTRY_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // A second call (tests start several gateways) keeps the first subscriber.
+    let _already_set = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+async fn until_told(gateway: &Gateway, file: &Path) -> Result<Exit, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut probe = tokio::time::interval(PROBE_EVERY);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(Exit::Done),
+            _ = interrupt.recv() => return Ok(Exit::Done),
+            _ = hangup.recv() => reload(gateway, file),
+            _ = probe.tick() => feed_watchdog(gateway).await,
+        }
+    }
+}
+
+/// The watchdog is fed by a write, a sync and a read that really happened, not by a timer.
+async fn feed_watchdog(gateway: &Gateway) {
+    match gateway.probe().await {
+        Ok(()) => notify(&[sd_notify::NotifyState::Watchdog]),
+        Err(error) => tracing::error!(%error, "the probe of spool and store failed"),
+    }
+}
+
+fn reload(gateway: &Gateway, file: &Path) {
+    notify(&[sd_notify::NotifyState::Reloading]);
+    match gateway.live().reload(file) {
+        Ok(()) => tracing::info!(file = %file.display(), "configuration reloaded"),
+        Err(error) => tracing::error!(%error, "configuration not reloaded, the old one stays in force"),
+    }
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}

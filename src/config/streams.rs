@@ -1,0 +1,214 @@
+//! Streams, credentials and signing keys.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
+use crate::message::{ExistingUnsubscribe, Signer, Signing, SigningKey};
+use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::policy::{FromDomains, MessageClass, StreamRules};
+
+use super::error::Problems;
+use super::files;
+use super::v1::{self, At};
+
+/// Reads one word out of a closed set.
+pub(super) fn word<T: Copy>(problems: &mut Problems<'_>, key: &str, value: &At<String>, words: &[(&str, T)]) -> Option<T> {
+    let found = words.iter().find(|(word, _)| word == value.as_ref()).map(|(_, meaning)| *meaning);
+    if found.is_none() {
+        let expected: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        problems.add(value.span().start, key, format!("`{}` is not known; expected {}", value.as_ref(), expected.join(" or ")));
+    }
+    found
+}
+
+/// Parses one value and reports where it stands when it cannot be.
+pub(super) fn parsed<T, E: std::fmt::Display>(
+    problems: &mut Problems<'_>, key: &str, value: &At<String>, parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    problems.take(value.span().start, key, parse(value.as_ref()))
+}
+
+pub(super) fn domain(problems: &mut Problems<'_>, key: &str, value: &At<String>) -> Option<Domain> {
+    parsed(problems, key, value, Domain::parse)
+}
+
+/// Signing keys by the name that streams use.
+pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>) -> HashMap<String, Signer> {
+    let mut signers = HashMap::new();
+    for entry in &spec.dkim {
+        let dkim = entry.as_ref();
+        let domain = domain(problems, "dkim.domain", &dkim.domain);
+        let selector = domain_label(problems, "dkim.selector", &dkim.selector);
+        let key = parsed(problems, "dkim.key_file", &dkim.key_file, |text| {
+            let path = files::resolve(base, text)?;
+            let pem = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            SigningKey::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        if let (Some(domain), Some(selector), Some(key)) = (domain, selector, key)
+            && signers.insert(dkim.name.as_ref().clone(), Signer::new(domain, selector, key)).is_some()
+        {
+            problems.add(dkim.name.span().start, "dkim.name", format!("`{}` is used twice", dkim.name.as_ref()));
+        }
+    }
+    signers
+}
+
+fn domain_label(problems: &mut Problems<'_>, key: &str, value: &At<String>) -> Option<Domain> {
+    domain(problems, key, value)
+}
+
+/// Every stream of the file.
+pub(super) fn streams(
+    spec: &v1::Spec, hostname: &Domain, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>,
+) -> HashMap<StreamName, Arc<Stream>> {
+    let mut streams = HashMap::new();
+    for entry in &spec.stream {
+        let written = entry.as_ref();
+        if let Some(stream) = stream(written, hostname, signers, problems)
+            && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
+        {
+            problems.add(written.name.span().start, "stream.name", format!("`{}` is used twice", written.name.as_ref()));
+        }
+    }
+    if spec.stream.is_empty() {
+        problems.add(0, "stream", "expected at least one [[stream]]");
+    }
+    streams
+}
+
+fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>) -> Option<Stream> {
+    let name = parsed(problems, "stream.name", &written.name, |text| match text.strip_prefix('_') {
+        Some(_) => Err("a name that begins with `_` is kept for the gateway's own mail".to_owned()),
+        None => StreamName::new(text).map_err(|error| error.to_string()),
+    });
+    let controller = parsed(problems, "stream.controller", &written.controller, ControllerId::new);
+    let classes = [("marketing", MessageClass::Marketing), ("transactional", MessageClass::Transactional)];
+    let class = word(problems, "stream.class", &written.class, &classes);
+    let list = written.list.as_ref().and_then(|list| parsed(problems, "stream.list", list, ListName::new));
+    let also_lists = written.also_lists.iter().filter_map(|list| parsed(problems, "stream.also_lists", list, ListName::new)).collect();
+    let from: Vec<_> = written.from_domains.iter().filter_map(|from| domain(problems, "stream.from_domains", from)).collect();
+    let list_domain = match &written.list_domain {
+        Some(text) => domain(problems, "stream.list_domain", text),
+        None => Some(hostname.clone()),
+    };
+    let choices = stream_choices(written, problems);
+    let signing = signing(written, signers, problems);
+    let feedback_sender_id = written.feedback_sender_id.as_ref().and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
+    let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
+    Some(Stream {
+        rules: StreamRules {
+            name: name?,
+            controller: controller?,
+            class: class?,
+            list,
+            from_domains: if from.is_empty() { FromDomains::Any } else { FromDomains::Only(from) },
+        },
+        also_lists,
+        on_refusal,
+        existing_unsubscribe,
+        one_click_scope,
+        list_domain: list_domain?,
+        feedback_sender_id,
+        signing,
+    })
+}
+
+fn stream_choices(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<(OnRefusal, ExistingUnsubscribe, OneClickScope)> {
+    let on_refusal = match &written.on_refusal {
+        Some(text) => word(problems, "stream.on_refusal", text, &[("reject", OnRefusal::Reject), ("accept", OnRefusal::Accept)]),
+        None => Some(OnRefusal::Reject),
+    };
+    let policies = [
+        ("replace", ExistingUnsubscribe::Replace), ("keep", ExistingUnsubscribe::Keep),
+        ("merge", ExistingUnsubscribe::Merge), ("refuse", ExistingUnsubscribe::Refuse),
+    ];
+    let existing = match &written.existing_unsubscribe {
+        Some(text) => word(problems, "stream.existing_unsubscribe", text, &policies),
+        None => Some(ExistingUnsubscribe::Replace),
+    };
+    let scopes = [("list", OneClickScope::List), ("controller", OneClickScope::Controller)];
+    let scope = match &written.one_click_scope {
+        Some(text) => word(problems, "stream.one_click_scope", text, &scopes),
+        None => Some(OneClickScope::List),
+    };
+    Some((on_refusal?, existing?, scope?))
+}
+
+fn signing(written: &v1::Stream, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>) -> Signing {
+    let mut keys = Vec::new();
+    for name in &written.dkim {
+        match signers.get(name.as_ref()) {
+            Some(signer) => keys.push(signer.clone()),
+            None => problems.add(name.span().start, "stream.dkim", format!("no usable [[dkim]] is named `{}`", name.as_ref())),
+        }
+    }
+    if keys.is_empty() { Signing::Off } else { Signing::Keys(keys) }
+}
+
+/// Gmail's feedback loop asks for 5 to 15 characters.
+fn feedback_sender(text: &str) -> Result<String, String> {
+    let fits = (5..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits { Ok(text.to_owned()) } else { Err(format!("`{text}`: expected 5 to 15 letters, digits or hyphens")) }
+}
+
+/// Every credential of the file.
+pub(super) fn credentials(spec: &v1::Spec, streams: &HashMap<StreamName, Arc<Stream>>, problems: &mut Problems<'_>) -> Vec<Credential> {
+    let mut names = HashSet::new();
+    let mut credentials = Vec::new();
+    for entry in &spec.credential {
+        let written = entry.as_ref();
+        let name = parsed(problems, "credential.name", &written.name, CredentialName::new);
+        let stream = parsed(problems, "credential.stream", &written.stream, |text| match StreamName::new(text) {
+            Ok(name) if streams.contains_key(&name) => Ok(name),
+            _ => Err(format!("no usable [[stream]] is named `{text}`")),
+        });
+        let proof = proof(written, entry.span().start, problems);
+        if let (Some(name), Some(stream), Some(proof)) = (name, stream, proof) {
+            if !names.insert(name.clone()) {
+                problems.add(written.name.span().start, "credential.name", format!("`{name}` is used twice"));
+            }
+            credentials.push(Credential { name, stream, proof });
+        }
+    }
+    if spec.credential.is_empty() {
+        problems.add(0, "credential", "expected at least one [[credential]], or nobody can submit");
+    }
+    credentials
+}
+
+fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Option<Proof> {
+    match (&written.token_sha256, &written.password_hash, &written.addresses) {
+        (Some(token), None, None) => parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token),
+        (None, Some(hash), None) => parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password),
+        (None, None, Some(ranges)) if !ranges.as_ref().is_empty() => {
+            let parsed_ranges = ranges.as_ref().iter().filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
+            Some(Proof::Addresses(parsed_ranges.collect()))
+        }
+        _ => {
+            problems.add(at, "credential", "expected exactly one of token_sha256, password_hash, addresses");
+            None
+        }
+    }
+}
+
+fn sha256_hex(text: &str) -> Result<[u8; 32], String> {
+    let expected = || "expected the 64 hexadecimal digits of a SHA-256".to_owned();
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return Err(expected());
+    }
+    let mut out = [0; 32];
+    for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| expected())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| expected())?;
+    }
+    Ok(out)
+}
+
+fn password_hash(text: &str) -> Result<String, String> {
+    argon2::password_hash::PasswordHash::new(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| "expected an argon2id hash in PHC form, as `consentry keygen password` prints it".to_owned())
+}

@@ -1,0 +1,136 @@
+//! The configuration file, version 1, as it is written: nothing here is checked beyond its shape.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A value together with the bytes of the file that it came from, so that an error can name its line.
+pub(super) type At<T> = Spanned<T>;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    /// Always `"v1"`.
+    pub(super) version: At<String>,
+    pub(super) gateway: Gateway,
+    #[serde(default)]
+    pub(super) smtp: Smtp,
+    pub(super) http: Http,
+    pub(super) upstream: Upstream,
+    #[serde(default)]
+    pub(super) retry: Retry,
+    #[serde(default)]
+    pub(super) spool: Spool,
+    #[serde(default)]
+    pub(super) store: Store,
+    #[serde(default)]
+    pub(super) token: Token,
+    #[serde(default)]
+    pub(super) dkim: Vec<At<Dkim>>,
+    #[serde(default)]
+    pub(super) stream: Vec<At<Stream>>,
+    #[serde(default)]
+    pub(super) credential: Vec<At<Credential>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) hostname: At<String>,
+    pub(super) data_dir: At<String>,
+    pub(super) log_addresses: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Smtp {
+    pub(super) listen: Option<At<Vec<At<String>>>>,
+    pub(super) max_message_octets: Option<At<u64>>,
+    pub(super) max_recipients: Option<At<u64>>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) max_connections_per_address: Option<At<u64>>,
+    pub(super) auth_without_tls: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Option<At<String>>,
+    pub(super) public_url: At<String>,
+    pub(super) mailto: At<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) host: At<String>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) max_connections: Option<At<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    pub(super) first: Option<At<String>>,
+    pub(super) longest: Option<At<String>>,
+    pub(super) give_up: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spool {
+    pub(super) min_free_octets: Option<At<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) kind: Option<At<String>>,
+    pub(super) addresses: Option<At<String>>,
+    pub(super) key_file: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    pub(super) key_file: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dkim {
+    pub(super) name: At<String>,
+    pub(super) domain: At<String>,
+    pub(super) selector: At<String>,
+    pub(super) key_file: At<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stream {
+    pub(super) name: At<String>,
+    pub(super) controller: At<String>,
+    pub(super) class: At<String>,
+    pub(super) list: Option<At<String>>,
+    #[serde(default)]
+    pub(super) also_lists: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) from_domains: Vec<At<String>>,
+    pub(super) on_refusal: Option<At<String>>,
+    pub(super) existing_unsubscribe: Option<At<String>>,
+    #[serde(default)]
+    pub(super) dkim: Vec<At<String>>,
+    pub(super) one_click_scope: Option<At<String>>,
+    pub(super) list_domain: Option<At<String>>,
+    pub(super) feedback_sender_id: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    pub(super) name: At<String>,
+    pub(super) stream: At<String>,
+    pub(super) password_hash: Option<At<String>>,
+    pub(super) token_sha256: Option<At<String>>,
+    pub(super) addresses: Option<At<Vec<At<String>>>>,
+}

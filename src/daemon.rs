@@ -1,0 +1,254 @@
+//! Joins the rooms into a running gateway, and takes them apart in order.
+//!
+//! **Promise:** listeners open only when store and spool are sound; at the end no accepted message and no record is lost.
+//!
+//! **Never knows:** the rules of the domain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{self, ConfigError, LogAddresses};
+use crate::control;
+use crate::delivery::{self, Delivery};
+use crate::mail::IdSource;
+use crate::pipeline::{self, Parts, Pipeline};
+use crate::smtp;
+use crate::spool::{Spool, SpoolError};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{EventLog, Privacy};
+use crate::time::Clock;
+use crate::unsubscribe::{self, Door};
+
+/// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// Connections waiting to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data folder cannot be used.
+    #[error("{path}: {error}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The store cannot answer.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// The spool cannot keep mail.
+    #[error("spool: {0}")]
+    Spool(#[from] SpoolError),
+    /// A key file is wrong.
+    #[error("{0}")]
+    Keys(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where campaign tools submit.
+    pub submission: Vec<SocketAddr>,
+    /// Where the person's door is.
+    pub http: Option<SocketAddr>,
+    /// The facts.
+    pub store: Store,
+    /// The durable queue.
+    pub spool: Spool,
+    live: Live,
+    stop_intake: watch::Sender<bool>,
+    stop_delivery: watch::Sender<bool>,
+    intake: JoinSet<()>,
+    outgoing: JoinSet<()>,
+}
+
+/// Settings that a reload replaces under the running rooms.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pipeline: Arc<ArcSwap<pipeline::Settings>>,
+    unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
+}
+
+impl Live {
+    /// Reads the file again and replaces streams, credentials and keys at once; the old settings stay when anything
+    /// is wrong. Addresses, folders and the smarthost are fixed until the next start.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn reload(&self, path: &Path) -> Result<(), ConfigError> {
+        let settings = config::load(path)?;
+        self.pipeline.store(Arc::new(settings.pipeline));
+        self.unsubscribe.store(Arc::new(settings.unsubscribe));
+        Ok(())
+    }
+}
+
+/// Makes a folder that only we can enter, unless it is there.
+///
+/// # Errors
+/// [`StartError::Folder`].
+pub fn private_folder(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| StartError::Folder { path: path.to_owned(), error })
+}
+
+/// Opens the store alone, as commands do that work beside a running daemon.
+///
+/// # Errors
+/// [`StartError`].
+pub fn open_store(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<Store, StartError> {
+    private_folder(&settings.data_dir)?;
+    Ok(Store::open(&settings.store, Arc::clone(clock))?)
+}
+
+/// Starts everything. The listeners are the last to open.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running then.
+pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+    let store = open_store(&settings, &clock)?;
+    let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
+    let privacy = privacy(settings.log_addresses, &settings.store.key_file)?;
+    let (spool, recovered) = Spool::open(settings.spool.clone(), Arc::clone(&clock))?;
+    tracing::info!(copies = recovered.copies, recipients = recovered.recipients, quarantined = recovered.quarantined.len(), "spool recovered");
+    for damage in &recovered.quarantined {
+        tracing::error!(?damage, "a damaged part of the spool was set aside");
+    }
+    let live = Live {
+        pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
+        unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
+    };
+    let parts = Parts {
+        store: store.clone(), spool: spool.clone(), keyring: Arc::clone(&keyring), ids: IdSource::after(recovered.last_id),
+        log: log.clone(), privacy: privacy.clone(),
+    };
+    let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(&clock))
+        .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
+    let hall = Arc::new(hall);
+    let (stop_intake, intake_stops) = watch::channel(false);
+    let (stop_delivery, delivery_stops) = watch::channel(false);
+    let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
+    let mut submission = Vec::new();
+    let smtp_settings = Arc::new(settings.smtp);
+    for address in &settings.smtp_listen {
+        let listener = listen(*address)?;
+        submission.push(listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?);
+        intake.spawn(smtp::server::serve(listener, Arc::clone(&smtp_settings), Arc::clone(&hall), intake_stops.clone()));
+    }
+    let audit = spool.clone();
+    let door = Door {
+        store: store.clone(), keyring, log: log.clone(), privacy: privacy.clone(), clock: Arc::clone(&clock),
+        settings: Arc::clone(&live.unsubscribe), audit: Arc::new(move |line| audit.note(line)),
+    };
+    let http = match settings.http_listen {
+        Some(address) => Some(open_door(address, door, intake_stops.clone(), &mut intake)?),
+        None => None,
+    };
+    let delivery = Delivery { spool: spool.clone(), recheck: hall, settings: Arc::new(settings.delivery), log, privacy, clock };
+    outgoing.spawn(delivery::run(delivery, delivery_stops));
+    let socket = control::Socket::bind(&settings.data_dir).map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
+    intake.spawn(control::serve(socket, spool.clone(), store.clone(), intake_stops));
+    Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
+}
+
+fn open_door(address: SocketAddr, door: Door, mut stops: watch::Receiver<bool>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, StartError> {
+    let listener = listen(address)?;
+    let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
+    tasks.spawn(async move {
+        let stop = async move {
+            // An error means that the sender is gone: stop as well.
+            let _stopped = stops.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = unsubscribe::serve(listener, door, stop).await {
+            tracing::error!(%error, "the unsubscribe door closed");
+        }
+    });
+    Ok(bound)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || {
+        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
+}
+
+/// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.
+fn privacy(level: LogAddresses, key_file: &Path) -> Result<Privacy, StartError> {
+    Ok(match level {
+        LogAddresses::Full => Privacy::Full,
+        LogAddresses::Domain => Privacy::Domain,
+        LogAddresses::Hash => {
+            let secret = std::fs::read(key_file).map_err(|error| StartError::Folder { path: key_file.to_owned(), error })?;
+            let master = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+            Privacy::Hash(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"consentry log addresses v1").as_ref()))
+        }
+    })
+}
+
+impl Gateway {
+    /// What a reload replaces.
+    pub fn live(&self) -> Live {
+        self.live.clone()
+    }
+
+    /// Stops in order: nobody new is let in and whoever is inside finishes, then attempts end, then everything is flushed.
+    pub async fn stop(mut self) {
+        self.stop_intake.send_replace(true);
+        drain(&mut self.intake, "intake").await;
+        self.stop_delivery.send_replace(true);
+        drain(&mut self.outgoing, "delivery").await;
+        self.spool.shutdown().await;
+    }
+
+    /// Whether spool and store work now: what feeds the watchdog.
+    pub async fn probe(&self) -> Result<(), StartError> {
+        self.spool.probe().await?;
+        self.store.probe().await?;
+        Ok(())
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<()>, what: &str) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_MAX, all).await.is_err() {
+        tracing::warn!(what, "did not end in time and was cut off");
+        tasks.shutdown().await;
+    }
+}
+
+/// Waits for a log writer to have written everything; call it after the last clone of the log is gone.
+pub fn finish_log(writer: JoinHandle<()>) {
+    if writer.join().is_err() {
+        tracing::error!("the event log's writer had stopped");
+    }
+}

@@ -1,0 +1,224 @@
+//! The way of one message through the house: read, examine, decide, compose, commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
+use crate::message::{HOPS_MAX, HeaderSection, Signed, author_domain, controls};
+use crate::policy::{Case, Decision, Permit, Verdict, decide};
+use crate::smtp::{Content, Transaction};
+use crate::spool::{Batch, Body, Manifest};
+use crate::telemetry::{Event, EventType};
+use crate::time::Timestamp;
+
+use super::compose::{ComposeError, Material};
+use super::note::{self, About};
+use super::receive::{self, Hashing};
+use super::settings::{OnRefusal, Settings, Stream};
+use super::{Pipeline, Receipt, answer};
+
+/// One message on its way, with what holds for all its recipients.
+struct Passage<'a> {
+    hall: &'a Pipeline,
+    transaction: Transaction,
+    settings: Arc<Settings>,
+    stream: Arc<Stream>,
+}
+
+/// A message whose header section has been understood.
+struct Examined {
+    section: HeaderSection,
+    author: Domain,
+    label: Label,
+}
+
+/// A recipient who may be written to, with the event that will say so.
+struct Accepted {
+    permit: Permit,
+    event: Event,
+}
+
+/// A recipient who may not, with the event that says why.
+pub(super) struct Declined {
+    pub(super) recipient: Recipient,
+    pub(super) decision: Decision,
+    pub(super) reference: DecisionRef,
+    event: Event,
+}
+
+impl Pipeline {
+    /// Accepts one message or says why not. `Ok` means that every permitted copy is on disk.
+    pub(super) async fn accept<C: Content>(&self, transaction: Transaction, content: &mut C) -> Result<Receipt, Reply> {
+        let settings = self.settings.load_full();
+        let stream = settings.streams.get(&transaction.session.identity.stream).cloned().ok_or_else(answer::no_stream)?;
+        let passage = Passage { hall: self, transaction, settings, stream };
+        let hashing = if passage.stream.signing.is_off() { Hashing::NotWanted } else { Hashing::Wanted };
+        let received = receive::read(content, &self.spool, hashing).await?;
+        let examined = passage.examine(received.header.clone())?;
+        let now = self.clock.now();
+        let (accepted, declined) = passage.decide(&examined, now).await?;
+        let manifest = passage.manifest(&examined.label, received.eight_bit, now);
+        if accepted.is_empty() {
+            return passage.decline_all(manifest, &examined.label, declined).await;
+        }
+        passage.report(&manifest, &examined.section, &declined).await?;
+        let mut batch = Batch::new(manifest, received.body);
+        let mut lines = passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
+        lines.extend(declined.into_iter().map(|declined| declined.event.to_json()));
+        for line in &lines {
+            batch.note(line.clone());
+        }
+        let committed = self.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
+        lines.into_iter().for_each(|line| self.log.write(line));
+        Ok(Receipt::Queued(committed))
+    }
+}
+
+impl Passage<'_> {
+    fn examine(&self, header: Bytes) -> Result<Examined, Reply> {
+        let section = HeaderSection::parse(header).map_err(|error| answer::malformed(&error))?;
+        if section.hops() > HOPS_MAX {
+            return Err(answer::loops());
+        }
+        let author = author_domain(&section).map_err(|error| answer::author(&error))?;
+        let controls = controls(&section).map_err(|error| answer::control(&error))?;
+        let list = self.stream.choose_list(controls.list.as_ref()).map_err(answer::foreign_list)?.cloned();
+        let rules = &self.stream.rules;
+        let label = Label {
+            stream: rules.name.clone(), controller: rules.controller.clone(), list, campaign: controls.campaign,
+        };
+        Ok(Examined { section, author, label })
+    }
+
+    async fn decide(&self, message: &Examined, now: Timestamp) -> Result<(Vec<Accepted>, Vec<Declined>), Reply> {
+        let recipients = &self.transaction.envelope.recipients;
+        let mailboxes: Vec<_> = recipients.iter().map(|recipient| &recipient.mailbox).collect();
+        let facts = self.hall.store.evidence(&mailboxes).await.map_err(|error| answer::store_down(&error))?;
+        if facts.len() != recipients.len() {
+            return Err(answer::ours());
+        }
+        let (mut accepted, mut declined) = (Vec::with_capacity(recipients.len()), Vec::new());
+        for (recipient, suppressions) in recipients.iter().zip(&facts) {
+            let case = Case {
+                recipient, stream: &self.stream.rules, controller: &self.stream.rules.controller, list: message.label.list.as_ref(), author: Some(&message.author),
+                suppressions, now,
+            };
+            let decision = decide(&case, &self.hall.rulebook);
+            let reference = self.hall.ids.decision_ref(now);
+            match decision.verdict {
+                Verdict::Permit(_) => {
+                    let event = self.event(EventType::Reception, recipient, &decision, reference, now);
+                    if let Verdict::Permit(permit) = decision.verdict {
+                        accepted.push(Accepted { permit, event });
+                    }
+                }
+                Verdict::Refuse(_) => {
+                    let event = self.event(EventType::Suppressed, recipient, &decision, reference, now);
+                    let event = note::labelled(event, &message.label);
+                    declined.push(Declined { recipient: recipient.clone(), decision, reference, event });
+                }
+            }
+        }
+        Ok((accepted, declined))
+    }
+
+    fn event(&self, kind: EventType, to: &Recipient, decision: &Decision, reference: DecisionRef, now: Timestamp) -> Event {
+        let about = About { transaction: &self.transaction, rulebook: &self.hall.rulebook, privacy: &self.hall.privacy, now };
+        about.decision(kind, to, decision, reference)
+    }
+
+    fn manifest(&self, label: &Label, eight_bit: bool, now: Timestamp) -> Manifest {
+        let envelope = &self.transaction.envelope;
+        Manifest {
+            reverse_path: envelope.reverse_path.clone(),
+            label: label.clone(),
+            // What the body is counts, not what the client declared: an undeclared 8-bit body must not reach a 7-bit hop raw.
+            body_type: if eight_bit { BodyType::EightBitMime } else { envelope.body },
+            smtputf8: envelope.smtputf8,
+            received: now,
+            expires: now.plus(self.settings.give_up),
+        }
+    }
+
+    /// Nobody may be sent this message: a record is kept, and the tool is told as its stream wishes.
+    async fn decline_all(&self, manifest: Manifest, label: &Label, declined: Vec<Declined>) -> Result<Receipt, Reply> {
+        let reply = match declined.first() {
+            Some(first) => answer::all_refused(&first.decision, first.reference),
+            None => answer::ours(),
+        };
+        let refused = self.stream.on_refusal == OnRefusal::Reject;
+        let mut batch = Batch::new(manifest, Body::Memory(Bytes::new()));
+        let mut lines = Vec::with_capacity(declined.len());
+        for Declined { mut event, .. } in declined {
+            if refused {
+                event.kind = EventType::Rejection;
+                event = note::answered(event, &reply);
+            }
+            lines.push(note::labelled(event, label).to_json());
+        }
+        for line in &lines {
+            batch.note(line.clone());
+        }
+        let committed = self.hall.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
+        lines.into_iter().for_each(|line| self.hall.log.write(line));
+        if refused { Err(reply) } else { Ok(Receipt::NothingSent(committed)) }
+    }
+
+    /// Some may, some may not, and SMTP has one reply for all: the sender is told of the others by a delivery report.
+    /// It is queued first, so that a fault between the two leaves a message that the tool sends again.
+    async fn report(&self, manifest: &Manifest, section: &HeaderSection, declined: &[Declined]) -> Result<(), Reply> {
+        if declined.is_empty() || self.stream.on_refusal == OnRefusal::Accept {
+            return Ok(());
+        }
+        match self.hall.refusal_report(manifest, section, declined) {
+            Some(batch) => self.hall.spool.commit(batch).await.map(drop).map_err(|error| answer::not_kept(&error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn compose(
+        &self, batch: &mut Batch, message: Examined, hash: Option<crate::message::BodyHash>, octets: u64,
+        accepted: Vec<Accepted>, now: Timestamp,
+    ) -> Result<Vec<Bytes>, Reply> {
+        let mut lines = Vec::with_capacity(accepted.len());
+        let mut copies: Vec<(QueueId, Vec<Permit>)> = Vec::with_capacity(accepted.len());
+        let shared = self.hall.ids.queue_id(now);
+        for Accepted { permit, event } in accepted {
+            let id = match permit.obligations().one_click {
+                // RFC 8058 asks for a URI of each recipient's own, so that nobody can unsubscribe another.
+                crate::policy::OneClick::Owed => self.hall.ids.queue_id(now),
+                crate::policy::OneClick::NotOwed => shared,
+            };
+            lines.push(note::queued(event, id, &message.label, permit.recipient(), octets).to_json());
+            match copies.last_mut() {
+                Some((last, permits)) if *last == id => permits.push(permit),
+                _ => copies.push((id, vec![permit])),
+            }
+        }
+        let material = Material {
+            section: message.section, hash, transaction: self.transaction.clone(), label: message.label,
+            stream: Arc::clone(&self.stream), settings: Arc::clone(&self.settings), keyring: Arc::clone(&self.hall.keyring), now,
+        };
+        for (id, signed) in composed(material, copies).await? {
+            batch.send(id, signed);
+        }
+        Ok(lines)
+    }
+}
+
+/// RSA signatures cost a millisecond each: they are made off the async threads. Everything else is cheaper than the hand-over.
+async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<(QueueId, Signed)>, Reply> {
+    let composed = if material.stream.signing.is_costly() {
+        tokio::task::spawn_blocking(move || material.compose(copies)).await.map_err(|_| answer::ours())?
+    } else {
+        material.compose(copies)
+    };
+    composed.map_err(|error| match error {
+        ComposeError::Rewrite(error) => answer::not_rewritten(&error),
+        ComposeError::Sign(error) => {
+            tracing::error!(%error, "a message could not be signed");
+            answer::ours()
+        }
+    })
+}

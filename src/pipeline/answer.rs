@@ -1,0 +1,105 @@
+//! Every refusal and every fault, turned into the reply that the client sees. Nowhere else.
+//!
+//! Replies carry a stable word and a reference, never a person's history (`docs/reference/smtp-replies.md`).
+
+use std::borrow::Cow;
+
+use crate::mail::{DecisionRef, EnhancedStatus, ListName, Reply};
+use crate::message::{HEADER_MAX, RewriteError, SectionError};
+use crate::policy::{Decision, Permanence, Verdict};
+use crate::smtp::ContentError;
+use crate::spool::SpoolError;
+use crate::store::StoreError;
+
+const POLICY: EnhancedStatus = EnhancedStatus::new(5, 7, 1);
+const CONTENT: EnhancedStatus = EnhancedStatus::new(5, 6, 0);
+
+/// A recipient was refused by policy.
+pub(super) fn refused(decision: &Decision, reference: DecisionRef) -> Reply {
+    let text = format!("recipient refused by policy ({}; ref={reference})", decision.reason);
+    match &decision.verdict {
+        Verdict::Refuse(refusal) if refusal.permanence == Permanence::Transient => {
+            Reply::new(451, EnhancedStatus::new(4, 7, 1), text)
+        }
+        Verdict::Refuse(_) | Verdict::Permit(_) => Reply::new(550, POLICY, text),
+    }
+}
+
+/// Every recipient of a message was refused after DATA.
+pub(super) fn all_refused(first: &Decision, reference: DecisionRef) -> Reply {
+    Reply::new(550, POLICY, format!("no recipient may be sent this message ({}; ref={reference})", first.reason))
+}
+
+/// The facts cannot be had: nothing is decided (promise P4).
+pub(super) fn store_down(_error: &StoreError) -> Reply {
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), "consent store unavailable, nothing was decided; try again later")
+}
+
+/// The spool cannot keep the message.
+pub(super) fn not_kept(error: &SpoolError) -> Reply {
+    match error {
+        SpoolError::Full => Reply::new(452, EnhancedStatus::new(4, 3, 1), "no space left in the spool; try again later"),
+        _ => Reply::new(451, EnhancedStatus::new(4, 3, 0), "spool unavailable, the message was not kept; try again later"),
+    }
+}
+
+/// The header section is not one.
+pub(super) fn malformed(error: &SectionError) -> Reply {
+    Reply::new(550, CONTENT, format!("header section: {error}"))
+}
+
+/// No blank line within the bound.
+pub(super) fn endless_header() -> Reply {
+    Reply::new(552, EnhancedStatus::new(5, 3, 4), format!("header section longer than {HEADER_MAX} octets"))
+}
+
+/// From cannot be read.
+pub(super) fn author(error: &impl std::fmt::Display) -> Reply {
+    Reply::new(550, CONTENT, format!("From: {error}"))
+}
+
+/// A control header is wrong.
+pub(super) fn control(error: &impl std::fmt::Display) -> Reply {
+    Reply::new(550, CONTENT, format!("control header: {error}"))
+}
+
+/// A control header asks for a list that the stream does not have.
+pub(super) fn foreign_list(list: &ListName) -> Reply {
+    Reply::new(550, POLICY, format!("Consentry-List: `{list}` is not a list of this stream"))
+}
+
+/// The message cannot be rewritten as its stream asks.
+pub(super) fn not_rewritten(error: &RewriteError) -> Reply {
+    Reply::new(550, CONTENT, error.to_string())
+}
+
+/// Signing or composing failed on our side.
+pub(super) fn ours() -> Reply {
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), "the message could not be prepared; try again later")
+}
+
+/// Too many relays have seen this message (RFC 5321 section 6.3).
+pub(super) fn loops() -> Reply {
+    Reply::new(554, EnhancedStatus::new(5, 4, 6), "too many hops, this message loops")
+}
+
+/// The client stopped in the middle, or sent what DATA may not hold. The session knows which and answers; this reply
+/// is seen by nobody who hung up.
+pub(super) fn broken_content(_error: &ContentError) -> Reply {
+    Reply::new(451, EnhancedStatus::new(4, 4, 2), "the content did not arrive whole")
+}
+
+/// The stream of a credential is gone from the configuration.
+pub(super) fn no_stream() -> Reply {
+    Reply::new(451, EnhancedStatus::new(4, 3, 5), "the stream of this credential is not configured; try again later")
+}
+
+/// AUTH failed. One text for every cause.
+pub(super) fn not_authenticated() -> Reply {
+    Reply::new(535, EnhancedStatus::new(5, 7, 8), "authentication failed")
+}
+
+/// AUTH could not be checked now.
+pub(super) fn cannot_authenticate() -> Reply {
+    Reply::new(454, EnhancedStatus::new(4, 7, 0), Cow::Borrowed("authentication cannot be checked now; try again later"))
+}

@@ -1,0 +1,131 @@
+//! The hall where the rooms meet: intake asks it, delivery asks it again before each attempt.
+//!
+//! **Promise:** a message is on disk before it is accepted, nobody is sent anything without a permit, and a permit is
+//! asked for again directly before each attempt. When the facts cannot be had, nothing is decided: 451 at the door,
+//! deferred in the queue.
+//!
+//! **Owns:** streams and credentials, the order of the steps, and every reply that a refusal or a fault becomes.
+//!
+//! **Never knows:** sockets, HTTP, TOML.
+//!
+//! **Standards:** RFC 6409 section 8 (what a submission server may change), RFC 5321 section 6.1 (what a 250 means).
+
+mod accept;
+mod answer;
+mod compose;
+mod credentials;
+mod gate;
+mod note;
+mod notice;
+mod receive;
+mod settings;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::mail::{IdSource, Recipient, Reply, ReversePath};
+use crate::policy::Rulebook;
+use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::spool::{Committed, Spool};
+use crate::store::Store;
+use crate::telemetry::{EventLog, Privacy};
+use crate::time::Clock;
+use crate::token::Keyring;
+
+pub use gate::{Explained, explain};
+pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
+
+/// What the hall is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Facts.
+    pub store: Store,
+    /// The durable queue.
+    pub spool: Spool,
+    /// Keys of unsubscribe tokens.
+    pub keyring: Arc<Keyring>,
+    /// Identifiers above every one used before.
+    pub ids: IdSource,
+    /// The event log.
+    pub log: EventLog,
+    /// How addresses are written down.
+    pub privacy: Privacy,
+}
+
+/// The hall.
+pub struct Pipeline {
+    settings: Arc<ArcSwap<Settings>>,
+    store: Store,
+    spool: Spool,
+    keyring: Arc<Keyring>,
+    ids: IdSource,
+    log: EventLog,
+    privacy: Privacy,
+    rulebook: Rulebook,
+    clock: Arc<dyn Clock>,
+    verdicts: credentials::Verdicts,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// Joins the rooms. `settings` may be replaced under a running hall; each message uses one version from start to end.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(parts: Parts, settings: Arc<ArcSwap<Settings>>, clock: Arc<dyn Clock>) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let Parts { store, spool, keyring, ids, log, privacy } = parts;
+        let verdicts = credentials::Verdicts::new()?;
+        Ok(Self { settings, store, spool, keyring, ids, log, privacy, rulebook: Rulebook::built_in(), clock, verdicts })
+    }
+}
+
+/// What the client is told with the 250: proof that something is on disk.
+#[derive(Debug)]
+pub enum Receipt {
+    /// At least one copy is queued.
+    Queued(Committed),
+    /// Every recipient was refused and the stream says `on_refusal = "accept"`: the record of it is on disk.
+    NothingSent(Committed),
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued(committed) => write!(f, "queued as {committed}"),
+            Self::NothingSent(_) => f.write_str("recorded, nothing will be sent"),
+        }
+    }
+}
+
+impl Intake for Pipeline {
+    type Receipt = Receipt;
+
+    fn by_address(&self, peer: IpAddr) -> Option<Identity> {
+        credentials::by_address(&self.settings.load(), peer)
+    }
+
+    async fn authenticate(&self, login: Login, _peer: IpAddr) -> Result<Identity, Reply> {
+        let settings = self.settings.load_full();
+        credentials::authenticate(&settings, &self.verdicts, &login).await
+    }
+
+    async fn mail(&self, session: &SessionFacts, _from: &ReversePath) -> Result<(), Reply> {
+        if self.settings.load().streams.contains_key(&session.identity.stream) { Ok(()) } else { Err(answer::no_stream()) }
+    }
+
+    async fn rcpt(&self, transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {
+        self.precheck(transaction, to).await
+    }
+
+    async fn data<C: Content>(&self, transaction: Transaction, content: &mut C) -> Result<Receipt, Reply> {
+        self.accept(transaction, content).await
+    }
+}
