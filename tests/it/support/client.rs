@@ -1,0 +1,94 @@
+//! A plain SMTP client that shows every reply.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// One session.
+pub(crate) struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects, reads the greeting and says EHLO.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let mut client = Self::raw(address);
+        assert!(client.reply().starts_with("220"));
+        assert!(client.say("EHLO client.example").starts_with("250"));
+        client
+    }
+
+    /// Connects and does nothing else.
+    pub(crate) fn raw(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
+    }
+
+    /// Sends a line and returns the last line of the reply; empty when the connection ended.
+    pub(crate) fn say(&mut self, line: &str) -> String {
+        match self.send(format!("{line}\r\n").as_bytes()) {
+            Ok(()) => self.reply(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// The last line of the next reply; empty when the connection ended.
+    pub(crate) fn reply(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            match self.reader.read_line(&mut line) {
+                Ok(0) | Err(_) => return String::new(),
+                Ok(_) if line.as_bytes().get(3) == Some(&b'-') => {}
+                Ok(_) => return line.trim_end().to_owned(),
+            }
+        }
+    }
+
+    /// Sends one message; gives the reply to each RCPT and, when one was taken, the reply to the content.
+    pub(crate) fn message(&mut self, from: &str, to: &[&str], content: &[u8]) -> (Vec<String>, Option<String>) {
+        let mail = self.say(&format!("MAIL FROM:<{from}>"));
+        if !mail.starts_with("250") {
+            return (vec![mail; to.len()], None);
+        }
+        let replies: Vec<_> = to.iter().map(|to| self.say(&format!("RCPT TO:<{to}>"))).collect();
+        if !replies.iter().any(|reply| reply.starts_with("250")) {
+            self.say("RSET");
+            return (replies, None);
+        }
+        let go = self.say("DATA");
+        if !go.starts_with("354") {
+            return (replies, Some(go));
+        }
+        let end = match self.send(&stuffed(content)) {
+            Ok(()) => self.reply(),
+            Err(_) => String::new(),
+        };
+        (replies, Some(end))
+    }
+}
+
+/// Dot-stuffed content with the final dot.
+pub(crate) fn stuffed(content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + 16);
+    let mut line_start = true;
+    for byte in content {
+        if line_start && *byte == b'.' {
+            out.push(b'.');
+        }
+        out.push(*byte);
+        line_start = *byte == b'\n';
+    }
+    if !content.is_empty() && !content.ends_with(b"\r\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b".\r\n");
+    out
+}

@@ -1,0 +1,130 @@
+//! A smarthost that takes everything and remembers it byte for byte.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// One message as it arrived: envelope, and content with the dots un-stuffed.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) from: String,
+    pub(crate) to: Vec<String>,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Received {
+    /// Header section with its blank line, and body.
+    pub(crate) fn split(&self) -> (&[u8], &[u8]) {
+        let end = self.content.windows(4).position(|window| window == b"\r\n\r\n").map_or(self.content.len(), |at| at + 4);
+        self.content.split_at(end)
+    }
+
+    /// The unfolded value of every field of that name.
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
+        let header = String::from_utf8_lossy(self.split().0).replace("\r\n ", " ").replace("\r\n\t", " ");
+        let wanted = format!("{}:", name.to_lowercase());
+        header.lines().filter(|line| line.to_lowercase().starts_with(&wanted)).map(|line| line[wanted.len()..].trim().to_owned()).collect()
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    forward_paths: Mutex<Vec<String>>,
+}
+
+/// A running upstream; its threads end with the process of the test.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Upstream {
+    /// Listens on a free port.
+    pub(crate) fn start() -> Self {
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), Duration::ZERO)
+    }
+
+    /// Listens on `address` and waits before each answer to a content.
+    pub(crate) fn start_on(address: SocketAddr, delay: Duration) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let upstream = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
+        let shared = Arc::clone(&upstream.shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
+                std::thread::spawn(move || session(stream, &shared, delay));
+            }
+        });
+        upstream
+    }
+
+    /// Everything that arrived so far.
+    pub(crate) fn received(&self) -> MutexGuard<'_, Vec<Received>> {
+        self.shared.received.lock().unwrap()
+    }
+
+    /// Every forward path that a RCPT ever named, whether a message followed or not.
+    pub(crate) fn forward_paths(&self) -> Vec<String> {
+        self.shared.forward_paths.lock().unwrap().clone()
+    }
+}
+
+fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut out = stream.try_clone().ok()?;
+    let mut input = BufReader::new(stream);
+    out.write_all(b"220 upstream.example ESMTP\r\n").ok()?;
+    let (mut from, mut to) = (String::new(), Vec::new());
+    loop {
+        let mut line = Vec::new();
+        if input.read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let path = || line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map_or(String::new(), |(path, _)| path.to_owned());
+        let verb = line.get(..4).unwrap_or_default().to_uppercase();
+        let reply: &[u8] = match verb.as_str() {
+            "EHLO" => b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n",
+            "MAIL" => {
+                (from, to) = (path(), Vec::new());
+                b"250 2.1.0 ok\r\n"
+            }
+            "RCPT" => {
+                to.push(path());
+                shared.forward_paths.lock().unwrap().push(path());
+                b"250 2.1.5 ok\r\n"
+            }
+            "DATA" => {
+                out.write_all(b"354 go\r\n").ok()?;
+                let content = content(&mut input)?;
+                std::thread::sleep(delay);
+                shared.received.lock().unwrap().push(Received { from: from.clone(), to: std::mem::take(&mut to), content });
+                b"250 2.0.0 taken\r\n"
+            }
+            "QUIT" => {
+                out.write_all(b"221 bye\r\n").ok()?;
+                return None;
+            }
+            _ => b"250 ok\r\n",
+        };
+        out.write_all(reply).ok()?;
+    }
+}
+
+fn content(input: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if input.read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
+        }
+        assert!(line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r') && !line.contains(&0), "a bare CR, LF or NUL reached the upstream");
+        if line == b".\r\n" {
+            return Some(content);
+        }
+        content.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+    }
+}
