@@ -8,7 +8,7 @@ use argon2::password_hash::PasswordHasher;
 use aws_lc_rs::{digest, rand};
 
 use crate::mail::Domain;
-use crate::message::{GeneratedKey, KeyKind};
+use crate::message::dkim::{Algorithm, SigningKey};
 
 use super::{Exit, Failure};
 
@@ -60,14 +60,14 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Failur
 fn dkim(domain: &str, selector: &str, kind: Kind, file: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
     let usage = |what: &str, error: crate::mail::AddressError| Failure::new(Exit::Usage, format!("--{what}: {error}"));
     let domain = Domain::parse(domain).map_err(|error| usage("domain", error))?;
-    let selector = Domain::parse(selector).map_err(|error| usage("selector", error))?;
+    Domain::parse(selector).map_err(|error| usage("selector", error))?;
     let kind = match kind {
-        Kind::Rsa => KeyKind::Rsa,
-        Kind::Ed25519 => KeyKind::Ed25519,
+        Kind::Rsa => Algorithm::Rsa,
+        Kind::Ed25519 => Algorithm::Ed25519,
     };
-    let key = GeneratedKey::generate(kind).map_err(|error| Failure::new(Exit::Software, error))?;
-    write_new(file, key.pem())?;
-    writeln!(out, "{selector}._domainkey.{domain}. IN TXT {}", key.dns_strings())?;
+    let key = SigningKey::generate(kind).map_err(|error| Failure::new(Exit::Software, error))?;
+    write_new(file, &key.pem)?;
+    writeln!(out, "{selector}._domainkey.{domain}. IN TXT {}", key.record.zone_text())?;
     Ok(Exit::Done)
 }
 

@@ -47,7 +47,7 @@ fn token_key(path: &Path, line: &str) -> Result<TokenKey, String> {
     let expected = || format!("{}: expected `ID HEX`, an id of 0 to 255 and 64 hexadecimal digits", path.display());
     let (id, hex) = line.split_once(' ').ok_or_else(expected)?;
     let id = id.parse::<u8>().map_err(|_| expected())?;
-    TokenKey::from_hex(id, hex.trim()).map_err(|_| expected())
+    TokenKey::parse(id, hex.trim()).map_err(|_| expected())
 }
 
 /// Where the store's hash key lies.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
-use crate::message::{ExistingUnsubscribe, Signer, Signing, SigningKey};
+use crate::message::dkim::SigningKey;
+use crate::message::{ExistingUnsubscribe, Signer, Signing};
 use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
@@ -35,19 +36,20 @@ pub(super) fn domain(problems: &mut Problems<'_>, key: &str, value: &At<String>)
 }
 
 /// Signing keys by the name that streams use.
-pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>) -> HashMap<String, Signer> {
+pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>) -> HashMap<String, Arc<Signer>> {
     let mut signers = HashMap::new();
     for entry in &spec.dkim {
         let dkim = entry.as_ref();
         let domain = domain(problems, "dkim.domain", &dkim.domain);
-        let selector = domain_label(problems, "dkim.selector", &dkim.selector);
         let key = parsed(problems, "dkim.key_file", &dkim.key_file, |text| {
             let path = files::resolve(base, text)?;
-            let pem = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            SigningKey::from_pem(&pem).map_err(|error| format!("{}: {error}", path.display()))
+            let file = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            SigningKey::parse(&file).map_err(|error| format!("{}: {error}", path.display()))
         });
-        if let (Some(domain), Some(selector), Some(key)) = (domain, selector, key)
-            && signers.insert(dkim.name.as_ref().clone(), Signer::new(domain, selector, key)).is_some()
+        let (Some(domain), Some(key)) = (domain, key) else { continue };
+        let signer = parsed(problems, "dkim.selector", &dkim.selector, |selector| Signer::new(&domain, selector, key));
+        if let Some(signer) = signer
+            && signers.insert(dkim.name.as_ref().clone(), Arc::new(signer)).is_some()
         {
             problems.add(dkim.name.span().start, "dkim.name", format!("`{}` is used twice", dkim.name.as_ref()));
         }
@@ -55,13 +57,9 @@ pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>)
     signers
 }
 
-fn domain_label(problems: &mut Problems<'_>, key: &str, value: &At<String>) -> Option<Domain> {
-    domain(problems, key, value)
-}
-
 /// Every stream of the file.
 pub(super) fn streams(
-    spec: &v1::Spec, hostname: &Domain, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>,
+    spec: &v1::Spec, hostname: &Domain, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>,
 ) -> HashMap<StreamName, Arc<Stream>> {
     let mut streams = HashMap::new();
     for entry in &spec.stream {
@@ -78,7 +76,7 @@ pub(super) fn streams(
     streams
 }
 
-fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>) -> Option<Stream> {
+fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Option<Stream> {
     let name = parsed(problems, "stream.name", &written.name, |text| match text.strip_prefix('_') {
         Some(_) => Err("a name that begins with `_` is kept for the gateway's own mail".to_owned()),
         None => StreamName::new(text).map_err(|error| error.to_string()),
@@ -93,6 +91,10 @@ fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Sig
         Some(text) => domain(problems, "stream.list_domain", text),
         None => Some(hostname.clone()),
     };
+    // `LIST.CONTROLLER.DOMAIN` (RFC 2919 section 3): two controllers may both have a list called `news`.
+    let list_domain = list_domain.zip(controller.as_ref()).and_then(|(domain, controller)| {
+        problems.take(written.controller.span().start, "stream.controller", Domain::parse(&format!("{controller}.{domain}")))
+    });
     let choices = stream_choices(written, problems);
     let signing = signing(written, signers, problems);
     let feedback_sender_id = written.feedback_sender_id.as_ref().and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
@@ -136,11 +138,11 @@ fn stream_choices(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<(
     Some((on_refusal?, existing?, scope?))
 }
 
-fn signing(written: &v1::Stream, signers: &HashMap<String, Signer>, problems: &mut Problems<'_>) -> Signing {
+fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Signing {
     let mut keys = Vec::new();
     for name in &written.dkim {
         match signers.get(name.as_ref()) {
-            Some(signer) => keys.push(signer.clone()),
+            Some(signer) => keys.push(Arc::clone(signer)),
             None => problems.add(name.span().start, "stream.dkim", format!("no usable [[dkim]] is named `{}`", name.as_ref())),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::{Exit, Failure, write_new};
 use crate::daemon::{self, Gateway};
 use crate::mail::Domain;
-use crate::message::{GeneratedKey, KeyKind};
+use crate::message::dkim::{Algorithm, SigningKey};
 
 use super::{Arguments, Dkim};
 
@@ -55,10 +55,10 @@ impl Folder {
             let record = self.path.join(format!("dkim-{name}.dns"));
             if !record.exists() {
                 let software = |error| Failure::new(Exit::Software, error);
-                let key = GeneratedKey::generate(*kind).map_err(software)?;
-                write_new(&self.path.join(format!("dkim-{name}.pem")), key.pem())?;
+                let key = SigningKey::generate(*kind).map_err(software)?;
+                write_new(&self.path.join(format!("dkim-{name}.pem")), &key.pem)?;
                 let domain = Domain::parse(DKIM_DOMAIN).map_err(|error| Failure::new(Exit::Software, error))?;
-                write_new(&record, &format!("{name}._domainkey.{domain}. IN TXT {}\n", key.dns_strings()))?;
+                write_new(&record, &format!("{name}._domainkey.{domain}. IN TXT {}\n", key.record.zone_text()))?;
             }
             records.push(std::fs::read_to_string(&record)?);
         }
@@ -117,12 +117,12 @@ fn receipts_hash() -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const fn kinds(dkim: Dkim) -> &'static [(KeyKind, &'static str)] {
+const fn kinds(dkim: Dkim) -> &'static [(Algorithm, &'static str)] {
     match dkim {
         Dkim::None => &[],
-        Dkim::Ed25519 => &[(KeyKind::Ed25519, "ed25519")],
-        Dkim::Rsa => &[(KeyKind::Rsa, "rsa")],
-        Dkim::Both => &[(KeyKind::Rsa, "rsa"), (KeyKind::Ed25519, "ed25519")],
+        Dkim::Ed25519 => &[(Algorithm::Ed25519, "ed25519")],
+        Dkim::Rsa => &[(Algorithm::Rsa, "rsa")],
+        Dkim::Both => &[(Algorithm::Rsa, "rsa"), (Algorithm::Ed25519, "ed25519")],
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
-use crate::message::{HOPS_MAX, HeaderSection, Signed, author_domain, controls};
+use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
 use crate::policy::{Case, Decision, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
@@ -53,7 +53,7 @@ impl Pipeline {
         let settings = self.settings.load_full();
         let stream = settings.streams.get(&transaction.session.identity.stream).cloned().ok_or_else(answer::no_stream)?;
         let passage = Passage { hall: self, transaction, settings, stream };
-        let hashing = if passage.stream.signing.is_off() { Hashing::NotWanted } else { Hashing::Wanted };
+        let hashing = if passage.stream.signing.needs_body_hash() { Hashing::Wanted } else { Hashing::NotWanted };
         let received = receive::read(content, &self.spool, hashing).await?;
         let examined = passage.examine(received.header.clone())?;
         let now = self.clock.now();
@@ -78,7 +78,7 @@ impl Pipeline {
 impl Passage<'_> {
     fn examine(&self, header: Bytes) -> Result<Examined, Reply> {
         let section = HeaderSection::parse(header).map_err(|error| answer::malformed(&error))?;
-        if section.hops() > HOPS_MAX {
+        if section.is_looping() {
             return Err(answer::loops());
         }
         let author = author_domain(&section).map_err(|error| answer::author(&error))?;
@@ -178,7 +178,7 @@ impl Passage<'_> {
     }
 
     async fn compose(
-        &self, batch: &mut Batch, message: Examined, hash: Option<crate::message::BodyHash>, octets: u64,
+        &self, batch: &mut Batch, message: Examined, hash: Option<BodyHash>, octets: u64,
         accepted: Vec<Accepted>, now: Timestamp,
     ) -> Result<Vec<Bytes>, Reply> {
         let mut lines = Vec::with_capacity(accepted.len());
@@ -215,9 +215,9 @@ async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Re
         material.compose(copies)
     };
     composed.map_err(|error| match error {
-        ComposeError::Rewrite(error) => answer::not_rewritten(&error),
-        ComposeError::Sign(error) => {
-            tracing::error!(%error, "a message could not be signed");
+        ComposeError::Rewrite(error) if error.is_permanent() => answer::not_rewritten(&error),
+        error => {
+            tracing::error!(%error, "a message could not be prepared");
             answer::ours()
         }
     })

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::mail::{Label, QueueId, Recipient};
-use crate::message::{BodyHash, HeaderSection, Links, ListIdHeader, FeedbackId, MessageId, Plan, ReceivedLine, RewriteError, SignError, Signed, rewrite};
+use crate::mail::{Label, Mailbox, QueueId};
+use crate::message::{
+    BodyHash, FeedbackId, HeaderSection, HttpsUri, Links, ListId, MailtoUri, MessageId, Plan, ReceivedLine,
+    RewriteError, SignError, Signed, ValueError, rewrite, sign,
+};
 use crate::policy::{OneClick, Permit};
 use crate::smtp::Transaction;
 use crate::time::Timestamp;
-use crate::token::{self, Keyring, Subject};
+use crate::token::{self, Keyring, Subject, TokenError};
 
 use super::settings::{Settings, Stream};
 
@@ -30,6 +33,12 @@ pub(super) enum ComposeError {
     /// The message does not allow it: the client's fault.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
+    /// A value of the configuration does not fit into a header field.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// No token could be made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// Our keys do not allow it.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -45,50 +54,53 @@ impl Material {
     }
 
     fn copy(&self, id: QueueId, permits: Vec<Permit>) -> Result<Signed, ComposeError> {
-        let only = match permits.as_slice() {
-            [permit] => Some(permit.recipient().clone()),
-            _ => None,
-        };
-        let owed = permits.iter().any(|permit| permit.obligations().one_click == OneClick::Owed);
+        let received = self.received_line(id);
+        let message_id = MessageId::new(id, &self.settings.hostname);
+        let owed = permits.iter().find(|permit| permit.obligations().one_click == OneClick::Owed);
+        let links = owed.map(|permit| self.links(id, &permit.recipient().mailbox)).transpose()?;
+        let list_id = owed.and_then(|_| self.list_id()).transpose()?;
+        let feedback_id = self.feedback_id().transpose()?;
         let plan = Plan {
-            received: Some(self.received_line(id, only.as_ref())),
+            received: Some(&received),
             now: self.now,
-            message_id: MessageId::new(&format!("{id}@{}", self.settings.hostname))?,
-            unsubscribe: only.as_ref().filter(|_| owed).map(|to| self.links(id, to)).transpose()?,
+            message_id: &message_id,
+            unsubscribe: links.as_ref(),
             existing: self.stream.existing_unsubscribe,
-            list_id: self.list_id().filter(|_| owed).transpose()?,
-            feedback_id: self.feedback_id().transpose()?,
+            list_id: list_id.as_ref(),
+            feedback_id: feedback_id.as_ref(),
         };
         let rewritten = rewrite(&self.section, permits, &plan)?;
-        Ok(self.stream.signing.sign(rewritten, self.hash.as_ref(), self.now)?)
+        Ok(sign(rewritten, self.hash.as_ref(), &self.stream.signing, self.now)?)
     }
 
-    fn received_line(&self, id: QueueId, only: Option<&Recipient>) -> ReceivedLine {
+    fn received_line(&self, id: QueueId) -> ReceivedLine {
         let session = &self.transaction.session;
-        ReceivedLine::new(&session.helo, session.peer.ip(), &self.settings.hostname, session.protocol.as_str(), id, only)
+        let with = session.transport(self.transaction.envelope.smtputf8);
+        ReceivedLine::new(&session.helo, session.peer.ip(), self.settings.hostname.clone(), with, id, self.now)
     }
 
-    fn links(&self, id: QueueId, to: &Recipient) -> Result<Links, RewriteError> {
+    fn links(&self, id: QueueId, mailbox: &Mailbox) -> Result<Links, ComposeError> {
         let subject = Subject {
-            mailbox: to.mailbox.clone(),
+            mailbox: mailbox.clone(),
             controller: self.label.controller.clone(),
             list: self.label.list.clone(),
             message: id,
         };
-        let token = token::mint(&self.keyring, &subject);
-        let mailbox = &self.settings.unsubscribe_mailbox;
-        Links::new(&format!("{}/u/{token}", self.settings.public_url), &format!("{mailbox}?subject={token}"))
+        let token = token::mint(&self.keyring, &subject)?;
+        let https = HttpsUri::parse(format!("{}/u/{}", self.settings.public_url, token.as_str()))?;
+        let mailto = MailtoUri::parse(format!("mailto:{}?subject={}", self.settings.unsubscribe_mailbox, token.as_str()))?;
+        Ok(Links { https, mailto: Some(mailto) })
     }
 
-    fn list_id(&self) -> Option<Result<ListIdHeader, RewriteError>> {
+    fn list_id(&self) -> Option<Result<ListId, ValueError>> {
         let list = self.label.list.as_ref()?;
-        Some(ListIdHeader::new(&format!("{list}.{}.{}", self.label.controller, self.stream.list_domain)))
+        Some(ListId::new(None, list, &self.stream.list_domain))
     }
 
-    fn feedback_id(&self) -> Option<Result<FeedbackId, RewriteError>> {
+    fn feedback_id(&self) -> Option<Result<FeedbackId, ValueError>> {
         let sender = self.stream.feedback_sender_id.as_ref()?;
         let campaign = self.label.campaign.as_ref().map_or("", |campaign| campaign.as_str());
         let list = self.label.list.as_ref().map_or("", |list| list.as_str());
-        Some(FeedbackId::new(&format!("{campaign}:{list}:{}:{sender}", self.label.stream)))
+        Some(FeedbackId::parse(&format!("{campaign}:{list}:{}:{sender}", self.label.stream)))
     }
 }

@@ -40,7 +40,7 @@ impl Pipeline {
                 remote: None,
             })
             .collect();
-        self.report_on(manifest, section.as_bytes(), &failures)
+        self.report_on(manifest, section.raw(), &failures)
     }
 
     fn report_on(&self, about: &Manifest, header: &bytes::Bytes, failures: &[Failure]) -> Option<Batch> {
@@ -65,7 +65,7 @@ impl Pipeline {
             expires: now.plus(settings.give_up),
         };
         let mut batch = Batch::new(manifest, Body::Memory(composed.body));
-        batch.send(id, Signed::notice(Recipient { mailbox: sender.clone() }, composed.header));
+        batch.send(id, Signed::notice(vec![Recipient { mailbox: sender.clone() }], composed.header));
         Some(batch)
     }
 }

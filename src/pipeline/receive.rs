@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::mail::Reply;
-use crate::message::{BodyHash, BodyHasher, HEADER_MAX, split};
+use crate::message::{BodyHash, BodyHasher, HEADER_MAX, SplitAt, split, split_from};
 use crate::smtp::Content;
 use crate::spool::{BODY_MEMORY_MAX, Body, BodyWriter, Spool, SpoolError};
 
@@ -52,14 +52,15 @@ async fn read_header<C: Content>(content: &mut C) -> Result<(Bytes, Bytes), Repl
     let mut head = BytesMut::new();
     while let Some(chunk) = content.next().await.map_err(|error| answer::broken_content(&error))? {
         if head.is_empty()
-            && let Some(end) = split(&chunk)
+            && let SplitAt::Body(end) = split(&chunk)
         {
             let mut header = chunk;
             let rest = header.split_off(end);
             return Ok((header, rest));
         }
+        let searched = head.len();
         head.extend_from_slice(&chunk);
-        if let Some(end) = split(&head) {
+        if let SplitAt::Body(end) = split_from(&head, searched) {
             let rest = head.split_off(end);
             return Ok((head.freeze(), rest.freeze()));
         }

@@ -39,7 +39,7 @@ pub struct Stream {
     pub existing_unsubscribe: ExistingUnsubscribe,
     /// What one click ends.
     pub one_click_scope: OneClickScope,
-    /// Domain of the List-Id.
+    /// Domain of the List-Id: the controller's name under the configured domain.
     pub list_domain: Domain,
     /// SenderId of the Feedback-ID, when one is set.
     pub feedback_sender_id: Option<String>,

@@ -179,6 +179,12 @@ impl TxtRecord {
         &self.0
     }
 
+    /// The value as a zone file has it: `"..." "..."`.
+    pub fn zone_text(&self) -> String {
+        let quoted: Vec<_> = self.strings().into_iter().map(|string| format!("\"{string}\"")).collect();
+        quoted.join(" ")
+    }
+
     /// The value in strings of at most [`TXT_STRING_MAX`] octets, as zone files need it.
     pub fn strings(&self) -> Vec<&str> {
         let mut rest = self.0.as_str();

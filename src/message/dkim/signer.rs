@@ -1,5 +1,7 @@
 //! Signature fields, and the last link of this room: [`Signed`].
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use crate::message::section::HeaderSection;
 use crate::time::Timestamp;
 
 use super::body::BodyHash;
-use super::key::SigningKey;
+use super::key::{Algorithm, SigningKey};
 use super::relaxed;
 
 const FIELD: &str = "DKIM-Signature";
@@ -115,7 +117,7 @@ pub enum Signing {
     #[default]
     Off,
     /// With each of these, one signature per key.
-    Keys(Vec<Signer>),
+    Keys(Vec<Arc<Signer>>),
 }
 
 impl Signing {
@@ -126,10 +128,18 @@ impl Signing {
             Self::Keys(signers) => !signers.is_empty(),
         }
     }
+
+    /// Whether a signature takes so long (RSA: about a millisecond) that it should not be made on an async thread.
+    pub fn is_costly(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Keys(signers) => signers.iter().any(|signer| signer.key.algorithm() == Algorithm::Rsa),
+        }
+    }
 }
 
 /// A rewritten and, where keys are configured, signed header section with the recipients it may be sent to. Only
-/// [`sign`] makes one.
+/// [`sign`] makes one of somebody's message, and only [`Signed::notice`] one of our own.
 #[derive(Debug)]
 pub struct Signed {
     recipients: Vec<Recipient>,
@@ -145,6 +155,12 @@ impl Signed {
     /// The final header section, blank line included.
     pub const fn header(&self) -> &Bytes {
         &self.header
+    }
+
+    /// A delivery report of our own (RFC 3464), unsigned: nobody's permit is needed to tell a sender what became of
+    /// their message, and nothing of a campaign can pass this way, since the gateway writes all of it.
+    pub const fn notice(recipients: Vec<Recipient>, header: Bytes) -> Self {
+        Self { recipients, header }
     }
 
     /// A signed section as it is, for tests of other rooms, which need one without a permit.

@@ -89,7 +89,7 @@ fn signed_by_both() -> (Vec<u8>, Vec<u8>, Vec<(String, String)>) {
     let (ed, ed_record) = new_key(Algorithm::Ed25519);
     let acme = domain("acme.example");
     let signers = vec![Signer::new(&acme, "r1", rsa).unwrap(), Signer::new(&acme, "e1", ed).unwrap()];
-    let signed = sign(copy(HEAD), Some(&BodyHash::of(BODY)), &Signing::Keys(signers), NOW).unwrap();
+    let signed = sign(copy(HEAD), Some(&BodyHash::of(BODY)), &Signing::Keys(signers.into_iter().map(std::sync::Arc::new).collect()), NOW).unwrap();
     let records = vec![
         ("r1._domainkey.acme.example.".to_owned(), rsa_record.as_str().to_owned()),
         ("e1._domainkey.acme.example.".to_owned(), ed_record.as_str().to_owned()),
@@ -187,7 +187,7 @@ fn without_keys_the_section_stays_as_it_is() {
 #[test]
 fn keys_without_a_body_hash_sign_nothing() {
     let signer = Signer::new(&domain("acme.example"), "s", new_key(Algorithm::Ed25519).0).unwrap();
-    let signing = Signing::Keys(vec![signer]);
+    let signing = Signing::Keys(vec![std::sync::Arc::new(signer)]);
     assert!(signing.needs_body_hash());
     assert_eq!(sign(copy(HEAD), None, &signing, NOW).err(), Some(SignError::NoBodyHash));
 }
