@@ -6,3 +6,4 @@ pub mod policy;
 pub mod spool;
 pub mod telemetry;
 pub mod time;
+pub mod token;

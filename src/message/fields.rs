@@ -128,6 +128,7 @@ impl FeedbackId {
 
 /// How a message came in: the `with` word of RFC 3848 and RFC 6531 section 4.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a session, one letter each in RFC 3848")]
 pub struct Transport {
     /// EHLO was used.
     pub extended: bool,

@@ -319,8 +319,8 @@ mod tests {
 
     #[test]
     fn merge_is_bounded() {
-        let many =
-            |n: usize| (0..n).map(|i| format!("List-Unsubscribe: <mailto:{i}@t.example>\r\n")).collect::<String>();
+        let field = |i: usize| format!("List-Unsubscribe: <mailto:{i}@t.example>\r\n");
+        let many = |n: usize| (0..n).map(field).collect::<Vec<_>>().concat();
         for (given, kept) in [(MERGED_MAX, MERGED_MAX), (MERGED_MAX + 1, MERGED_MAX)] {
             let (text, _) = run(&many(given), ExistingUnsubscribe::Merge).unwrap();
             assert_eq!(text.matches("@t.example").count(), kept);

@@ -38,7 +38,7 @@ pub struct BodyHasher {
 impl BodyHasher {
     /// A hasher that has seen nothing: its result is that of an empty body.
     pub fn new() -> Self {
-        Self { digest: digest::Context::new(&digest::SHA256), relaxed: Relaxed::default() }
+        Self { digest: digest::Context::new(&digest::SHA256), relaxed: Relaxed::new() }
     }
 
     /// Takes the next piece.
@@ -73,15 +73,20 @@ impl std::fmt::Debug for BodyHasher {
 
 /// What was read and may still turn out to be nothing: line ends at the end of the body, white space at the end of a
 /// line, a CR at the end of a piece. In this order.
-#[derive(Default)]
 struct Relaxed {
     line_ends: usize,
     blank: bool,
     cr: bool,
     has_content: bool,
+    double_blank: memmem::Finder<'static>,
 }
 
 impl Relaxed {
+    fn new() -> Self {
+        let double_blank = memmem::Finder::new(b"  ");
+        Self { line_ends: 0, blank: false, cr: false, has_content: false, double_blank }
+    }
+
     fn update(&mut self, piece: &[u8], sink: &mut impl FnMut(&[u8])) {
         let mut marks = Marks::default();
         let mut at = 0;
@@ -91,7 +96,7 @@ impl Relaxed {
                 continue;
             }
             self.release(sink);
-            let end = marks.run_end(piece, at);
+            let end = marks.run_end(&self.double_blank, piece, at);
             sink(piece.get(at..end).unwrap_or_default());
             at = end;
         }
@@ -144,7 +149,7 @@ impl Relaxed {
     }
 }
 
-/// Where the next tab, double blank and CR of a piece stand. Remembered until passed, so that each octet is searched
+/// Where the next tab and double blank of a piece stand. Remembered until passed, so that each octet is searched
 /// once: most of a body then goes to the hash in long slices, unread.
 #[derive(Default)]
 struct Marks {
@@ -154,9 +159,9 @@ struct Marks {
 
 impl Marks {
     /// Where the run of octets that stay as they are and begins at `start` ends. `start` is content.
-    fn run_end(&mut self, piece: &[u8], start: usize) -> usize {
+    fn run_end(&mut self, double_blank: &memmem::Finder<'_>, piece: &[u8], start: usize) -> usize {
         let tab = next(&mut self.tab, piece, start, |rest| memchr(b'\t', rest));
-        let double = next(&mut self.double, piece, start, |rest| memmem::find(rest, b"  "));
+        let double = next(&mut self.double, piece, start, |rest| double_blank.find(rest));
         let limit = tab.min(double);
         let mut line = start;
         let end = loop {
@@ -231,7 +236,7 @@ mod tests {
 
     fn canonical(pieces: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut relaxed = Relaxed::default();
+        let mut relaxed = Relaxed::new();
         for piece in pieces {
             relaxed.update(piece, &mut |octets| out.extend_from_slice(octets));
         }

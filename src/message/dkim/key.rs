@@ -13,19 +13,22 @@ use base64::engine::general_purpose::STANDARD;
 pub const TXT_STRING_MAX: usize = 255;
 /// Key files are a few KiB; nothing longer is looked at.
 const KEY_FILE_MAX: usize = 64 * 1024;
-/// RFC 8301 section 3.2: signers should use at least 2048 bits.
-const RSA_MODULUS_MIN: usize = 2048 / 8;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
+/// What older tools write for RSA: the key without PKCS#8 around it (RFC 8017 appendix A.1.2).
+const PEM_BEGIN_RSA: &str = "-----BEGIN RSA PRIVATE KEY-----";
+const PEM_END_RSA: &str = "-----END RSA PRIVATE KEY-----";
 const PEM_LINE: usize = 64;
+/// The library's word for an RSA key of fewer than 2048 bits.
+const TOO_SMALL: &str = "TooSmall";
 
 /// Why a key was not accepted. The fault is the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Neither PEM nor DER of a PKCS#8 private key.
-    #[error("expected an unencrypted PKCS#8 private key (`{PEM_BEGIN}`), RSA or Ed25519")]
+    /// Neither PEM nor DER of a private key.
+    #[error("expected an unencrypted RSA or Ed25519 private key, PKCS#8 (`{PEM_BEGIN}`) or PKCS#1")]
     Format,
-    /// RFC 8301.
+    /// RFC 8301 section 3.2: signers should use at least 2048 bits. The cryptographic library holds the limit.
     #[error("RSA key too short; expected at least 2048 bits")]
     TooShort,
     /// The cryptographic library failed. Ours.
@@ -61,7 +64,7 @@ pub enum SigningKey {
 }
 
 impl SigningKey {
-    /// Reads an unencrypted PKCS#8 private key, PEM or DER.
+    /// Reads an unencrypted private key, PKCS#8 or (RSA only) PKCS#1, PEM or DER.
     ///
     /// # Errors
     /// [`KeyError`] with what was expected; it never shows the key.
@@ -76,9 +79,12 @@ impl SigningKey {
     }
 
     fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        if let Ok(pair) = RsaKeyPair::from_pkcs8(der) {
-            let is_long = pair.public_modulus_len() >= RSA_MODULUS_MIN;
-            return if is_long { Ok(Self::Rsa(Box::new(pair))) } else { Err(KeyError::TooShort) };
+        for read in [RsaKeyPair::from_pkcs8, RsaKeyPair::from_der] {
+            match read(der) {
+                Ok(pair) => return Ok(Self::Rsa(Box::new(pair))),
+                Err(rejected) if rejected.to_string() == TOO_SMALL => return Err(KeyError::TooShort),
+                Err(_) => {}
+            }
         }
         // OpenSSL writes Ed25519 keys without their public half, which the stricter reader asks for.
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::Format)?;
@@ -201,8 +207,10 @@ impl TxtRecord {
 /// `None` when the file is not PEM at all.
 fn pem_to_der(file: &[u8]) -> Option<Result<Vec<u8>, KeyError>> {
     let text = std::str::from_utf8(file).ok()?;
-    let (_, inside) = text.split_once(PEM_BEGIN)?;
-    let Some((inside, _)) = inside.split_once(PEM_END) else { return Some(Err(KeyError::Format)) };
+    let armours = [(PEM_BEGIN, PEM_END), (PEM_BEGIN_RSA, PEM_END_RSA)];
+    let (inside, end) =
+        armours.iter().find_map(|(begin, end)| text.split_once(begin).map(|(_, inside)| (inside, end)))?;
+    let Some((inside, _)) = inside.split_once(end) else { return Some(Err(KeyError::Format)) };
     let packed: String = inside.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     Some(STANDARD.decode(packed).map_err(|_| KeyError::Format))
 }
@@ -264,4 +272,36 @@ mod tests {
             assert_eq!(SigningKey::parse(bad).err(), Some(KeyError::Format));
         }
     }
+
+    #[test]
+    fn rsa_keys_of_older_tools_are_read() {
+        /// What PKCS#8 puts before an RSA key of this length.
+        const WRAPPING: usize = 26;
+        let new = SigningKey::generate(Algorithm::Rsa).unwrap();
+        let der = pem_to_der(new.pem.as_bytes()).unwrap().unwrap();
+        let pkcs1 = &der[WRAPPING..];
+        let pem = format!("{PEM_BEGIN_RSA}\n{}\n{PEM_END_RSA}\n", STANDARD.encode(pkcs1));
+        for file in [pkcs1, pem.as_bytes()] {
+            assert_eq!(SigningKey::parse(file).unwrap().record().unwrap(), new.record);
+        }
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_named_as_such() {
+        let der = STANDARD.decode(SHORT_KEY.concat()).unwrap();
+        assert_eq!(SigningKey::parse(&der).err(), Some(KeyError::TooShort));
+    }
+
+    /// 1024 bits, made for this test and used nowhere.
+    const SHORT_KEY: [&str; 9] = [
+        "MIICXAIBAAKBgQDQQP+JosIvgHPChqrpsz7YM85jObu9IqhtnbZC2R4nmWRNI4TZgFRWp/2tiXUB4Wa6xZr0yBeIWIcVCrUndOYH",
+        "+grkQDL6Cw00xyyCrDuF6lWWeNIFhBJxBdG4IRM28u/my9B8lkRPudf9oyIvdUVaitYLKr5J/F9xqesAScYvxQIDAQABAoGAPRCi",
+        "Hai1Chq/Vu4IFcjyh5EBVsUqELal7qaNOCLUHcZzy867eM+Ra2uNDiK9RZTje6bP3jEB/X//9CKUpgI4JNyMwmyv6tnNiUhMRYKh",
+        "LmadU8VNAIt8i8Xivgf9th6coaEZXdfXrJIoBwN8IKJYEfACBfk6NCuZx6Hmw9bzJq0CQQD/OcW3FaMaXd+5ZIPu8RwlA2m/L/3+",
+        "+togu53bXyOIS4ehfs5q8GCuKGIdexWLljTB1Ka7bNoIU4M/bdx6TjwTAkEA0OK+d9GWD7SiEV7kBInSwrNFMDzT5HW3SX9KZKqF",
+        "2CKXEOo53pNaI8bTHo4zoWRiJN8MtYwBvy/57hZGQBovxwJAeWg68/+X6af0D5WP6O7Ky5SXDfo/YbZkYqO80KiuF1yOdTUD7fzQ",
+        "kKfnHEz7j73w9K86bPe3s7Q+P8L72TYz/wJBAL7mWle6jT/xPyRM6mpTYvBZUeQR0zy5cDaVRHHXfdbXVeQ5i4WkeP61WIBWSU04",
+        "JpG33y+Tsoz91ZYHeVBgHkUCQDwZhInq0rqdJnXE4LfjsoEjAITi7sX9O+sPUmjOKM2gKED/+aD3lKfN5rJjDJnLy4fecnch65fx",
+        "LHwpvjpIkds=",
+    ];
 }

@@ -68,11 +68,11 @@ impl ResolverCache<Box<str>, Txt> for Records {
 }
 
 /// How an independent verifier judges each signature, from the top.
-fn judge(message: &[u8], records: Records) -> Vec<DkimResult> {
+fn judge(message: &[u8], records: &Records) -> Vec<DkimResult> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let resolver = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap();
     let parsed = AuthenticatedMessage::parse(message).unwrap();
-    let outputs = runtime.block_on(resolver.verify_dkim(Parameters::new(&parsed).with_txt_cache(&records)));
+    let outputs = runtime.block_on(resolver.verify_dkim(Parameters::new(&parsed).with_txt_cache(records)));
     outputs.iter().map(|output| output.result().clone()).collect()
 }
 
@@ -101,7 +101,7 @@ fn signed_by_both() -> (Vec<u8>, Vec<u8>, Vec<(String, String)>) {
 fn an_independent_verifier_accepts_both_signatures() {
     let (header, body, records) = signed_by_both();
     let message = [header, body].concat();
-    assert_eq!(judge(&message, Records(records)), [DkimResult::Pass, DkimResult::Pass]);
+    assert_eq!(judge(&message, &Records(records)), [DkimResult::Pass, DkimResult::Pass]);
 }
 
 #[test]
@@ -121,19 +121,19 @@ fn adding_or_changing_what_is_covered_breaks_both() {
     for changed in changed {
         assert_ne!(changed, text);
         let message = [changed.as_bytes(), &body].concat();
-        let verdicts = judge(&message, Records(records.clone()));
+        let verdicts = judge(&message, &Records(records.clone()));
         assert_eq!(verdicts.len(), 2);
         assert!(verdicts.iter().all(|verdict| *verdict != DkimResult::Pass), "{changed}");
     }
     let other_body = [text.as_bytes(), b"Bye\r\n"].concat();
-    assert!(judge(&other_body, Records(records)).iter().all(|verdict| *verdict != DkimResult::Pass));
+    assert!(judge(&other_body, &Records(records)).iter().all(|verdict| *verdict != DkimResult::Pass));
 }
 
 #[test]
 fn trace_fields_may_be_added_on_the_way() {
     let (header, body, records) = signed_by_both();
     let message = [b"Return-Path: <x@y.example>\r\nReceived: by mx\r\n", header.as_slice(), &body].concat();
-    assert_eq!(judge(&message, Records(records)), [DkimResult::Pass, DkimResult::Pass]);
+    assert_eq!(judge(&message, &Records(records)), [DkimResult::Pass, DkimResult::Pass]);
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn without_keys_the_section_stays_as_it_is() {
     for signing in [Signing::Off, Signing::Keys(Vec::new())] {
         assert!(!signing.needs_body_hash());
         let signed = sign(copy(HEAD), None, &signing, NOW).unwrap();
-        assert_eq!(signed.header(), &before);
-        assert_eq!(signed.recipients().len(), 1);
+        let expected = Signed::for_test(copy(HEAD).recipients().to_vec(), before.clone());
+        assert_eq!((signed.header(), signed.recipients()), (expected.header(), expected.recipients()));
     }
 }
 
