@@ -30,7 +30,7 @@ const IMPURE: [&str; 16] = [
 ];
 /// The RSA signing call asks for a random source, although a PKCS #1 v1.5 signature (RFC 8017 section 8.2) is a
 /// function of key and message alone. This folder makes DKIM signatures, and nothing else there may use it.
-const RSA_SIGNER: (&str, &str) = ("src/message", "SystemRandom");
+const RSA_SIGNER: (&str, &str) = ("src/message/dkim", "SystemRandom");
 /// Unfinished work belongs in an issue; the letters are parted so that this file may be read by its own check.
 const LOOSE_ENDS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
 /// Code that is not there, and lints and tests switched off without a word.
@@ -63,6 +63,8 @@ fn loose_ends(source: &Source) -> Vec<String> {
     let in_text = LOOSE_ENDS.iter().flat_map(|word| words(&source.text, word).map(move |at| (at, word)));
     // A test that is switched off hides in a test module, so the text with its comments is read here too.
     let in_code = BANNED_CODE.iter().flat_map(|word| words(&source.text, word).map(move |at| (at, word)));
+    // `X.1.XXX` is how RFC 3463 writes a class of codes.
+    let in_text = in_text.filter(|(at, _)| !source.text[..*at].ends_with('.'));
     in_text.chain(in_code).map(|(at, word)| at_line(source, at, &format!("`{word}` is not left behind"))).collect()
 }
 
@@ -129,6 +131,7 @@ mod tests {
         for word in LOOSE_ENDS {
             assert_eq!(check("src/mail/a.rs", &format!("fn f() {{}}\n// {word}: later")).len(), 1, "{word}");
         }
+        assert!(check("src/mail/a.rs", "// codes of the form X.1.XXX").is_empty());
         for word in BANNED_CODE {
             let text = format!("#[cfg(test)]\nmod t {{\n    {word}(x)\n}}\n");
             assert_eq!(check("src/mail/a.rs", &text), [format!("src/mail/a.rs:3: `{word}` is not left behind")]);
@@ -153,7 +156,8 @@ mod tests {
             assert_eq!(check(path, text).len(), 1, "{path}");
         }
         assert!(check("src/policy/a.rs", "#[cfg(test)]\nmod t { use std::fs; }\n// std::fs").is_empty());
-        assert!(check("src/message/dkim.rs", "use aws_lc_rs::rand::SystemRandom;").is_empty());
+        assert!(check("src/message/dkim/key.rs", "use aws_lc_rs::rand::SystemRandom;").is_empty());
+        assert_eq!(check("src/message/edit.rs", "use aws_lc_rs::rand::SystemRandom;").len(), 1);
         assert_eq!(check("src/message/dkim.rs", "use aws_lc_rs::rand::fill; fn f() { Instant::now() }").len(), 2);
     }
 
