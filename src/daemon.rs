@@ -210,7 +210,7 @@ fn privacy(level: LogAddresses, key_file: &Path) -> Result<Privacy, StartError> 
         LogAddresses::Hash => {
             let secret = std::fs::read(key_file).map_err(|error| StartError::Folder { path: key_file.to_owned(), error })?;
             let master = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-            Privacy::Hash(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"consentry log addresses v1").as_ref()))
+            Privacy::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"consentry log addresses v1").as_ref())))
         }
     })
 }

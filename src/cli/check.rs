@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use super::{Exit, Failure, Place};
+use crate::exit::{Exit, Failure};
+
+use super::Place;
 
 pub(super) fn run(place: &Place, out: &mut dyn Write) -> Result<Exit, Failure> {
     let file = place.file();

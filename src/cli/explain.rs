@@ -10,7 +10,9 @@ use crate::pipeline::{Explained, Stream, explain};
 use crate::policy::{Rulebook, Verdict};
 use crate::time::{Clock, Timestamp};
 
-use super::{Exit, Failure, Place};
+use crate::exit::{Exit, Failure};
+
+use super::Place;
 
 /// What is asked.
 #[derive(Debug, clap::Args)]

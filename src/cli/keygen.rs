@@ -1,16 +1,17 @@
 //! `consentry keygen`: keys and credentials.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use argon2::password_hash::PasswordHasher;
 use aws_lc_rs::{digest, rand};
 
+use crate::hex;
 use crate::mail::Domain;
 use crate::message::dkim::{Algorithm, SigningKey};
 
-use super::{Exit, Failure};
+use crate::config::write_secret;
+use crate::exit::{Exit, Failure};
 
 /// Octets of a random token: it cannot be guessed.
 const TOKEN_OCTETS: usize = 32;
@@ -66,27 +67,17 @@ fn dkim(domain: &str, selector: &str, kind: Kind, file: &Path, out: &mut dyn Wri
         Kind::Ed25519 => Algorithm::Ed25519,
     };
     let key = SigningKey::generate(kind).map_err(|error| Failure::new(Exit::Software, error))?;
-    write_new(file, &key.pem)?;
+    write_secret(file, &key.pem).map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))?;
     writeln!(out, "{selector}._domainkey.{domain}. IN TXT {}", key.record.zone_text())?;
     Ok(Exit::Done)
-}
-
-/// Writes a file that only its owner reads, and never over another one.
-pub(crate) fn write_new(file: &Path, text: &str) -> Result<(), Failure> {
-    let write = || {
-        let mut opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-        opened.write_all(text.as_bytes())?;
-        opened.sync_all()
-    };
-    write().map_err(|error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display())))
 }
 
 fn token(out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut secret = [0; TOKEN_OCTETS];
     rand::fill(&mut secret).map_err(|_| Failure::new(Exit::Software, "the system has no randomness"))?;
-    let token = hex(&secret);
+    let token = hex::encode(&secret);
     writeln!(out, "password for the tool:   {token}")?;
-    writeln!(out, "line in [[credential]]:  token_sha256 = \"{}\"", hex(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()))?;
+    writeln!(out, "line in [[credential]]:  token_sha256 = \"{}\"", hex::encode(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()))?;
     Ok(Exit::Done)
 }
 
@@ -102,8 +93,4 @@ fn password(out: &mut dyn Write) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Software, error))?;
     writeln!(out, "password_hash = \"{hash}\"")?;
     Ok(Exit::Done)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,6 @@
 //! **Never knows:** the rules of the domain.
 
 mod check;
-mod exit;
 mod explain;
 mod keygen;
 mod queue;
@@ -22,11 +21,9 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::exit::{Exit, Failure};
 use crate::time::{Clock, SystemClock};
 
-pub use exit::{Exit, Failure};
-pub(crate) use keygen::write_new;
-pub(crate) use serve::diagnostics;
 
 /// Where the configuration is looked for when nothing is said.
 const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::daemon::{self, Gateway};
-use crate::telemetry::EventLog;
+use crate::telemetry::{EventLog, diagnostics};
 use crate::time::Clock;
 
-use super::{Exit, Failure, Place};
+use crate::exit::{Exit, Failure};
+
+use super::Place;
 
 /// How often the probe runs when systemd does not say: half of the unit's WatchdogSec.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -34,13 +36,6 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
     drop(runtime);
     daemon::finish_log(writer);
     outcome
-}
-
-/// Diagnostics go to standard error as JSON lines; `CONSENTRY_LOG` sets their level.
-pub(crate) fn diagnostics(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CONSENTRY_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    // A second call (tests start several gateways) keeps the first subscriber.
-    let _already_set = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 async fn until_told(gateway: &Gateway, file: &Path) -> Result<Exit, Failure> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 
+use crate::hex;
 use crate::token::{Keyring, TokenKey};
 
 /// Octets of a generated key.
@@ -50,18 +51,22 @@ fn token_key(path: &Path, line: &str) -> Result<TokenKey, String> {
     TokenKey::parse(id, hex.trim()).map_err(|_| expected())
 }
 
-/// Where the store's hash key lies.
-pub fn store_key_file(data_dir: &Path) -> PathBuf {
+/// Where the store's hash key lies unless something else is said.
+pub(super) fn store_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("store.key")
 }
 
 fn random_hex() -> Result<String, String> {
     let mut secret = [0; KEY_OCTETS];
     rand::fill(&mut secret).map_err(|_| "the system has no randomness".to_owned())?;
-    Ok(secret.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(&secret))
 }
 
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+/// Writes a file that only its owner reads, durably, and never over another one.
+///
+/// # Errors
+/// The system's.
+pub fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()

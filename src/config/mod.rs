@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::mail::Domain;
 
 pub use error::{ConfigError, Problem};
-pub use files::{keyring, store_key_file};
+pub use files::{keyring, write_secret};
 
 /// Everything that a configuration file says, checked, by room.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Signer, Signing};
@@ -195,18 +196,8 @@ fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Op
     }
 }
 
-fn sha256_hex(text: &str) -> Result<[u8; 32], String> {
-    let expected = || "expected the 64 hexadecimal digits of a SHA-256".to_owned();
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return Err(expected());
-    }
-    let mut out = [0; 32];
-    for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| expected())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| expected())?;
-    }
-    Ok(out)
+fn sha256_hex(text: &str) -> Result<[u8; 32], &'static str> {
+    hex::decode(text).ok_or("expected the 64 hexadecimal digits of a SHA-256")
 }
 
 fn password_hash(text: &str) -> Result<String, String> {

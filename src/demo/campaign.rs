@@ -7,7 +7,7 @@ use lettre::message::Message;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
-use crate::cli::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::daemon::Gateway;
 use crate::mail::Mailbox;
 use crate::policy::{Cause, Origin, Scope};

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Exit, Failure, write_new};
+use crate::config::write_secret;
+use crate::exit::{Exit, Failure};
 use crate::daemon::{self, Gateway};
+use crate::hex;
 use crate::mail::Domain;
 use crate::message::dkim::{Algorithm, SigningKey};
 
@@ -56,9 +58,9 @@ impl Folder {
             if !record.exists() {
                 let software = |error| Failure::new(Exit::Software, error);
                 let key = SigningKey::generate(*kind).map_err(software)?;
-                write_new(&self.path.join(format!("dkim-{name}.pem")), &key.pem)?;
+                write_secret(&self.path.join(format!("dkim-{name}.pem")), &key.pem)?;
                 let domain = Domain::parse(DKIM_DOMAIN).map_err(|error| Failure::new(Exit::Software, error))?;
-                write_new(&record, &format!("{name}._domainkey.{domain}. IN TXT {}\n", key.record.zone_text()))?;
+                write_secret(&record, &format!("{name}._domainkey.{domain}. IN TXT {}\n", key.record.zone_text()))?;
             }
             records.push(std::fs::read_to_string(&record)?);
         }
@@ -113,8 +115,7 @@ impl Folder {
 
 /// The demo's second credential is public: it listens on loopback and is named in its configuration.
 fn receipts_hash() -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"receipts");
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"receipts").as_ref())
 }
 
 const fn kinds(dkim: Dkim) -> &'static [(Algorithm, &'static str)] {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::config;
 use crate::daemon::{self, Gateway};
 use crate::telemetry::EventLog;
@@ -78,7 +78,7 @@ fn upstream(text: &str) -> Result<(String, u16), String> {
 /// # Errors
 /// [`Failure`] with what could not be done.
 pub fn run(arguments: &Arguments, data: Option<PathBuf>, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
-    crate::cli::diagnostics("warn");
+    crate::telemetry::diagnostics("warn");
     let folder = Folder::open(data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (log, writer) = EventLog::start(folder.event_log()?)?;

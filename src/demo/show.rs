@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::cli::Failure;
+use crate::exit::Failure;
 use crate::daemon::Gateway;
 
 use super::campaign::Outcome;

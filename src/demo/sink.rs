@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cli::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use crate::daemon;
 use crate::mail::{CredentialName, Domain, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
 use crate::smtp::server::{Settings, serve};

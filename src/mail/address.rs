@@ -43,7 +43,7 @@ impl Domain {
         if let Some(literal) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
             return address_literal(literal).map(|text| Self(Arc::from(text)));
         }
-        let ascii = if text.is_ascii() && !text.split('.').any(|label| has_prefix_xn(label)) {
+        let ascii = if text.is_ascii() && !text.split('.').any(has_prefix_xn) {
             text.to_ascii_lowercase()
         } else {
             idna::domain_to_ascii_strict(text).map_err(|_| AddressError::Domain)?

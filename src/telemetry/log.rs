@@ -117,7 +117,7 @@ mod tests {
         drop(log);
         writer.join().unwrap();
         let written = sink.0.lock().unwrap();
-        assert_eq!(written.iter().filter(|b| **b == b'\n').count(), 1000);
+        assert_eq!(memchr::memchr_iter(b'\n', &written).count(), 1000);
     }
 
     struct Stuck(std::sync::mpsc::Receiver<()>, Shared);

@@ -6,8 +6,10 @@
 //!
 //! **Never knows:** who decided, how a message is stored or sent.
 
+mod diagnostics;
 mod event;
 mod log;
 
+pub use diagnostics::diagnostics;
 pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy};
 pub use log::{EventLog, LOG_QUEUE_MAX};

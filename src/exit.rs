@@ -1,4 +1,8 @@
-//! How commands end: the codes of sysexits.h, so that scripts and systemd can tell faults apart.
+//! How operations end: the codes of sysexits.h, so that scripts and systemd can tell faults apart.
+//!
+//! **Promise:** every failure has a code and one sentence for people.
+//!
+//! **Never knows:** how an operation works.
 
 use std::fmt;
 use std::process::ExitCode;
