@@ -111,7 +111,11 @@ impl ReplyReader {
         let Some(found) = memchr::memchr(b'\n', fresh) else {
             self.searched = self.buffer.len();
             // One more octet than the limit may be the CR of a line that fits.
-            return if self.searched - self.line > REPLY_LINE_MAX + 1 { Err(ReplyError::LineTooLong) } else { Ok(None) };
+            return if self.searched - self.line > REPLY_LINE_MAX + 1 {
+                Err(ReplyError::LineTooLong)
+            } else {
+                Ok(None)
+            };
         };
         let feed = self.searched + found;
         let line = self.buffer.get(self.line..feed).unwrap_or_default();
@@ -275,7 +279,10 @@ mod tests {
         assert_eq!(one("250 2.0.0 ok\r\n").unwrap(), "250 2.0.0 ok");
         assert_eq!(one("250\r\n").unwrap(), "250");
         assert_eq!(one("250 \r\n").unwrap(), "250");
-        assert_eq!(one("550-5.7.26 one\r\n550-5.7.26 two\r\n550 5.7.26 three\r\n").unwrap(), "550 5.7.26 one two three");
+        assert_eq!(
+            one("550-5.7.26 one\r\n550-5.7.26 two\r\n550 5.7.26 three\r\n").unwrap(),
+            "550 5.7.26 one two three"
+        );
         assert_eq!(one("550-5.7.26 one\r\n550 5.1.1 two\r\n").unwrap(), "550 5.7.26 one 5.1.1 two");
         assert_eq!(one("250-\r\n250 x\r\n").unwrap(), "250  x");
     }
