@@ -1,5 +1,6 @@
 //! Consentry: the last gate before campaign mail leaves an organisation.
 
+pub mod delivery;
 pub mod mail;
 pub mod message;
 pub mod policy;
