@@ -29,6 +29,8 @@ struct Ledger {
     settled: Mutex<Vec<(u64, Settlements)>>,
     changed: tokio::sync::Notify,
     fail: Option<SpoolError>,
+    /// Delivery is stopped only after the upstream has played its scripts.
+    linger: bool,
 }
 
 struct FakeSpool(Arc<Ledger>);
@@ -198,9 +200,15 @@ async fn deliver_with(
     while ledger.settled.lock().unwrap().len() < endings {
         ledger.changed.notified().await;
     }
-    stop.send_replace(true);
-    let result = running.await.unwrap();
-    let heard = upstream.heard().await;
+    let (heard, result) = if ledger.linger {
+        let heard = upstream.heard().await;
+        stop.send_replace(true);
+        (heard, running.await.unwrap())
+    } else {
+        stop.send_replace(true);
+        let result = running.await.unwrap();
+        (upstream.heard().await, result)
+    };
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
     Run { settled, heard, judge, result }
 }
@@ -262,10 +270,7 @@ async fn each_recipient_has_its_outcome_and_one_data() {
 async fn whoever_is_withdrawn_is_never_named_also_when_looking_ahead() {
     let script = format!("{OPEN}{}{GO}TAKE\n{}S: 250 ok\n{GO}TAKE\nS: 250 ok\n{BYE}", group(1), group(3));
     let judge = Judge { withdrawn: HashSet::from(["2@y.example".to_owned()]), ..Judge::default() };
-    // Copy 2 is met while looking behind copy 1; copy 3 follows when copy 1 is done, without being announced.
-    let script_plain =
-        script.replace(&format!("TAKE\n{}S: 250 ok", group(3)), &format!("TAKE\nS: 250 ok\n{}", group(3)));
-    let run = deliver(&[&script_plain], copies(3), judge, 3).await;
+    let run = deliver(&[&script], copies(3), judge, 3).await;
     assert_eq!(run.rcpts(), ["1", "3"]);
     assert_eq!(run.outcome(2), Settlement::Withdrawn);
     assert_eq!(run.notes(2), ["withdrawn 2@y.example"]);
@@ -396,7 +401,7 @@ async fn when_outcomes_cannot_be_written_delivery_stops() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let ledger = Ledger { waiting: Mutex::new(copies(1)), ..Ledger::default() };
+    let ledger = Ledger { waiting: Mutex::new(copies(1)), linger: true, ..Ledger::default() };
     let script = format!("{OPEN}{}{BYE}", whole(1));
     let run = deliver_with(&[&script], ledger, Judge::default(), 1, |s| s.idle_close = Duration::from_millis(1)).await;
     assert_eq!(run.heard.last().map(String::as_str), Some("QUIT"));

@@ -170,13 +170,15 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         if !possible {
             return None;
         }
-        let lease = self.queue.try_pop()?;
-        let next = self.desk.decide(Draft::new(lease)).await?;
-        match session.fits(&next.outgoing) {
-            Ok(()) => Some(next),
-            Err(misfit) => {
-                self.desk.conclude_all(next.draft, &outcome::of_misfit(misfit), Some(session.peer())).await;
-                None
+        // Whoever is withdrawn here is out of the way already; the queue is short, and so is this.
+        loop {
+            let lease = self.queue.try_pop()?;
+            let Some(next) = self.desk.decide(Draft::new(lease)).await else { continue };
+            match session.fits(&next.outgoing) {
+                Ok(()) => return Some(next),
+                Err(misfit) => {
+                    self.desk.conclude_all(next.draft, &outcome::of_misfit(misfit), Some(session.peer())).await;
+                }
             }
         }
     }
