@@ -1,0 +1,408 @@
+//! Workers between a queue of the test's own and scripted upstreams.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use super::*;
+use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, ReversePath, StreamName};
+use crate::smtp::client::script::{self, Upstream};
+use crate::spool::{Body, Manifest, Settlement};
+use crate::time::ManualClock;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
+const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
+const BYE: &str = "C: QUIT\nS: 221 bye\n";
+
+/// The group of commands for `n@y.example`.
+fn group(n: u32) -> String {
+    format!("C: MAIL\nC: RCPT TO:<{n}@y.example>\nC: DATA\n")
+}
+
+fn whole(n: u32) -> String {
+    format!("{}{GO}TAKE\nS: 250 2.0.0 queued\n", group(n))
+}
+
+#[derive(Default)]
+struct Ledger {
+    waiting: Mutex<Vec<(Entry, Vec<String>)>>,
+    settled: Mutex<Vec<(u64, Settlements)>>,
+    changed: tokio::sync::Notify,
+    fail: Option<SpoolError>,
+    /// Delivery is stopped only after the upstream has played its scripts.
+    linger: bool,
+}
+
+struct FakeSpool(Arc<Ledger>);
+
+struct FakeLease {
+    entry: Entry,
+    pending: Vec<(RecipientIndex, Recipient)>,
+    ledger: Arc<Ledger>,
+}
+
+impl Source for FakeSpool {
+    type Lease = FakeLease;
+    async fn lease(&self, max: usize) -> Vec<FakeLease> {
+        let due: Vec<_> = {
+            let mut waiting = self.0.waiting.lock().unwrap();
+            let count = waiting.len().min(max);
+            waiting.drain(..count).collect()
+        };
+        if due.is_empty() {
+            return std::future::pending().await;
+        }
+        let lease = |(entry, recipients): (Entry, Vec<String>)| {
+            let recipient = |text: &String| Recipient { mailbox: Mailbox::parse(text).unwrap() };
+            let pending = (0..).map(RecipientIndex).zip(recipients.iter().map(recipient)).collect();
+            FakeLease { entry, pending, ledger: Arc::clone(&self.0) }
+        };
+        due.into_iter().map(lease).collect()
+    }
+}
+
+impl Leased for FakeLease {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+    fn pending(&self) -> &[(RecipientIndex, Recipient)] {
+        &self.pending
+    }
+    async fn settle(self, how: Settlements) -> Result<(), SpoolError> {
+        self.ledger.settled.lock().unwrap().push((self.entry.id.as_u64(), how));
+        self.ledger.changed.notify_one();
+        self.ledger.fail.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Withdraws whom it is told to, counts how often it is asked, keeps what it is to report.
+#[derive(Default)]
+struct Judge {
+    withdrawn: HashSet<String>,
+    unavailable: bool,
+    short: bool,
+    asked: Mutex<Vec<String>>,
+    reported: Mutex<Vec<Failure>>,
+}
+
+impl Recheck for Judge {
+    async fn recheck(&self, _: &Entry, pending: &[(RecipientIndex, Recipient)]) -> Result<Vec<Ruling>, Unavailable> {
+        let mut rulings = Vec::new();
+        for (_, recipient) in pending {
+            let address = recipient.mailbox.as_str().to_owned();
+            let withdraw = self.withdrawn.contains(&address);
+            let note = Bytes::from(format!("withdrawn {address}"));
+            rulings.push(if withdraw { Ruling::Withdraw { note } } else { Ruling::Send });
+            self.asked.lock().unwrap().push(address);
+        }
+        if self.short {
+            rulings.pop();
+        }
+        if self.unavailable { Err(Unavailable) } else { Ok(rulings) }
+    }
+
+    fn report(&self, _: &Entry, failures: &[Failure]) -> Option<Batch> {
+        self.reported.lock().unwrap().extend_from_slice(failures);
+        None
+    }
+}
+
+fn entry(n: u32, body: &str) -> Entry {
+    let label = Label {
+        stream: StreamName::new("news").unwrap(),
+        controller: ControllerId::new("acme").unwrap(),
+        list: None,
+        campaign: None,
+    };
+    let manifest = Manifest {
+        reverse_path: ReversePath::Mailbox(Mailbox::parse("sender@x.example").unwrap()),
+        label,
+        body_type: BodyType::SevenBit,
+        smtputf8: false,
+        received: NOW,
+        expires: NOW.plus(Duration::from_secs(86400)),
+    };
+    Entry {
+        id: QueueId::from_u64(u64::from(n)),
+        manifest: Arc::new(manifest),
+        header: Bytes::from(format!("Subject: {n}\r\n\r\n")),
+        body: Body::Memory(Bytes::copy_from_slice(body.as_bytes())),
+        attempts: 0,
+    }
+}
+
+/// Copies 1 to `count`, each to one recipient named after it.
+fn copies(count: u32) -> Vec<(Entry, Vec<String>)> {
+    (1..=count).map(|n| (entry(n, "body\r\n"), vec![format!("{n}@y.example")])).collect()
+}
+
+struct Run {
+    settled: Vec<(u64, Settlements)>,
+    heard: Vec<String>,
+    judge: Arc<Judge>,
+    result: Result<(), DeliveryError>,
+}
+
+impl Run {
+    /// Kind of the only outcome of copy `n`, which must have been settled once.
+    fn outcome(&self, n: u64) -> Settlement {
+        let of_n: Vec<_> = self.settled.iter().filter(|(id, _)| *id == n).collect();
+        assert_eq!(of_n.len(), 1, "copy {n}");
+        assert_eq!(of_n[0].1.outcomes.len(), 1, "copy {n}");
+        of_n[0].1.outcomes[0].1.clone()
+    }
+
+    fn notes(&self, n: u64) -> Vec<String> {
+        let of_n = self.settled.iter().filter(|(id, _)| *id == n);
+        of_n.flat_map(|(_, s)| s.notes.iter().map(|note| String::from_utf8(note.to_vec()).unwrap())).collect()
+    }
+
+    fn contents(&self) -> Vec<&str> {
+        self.heard.iter().filter(|heard| heard.starts_with("Subject")).map(|heard| &heard[9..10]).collect()
+    }
+
+    fn rcpts(&self) -> Vec<&str> {
+        self.heard.iter().filter_map(|heard| heard.strip_prefix("RCPT TO:<")?.split_once('@')).map(|p| p.0).collect()
+    }
+}
+
+/// Delivers `copies` over one connection at a time until `endings` leases are settled.
+async fn deliver(scripts: &[&str], copies: Vec<(Entry, Vec<String>)>, judge: Judge, endings: usize) -> Run {
+    deliver_with(scripts, Ledger { waiting: Mutex::new(copies), ..Ledger::default() }, judge, endings, |_| {}).await
+}
+
+async fn deliver_with(
+    scripts: &[&str],
+    ledger: Ledger,
+    judge: Judge,
+    endings: usize,
+    adjust: impl FnOnce(&mut Settings),
+) -> Run {
+    let upstream = Upstream::play(scripts).await;
+    let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port: upstream.address.port() };
+    let mut settings = Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned()) };
+    settings.max_connections = 1;
+    settings.rest.cap = Duration::from_millis(100);
+    settings.rest.first = Duration::from_millis(100);
+    settings.rest.spread = 0.0;
+    adjust(&mut settings);
+    let (events, _writer) = EventLog::start(std::io::sink()).unwrap();
+    let (judge, ledger) = (Arc::new(judge), Arc::new(ledger));
+    let delivery = Delivery {
+        recheck: Arc::clone(&judge),
+        settings,
+        events,
+        privacy: Privacy::Full,
+        clock: Arc::new(ManualClock::new(NOW)),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), stopped));
+    while ledger.settled.lock().unwrap().len() < endings {
+        ledger.changed.notified().await;
+    }
+    let (heard, result) = if ledger.linger {
+        let heard = upstream.heard().await;
+        stop.send_replace(true);
+        (heard, running.await.unwrap())
+    } else {
+        stop.send_replace(true);
+        let result = running.await.unwrap();
+        (upstream.heard().await, result)
+    };
+    let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
+    Run { settled, heard, judge, result }
+}
+
+#[tokio::test]
+async fn copies_ready_together_ride_behind_each_other() {
+    // Each envelope is heard before the reply to the dot before it is said: without looking ahead this would hang.
+    let script = format!(
+        "{OPEN}{}{GO}TAKE\n{}S: 250 1\n{GO}TAKE\n{}S: 250 2\n{GO}TAKE\nS: 250 3\n{BYE}",
+        group(1),
+        group(2),
+        group(3)
+    );
+    let run = deliver(&[&script], copies(3), Judge::default(), 3).await;
+    assert!(run.result.is_ok());
+    assert_eq!(run.contents(), ["1", "2", "3"]);
+    for n in 1..=3 {
+        assert_eq!(run.outcome(n), Settlement::Delivered);
+        let notes = run.notes(n);
+        assert_eq!(notes.len(), 1);
+        let event: serde_json::Value = serde_json::from_str(&notes[0]).unwrap();
+        assert_eq!(event["type"], "Delivery");
+        assert_eq!(event["queue"], "news@y.example");
+        assert_eq!(event["response"]["content"], n.to_string());
+        assert_eq!(event["num_attempts"], 1);
+        assert_eq!(event["peer_address"]["name"], "127.0.0.1");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_dot_is_its_own_messages_alone() {
+    let script = format!("{OPEN}{}{GO}TAKE\n{}S: 554 5.6.0 no\n{GO}TAKE\nS: 250 2\n{BYE}", group(1), group(2));
+    let run = deliver(&[&script], copies(2), Judge::default(), 2).await;
+    assert_eq!((run.outcome(1), run.outcome(2)), (Settlement::Bounced, Settlement::Delivered));
+    let reported = run.judge.reported.lock().unwrap();
+    assert_eq!(reported.len(), 1);
+    assert!(reported[0].said_by_upstream && reported[0].kind == FailureKind::Bounced);
+}
+
+#[tokio::test]
+async fn each_recipient_has_its_outcome_and_one_data() {
+    let script = format!(
+        "{OPEN}C: MAIL\nC: RCPT TO:<a@\nC: RCPT TO:<b@\nC: RCPT TO:<c@\nC: DATA\n\
+         S: 250 ok\nS: 250 ok\nS: 452 later\nS: 550 5.1.1 no\nS: 354 go\nTAKE\nS: 250 ok\n{BYE}"
+    );
+    let recipients = ["a@y.example", "b@y.example", "w@y.example", "c@y.example"].map(str::to_owned).to_vec();
+    let judge = Judge { withdrawn: HashSet::from(["w@y.example".to_owned()]), ..Judge::default() };
+    let run = deliver(&[&script], vec![(entry(1, "x"), recipients)], judge, 1).await;
+    let mut outcomes = run.settled[0].1.outcomes.clone();
+    outcomes.sort_by_key(|(index, _)| index.0);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes[0], Settlement::Delivered);
+    assert!(matches!(outcomes[1], Settlement::Deferred { until } if until > NOW.plus(Duration::from_secs(200))));
+    assert_eq!(outcomes[2..], [Settlement::Withdrawn, Settlement::Bounced]);
+    assert_eq!(run.notes(1).len(), 4, "one record each");
+}
+
+#[tokio::test]
+async fn whoever_is_withdrawn_is_never_named_also_when_looking_ahead() {
+    let script = format!("{OPEN}{}{GO}TAKE\n{}S: 250 ok\n{GO}TAKE\nS: 250 ok\n{BYE}", group(1), group(3));
+    let judge = Judge { withdrawn: HashSet::from(["2@y.example".to_owned()]), ..Judge::default() };
+    let run = deliver(&[&script], copies(3), judge, 3).await;
+    assert_eq!(run.rcpts(), ["1", "3"]);
+    assert_eq!(run.outcome(2), Settlement::Withdrawn);
+    assert_eq!(run.notes(2), ["withdrawn 2@y.example"]);
+    assert_eq!((run.outcome(1), run.outcome(3)), (Settlement::Delivered, Settlement::Delivered));
+}
+
+#[tokio::test]
+async fn without_a_decision_nothing_is_sent() {
+    for (unavailable, short) in [(true, false), (false, true)] {
+        let judge = Judge { unavailable, short, ..Judge::default() };
+        let run = deliver(&[&format!("{OPEN}{BYE}")], copies(1), judge, 1).await;
+        assert!(matches!(run.outcome(1), Settlement::Deferred { until } if until > NOW));
+        assert!(run.rcpts().is_empty() && run.notes(1)[0].contains("4,\"subject\":3"), "{:?}", run.notes(1));
+    }
+}
+
+#[tokio::test]
+async fn a_close_after_the_dot_defers_and_says_that_a_duplicate_may_come() {
+    let script = format!("{OPEN}{}{GO}TAKE\n", group(1));
+    let run = deliver(&[&script], copies(1), Judge::default(), 1).await;
+    assert!(matches!(run.outcome(1), Settlement::Deferred { .. }));
+    assert!(run.notes(1)[0].contains("may be sent more than once"));
+    assert!(run.notes(1)[0].contains("TransientFailure"));
+}
+
+#[tokio::test]
+async fn the_copy_announced_on_a_dying_connection_is_decided_on_again_and_sent_on_another() {
+    let first = format!("{OPEN}{}{GO}TAKE\n{}", group(1), group(2));
+    let second = format!("{OPEN}{}{BYE}", whole(2));
+    let run = deliver(&[&first, &second], copies(2), Judge::default(), 2).await;
+    assert!(matches!(run.outcome(1), Settlement::Deferred { .. }));
+    assert_eq!(run.outcome(2), Settlement::Delivered);
+    assert_eq!(run.contents(), ["1", "2"]);
+    let asked = run.judge.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|address| *address == "2@y.example").count(), 2, "before each naming");
+}
+
+#[tokio::test]
+async fn a_connection_that_died_between_messages_costs_nobody_an_attempt() {
+    // No pipelining, so that the second copy is named only after the first is done.
+    let hello = "S: 220 x\nC: EHLO\nS: 250 x\n";
+    let steps =
+        |n: u32| format!("C: MAIL\nS: 250 ok\nC: RCPT TO:<{n}@\nS: 250 ok\nC: DATA\nS: 354 go\nTAKE\nS: 250 ok\n");
+    for end in ["", "RST", "C: MAIL\nS: 421 too many"] {
+        let first = format!("{hello}{}{end}", steps(1));
+        let second = format!("{hello}{}{BYE}", steps(2));
+        let run = deliver(&[&first, &second], copies(2), Judge::default(), 2).await;
+        assert_eq!((run.outcome(1), run.outcome(2)), (Settlement::Delivered, Settlement::Delivered), "{end}");
+        assert_eq!(run.contents(), ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_the_route_is_nobodys_and_lets_the_route_rest() {
+    for refusal in [
+        "S: 554 go away".to_owned(),
+        "S: 220 x\nC: EHLO\nS: 550 no".to_owned(),
+        format!("{OPEN}{}S: 530 5.7.0 authenticate\nS: 503 x\nS: 503 x\nC: RSET\nS: 250 ok", group(1)),
+        format!("{OPEN}{}S: 250 ok\nS: 554 5.7.1 Relay access denied\nS: 554 x\nC: RSET\nS: 250 ok", group(1)),
+        format!("{OPEN}{}S: 421 busy", group(1)),
+        format!("{OPEN}{}S: 250 ok\nS: 250 ok\nS: 250 not 354", group(1)),
+    ] {
+        let run = deliver(&[&refusal], copies(1), Judge::default(), 1).await;
+        let until = NOW.plus(Duration::from_millis(100));
+        assert_eq!(run.outcome(1), Settlement::Deferred { until }, "{refusal}");
+        assert!(run.judge.reported.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_copy_past_its_time_gets_a_last_attempt_and_then_expires() {
+    let mut late = copies(1);
+    let manifest = Manifest { expires: NOW, ..Manifest::clone(&late[0].0.manifest) };
+    late[0].0.manifest = Arc::new(manifest);
+    let script = format!("{OPEN}{}S: 250 ok\nS: 450 4.2.0 later\nS: 554 x\nC: RSET\nS: 250 ok\n{BYE}", group(1));
+    let run = deliver(&[&script], late, Judge::default(), 1).await;
+    assert_eq!(run.outcome(1), Settlement::Expired);
+    assert_eq!(run.judge.reported.lock().unwrap()[0].kind, FailureKind::Expired);
+    assert!(run.notes(1)[0].contains("\"Expiration\""));
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_is_refused_alone_and_the_connection_stays() {
+    let hello = "S: 220 x\nC: EHLO\nS: 250-x\nS: 250-PIPELINING\nS: 250 SIZE 30\n";
+    let script = format!("{hello}{}{BYE}", whole(2));
+    let mut two = copies(2);
+    two[0].0 = entry(1, &"x".repeat(50));
+    let run = deliver(&[&script], two, Judge::default(), 2).await;
+    assert_eq!((run.outcome(1), run.outcome(2)), (Settlement::Bounced, Settlement::Delivered));
+    assert!(!run.judge.reported.lock().unwrap()[0].said_by_upstream);
+}
+
+#[tokio::test]
+async fn unclean_content_is_never_sent() {
+    let run =
+        deliver(&[&format!("{OPEN}{BYE}")], vec![(entry(1, "a\n.\n"), copies(1)[0].1.clone())], Judge::default(), 1)
+            .await;
+    assert_eq!(run.outcome(1), Settlement::Bounced);
+    assert!(run.rcpts().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_is_worn_out_after_its_number_of_messages() {
+    let ledger = || Ledger { waiting: Mutex::new(copies(3)), ..Ledger::default() };
+    let first = format!("{OPEN}{}{GO}TAKE\n{}S: 250 ok\n{GO}TAKE\nS: 250 ok\n{BYE}", group(1), group(2));
+    let second = format!("{OPEN}{}{BYE}", whole(3));
+    let limit = |settings: &mut Settings| settings.max_messages_per_connection = 2;
+    let run = deliver_with(&[&first, &second], ledger(), Judge::default(), 3, limit).await;
+    assert_eq!(run.contents(), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_single_permit_still_delivers_everything() {
+    let ledger = Ledger { waiting: Mutex::new(copies(2)), ..Ledger::default() };
+    let script = format!("{OPEN}{}{GO}TAKE\n{}S: 250 ok\n{GO}TAKE\nS: 250 ok\n{BYE}", group(1), group(2));
+    let run = deliver_with(&[&script], ledger, Judge::default(), 2, |settings| settings.max_unsettled = 1).await;
+    assert_eq!(run.contents(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn when_outcomes_cannot_be_written_delivery_stops() {
+    let fail = Some(SpoolError::Failed("disk".to_owned()));
+    let ledger = Ledger { waiting: Mutex::new(copies(1)), fail, ..Ledger::default() };
+    let script = format!("{OPEN}{}{BYE}", whole(1));
+    let run = deliver_with(&[&script], ledger, Judge::default(), 1, |_| {}).await;
+    assert!(matches!(run.result, Err(DeliveryError::Spool(_))));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let ledger = Ledger { waiting: Mutex::new(copies(1)), linger: true, ..Ledger::default() };
+    let script = format!("{OPEN}{}{BYE}", whole(1));
+    let run = deliver_with(&[&script], ledger, Judge::default(), 1, |s| s.idle_close = Duration::from_millis(1)).await;
+    assert_eq!(run.heard.last().map(String::as_str), Some("QUIT"));
+}

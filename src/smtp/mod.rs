@@ -1,0 +1,4 @@
+//! The wire: replies and the client session.
+
+pub mod client;
+pub mod wire;

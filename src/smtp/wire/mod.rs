@@ -1,0 +1,3 @@
+//! The grammar of SMTP, without sockets.
+
+pub mod reply;
