@@ -246,6 +246,8 @@ mod tests {
             (" <a @ b.example>", Syntax),
             (" <<a@b.example>>", Syntax),
             (" a@evil.example <a@b.example>", Ambiguous),
+            (" <\"a> <x@evil.example>\"@b.example>", Ambiguous),
+            (" <\"(\"@b.example>", Ambiguous),
             (" <=?utf-8?Q?a=40evil.example=3E?=@b.example>", Encoded),
             (" =?utf-8?Q?a=40b.example?=", Encoded),
             (" =?utf-8?Q?=3Ca=40b.example=3E?=", Encoded),

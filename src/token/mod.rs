@@ -204,6 +204,20 @@ mod tests {
         assert_eq!(redeem(&renamed, old.as_str()), Err(TokenError));
     }
 
+    /// A later version may use the same keys; this one must not misread it.
+    #[test]
+    fn another_version_is_refused_even_under_the_right_key() {
+        let ring = ring();
+        for (version, expected) in [(VERSION, true), (VERSION + 1, false)] {
+            let head = [version, ring.current().id()];
+            let mut octets = Vec::new();
+            subject("a@b.example", None).encode(&mut octets);
+            ring.current().cipher().seal_in_place_append_tag(nonce(), Aad::from(head), &mut octets).unwrap();
+            let text = base32::encode(&[head.as_slice(), &octets].concat());
+            assert_eq!(redeem(&ring, &text).is_ok(), expected, "{version}");
+        }
+    }
+
     fn any_subject() -> impl Strategy<Value = Subject> {
         let mailbox =
             "([a-zA-Z0-9+_é]{1,20}(\\.[a-z]{1,9}){0,2}|\"[a-z @\\.]{1,20}\")@[a-z]{1,63}\\.(example|[a-z]{2,30})";

@@ -202,3 +202,12 @@ fn selectors_and_domains_are_checked() {
     }
     assert_eq!(make("[192.0.2.1]", "s"), Some(SignError::Domain));
 }
+
+/// RFC 6376 section 5.4.2.
+#[test]
+fn fields_of_one_name_are_hashed_from_the_bottom_up() {
+    let head = "From: a\r\nList-Id: <upper>\r\nX: y\r\nList-Id: <lower>\r\n\r\n";
+    let hashed = Hashed::new(&HeaderSection::parse(Bytes::from(head)).unwrap());
+    assert_eq!(hashed.data, b"from:a\r\nlist-id:<lower>\r\nlist-id:<upper>\r\n");
+    assert_eq!(hashed.names.iter().filter(|name| **name == "List-Id").count(), 3);
+}
