@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control;
-use crate::delivery::{self, Delivery};
+use crate::delivery::Delivery;
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
@@ -170,8 +170,13 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         Some(address) => Some(open_door(address, door, intake_stops.clone(), &mut intake)?),
         None => None,
     };
-    let delivery = Delivery { spool: spool.clone(), recheck: hall, settings: Arc::new(settings.delivery), log, privacy, clock };
-    outgoing.spawn(delivery::run(delivery, delivery_stops));
+    let delivery = Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock };
+    let queue = spool.clone();
+    outgoing.spawn(async move {
+        if let Err(error) = delivery.run(queue, delivery_stops).await {
+            tracing::error!(%error, "delivery stopped; mail waits until a restart");
+        }
+    });
     let socket = control::Socket::bind(&settings.data_dir).map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
     intake.spawn(control::serve(socket, spool.clone(), store.clone(), intake_stops));
     Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::delivery::Smarthost;
 use crate::mail::{Domain, Mailbox};
 use crate::pipeline::OneClickScope;
 
@@ -38,7 +39,9 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = delivery(spec, &hostname, problems);
     let smtp = smtp(&spec.smtp, &hostname, problems);
     let store = store(&spec.store, base, &data_dir, problems);
+    let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
+        upstream: delivery.smarthost.host.clone(),
         public_url: parsed(problems, "http.public_url", &spec.http.public_url, public_url)?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
@@ -56,7 +59,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     }
     Some(Settings {
         hostname, data_dir, log_addresses: log_addresses?, smtp_listen: smtp_listen?, smtp: smtp?, http_listen: http_listen?,
-        unsubscribe: crate::unsubscribe::Settings { whole_controller }, pipeline, delivery: delivery?, spool, store: store?, token_keys,
+        unsubscribe: crate::unsubscribe::Settings { whole_controller }, pipeline, delivery, spool, store: store?, token_keys,
     })
 }
 
@@ -163,12 +166,14 @@ fn delivery(spec: &v1::Spec, hostname: &Domain, problems: &mut Problems<'_>) -> 
     let port = number(problems, "upstream.port", spec.upstream.port.as_ref(), 1..=65_535, 25);
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
-    let mut settings = crate::delivery::Settings::new(hostname.clone(), host?, u16::try_from(port?).ok()?);
+    let mut settings = crate::delivery::Settings::new(Smarthost { host: host?, port: u16::try_from(port?).ok()? }, hostname.to_string());
     let connections = number(problems, "upstream.max_connections", spec.upstream.max_connections.as_ref(), 1..=1000, settings.max_connections as u64);
     settings.max_connections = usize::try_from(connections?).ok()?;
     settings.retry.first = first?;
-    settings.retry.longest = longest?;
-    if settings.retry.longest < settings.retry.first {
+    settings.retry.cap = longest?;
+    settings.rest.first = settings.rest.first.min(settings.retry.first);
+    settings.rest.cap = settings.rest.cap.min(settings.retry.cap);
+    if settings.retry.cap < settings.retry.first {
         problems.add(0, "retry.longest", "expected to be at least retry.first");
     }
     Some(settings)

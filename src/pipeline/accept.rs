@@ -171,7 +171,7 @@ impl Passage<'_> {
         if declined.is_empty() || self.stream.on_refusal == OnRefusal::Accept {
             return Ok(());
         }
-        match self.hall.refusal_report(manifest, section, declined) {
+        match self.hall.refusal_report(self.hall.ids.queue_id(manifest.received), manifest, section, declined, manifest.received) {
             Some(batch) => self.hall.spool.commit(batch).await.map(drop).map_err(|error| answer::not_kept(&error)),
             None => Ok(()),
         }

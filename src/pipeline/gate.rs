@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::delivery::{Recheck, Ruling, Unavailable};
+use crate::delivery::{Failure, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
 use crate::policy::{Case, Decision, Rulebook, Suppression, Verdict, decide, precheck};
 use crate::smtp::Transaction;
@@ -59,11 +59,11 @@ impl Recheck for Pipeline {
             return Ok(pending.iter().map(|_| Ruling::Send).collect());
         }
         let settings = self.settings.load_full();
-        let stream = settings.streams.get(&label.stream).ok_or_else(|| Unavailable::new("its stream is not configured any more"))?;
+        let stream = settings.streams.get(&label.stream).ok_or_else(|| unavailable(&"its stream is not configured any more"))?;
         let mailboxes: Vec<_> = pending.iter().map(|(_, recipient)| &recipient.mailbox).collect();
-        let facts = self.store.evidence(&mailboxes).await.map_err(|error| Unavailable::new(error.to_string()))?;
+        let facts = self.store.evidence(&mailboxes).await.map_err(|error| unavailable(&error))?;
         if facts.len() != pending.len() {
-            return Err(Unavailable::new("the store answered for other recipients"));
+            return Err(unavailable(&"the store answered for other recipients"));
         }
         let now = self.clock.now();
         let rule = |((_, recipient), suppressions): (&(RecipientIndex, Recipient), &Vec<Suppression>)| {
@@ -77,9 +77,14 @@ impl Recheck for Pipeline {
         Ok(pending.iter().zip(&facts).map(rule).collect())
     }
 
-    fn report(&self, entry: &Entry, failures: &[crate::delivery::Failure]) -> Option<Batch> {
+    fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch> {
         self.failure_report(entry, failures)
     }
+}
+
+fn unavailable(why: &dyn std::fmt::Display) -> Unavailable {
+    tracing::warn!(%why, "a queued copy cannot be decided again and waits");
+    Unavailable
 }
 
 /// A decision with everything it was made from, for `consentry explain`.

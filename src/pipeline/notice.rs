@@ -2,70 +2,78 @@
 
 use std::sync::Arc;
 
-use crate::delivery::{Failure, Report, compose_report};
-use crate::mail::{BodyType, ControllerId, EnhancedStatus, Label, Recipient, ReplyCode, Reply, ReversePath, StreamName};
+use bytes::Bytes;
+
+use crate::delivery::{Failure, FailureKind, dsn};
+use crate::mail::{BodyType, ControllerId, Label, QueueId, Recipient, ReversePath, StreamName};
 use crate::message::{HeaderSection, Signed};
 use crate::spool::{Batch, Body, Entry, Manifest};
+use crate::time::Timestamp;
 
-use super::Pipeline;
 use super::accept::Declined;
+use super::{Pipeline, answer};
 
 /// The stream of our own notices. An operator cannot configure a stream whose name begins with an underscore.
 const NOTICE_STREAM: &str = "_notice";
+/// Who is responsible for them.
+const NOTICE_CONTROLLER: &str = "_gateway";
 
 /// Whether a queued copy is a notice of our own.
 pub(super) fn is_own(label: &Label) -> bool {
     label.stream.as_str() == NOTICE_STREAM
 }
 
-fn own_label() -> Option<Label> {
-    let stream = StreamName::new(NOTICE_STREAM).ok()?;
-    let controller = ControllerId::new("_gateway").ok()?;
-    Some(Label { stream, controller, list: None, campaign: None })
-}
-
 impl Pipeline {
-    /// The report on recipients of a queued copy that finally failed; `None` when nobody may be told (RFC 5321 section 4.5.5).
+    /// The report on recipients of a queued copy that finally failed; `None` when nobody may be told (RFC 5321
+    /// section 4.5.5).
     pub(super) fn failure_report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch> {
-        self.report_on(&entry.manifest, &entry.header, failures)
-    }
-
-    /// The report on recipients that policy refused after DATA, when others of the same message were accepted.
-    pub(super) fn refusal_report(&self, manifest: &Manifest, section: &HeaderSection, declined: &[Declined]) -> Option<Batch> {
-        let failures: Vec<Failure> = declined
-            .iter()
-            .map(|declined| Failure {
-                recipient: declined.recipient.clone(),
-                reply: super::answer::refused(&declined.decision, declined.reference),
-                remote: None,
-            })
-            .collect();
-        self.report_on(manifest, section.raw(), &failures)
-    }
-
-    fn report_on(&self, about: &Manifest, header: &bytes::Bytes, failures: &[Failure]) -> Option<Batch> {
-        let ReversePath::Mailbox(sender) = &about.reverse_path else { return None };
         let settings = self.settings.load();
         let now = self.clock.now();
         let id = self.ids.queue_id(now);
-        let report = Report { hostname: &settings.hostname, id, arrived: about.received, now, to: sender, header, failures };
-        let composed = match compose_report(&report) {
-            Ok(composed) => composed,
-            Err(error) => {
-                tracing::error!(%error, "a delivery report could not be composed");
-                return None;
-            }
-        };
+        let about = dsn::About { entry, failures, hostname: &settings.hostname, upstream: &settings.upstream, id };
+        let report = dsn::compose(&about)?;
         let manifest = Manifest {
             reverse_path: ReversePath::Null,
-            label: own_label()?,
+            label: Label {
+                stream: StreamName::new(NOTICE_STREAM).ok()?,
+                controller: ControllerId::new(NOTICE_CONTROLLER).ok()?,
+                list: None,
+                campaign: None,
+            },
             body_type: BodyType::SevenBit,
-            smtputf8: sender.needs_smtputf8(),
+            smtputf8: report.recipient.needs_smtputf8(),
             received: now,
             expires: now.plus(settings.give_up),
         };
-        let mut batch = Batch::new(manifest, Body::Memory(composed.body));
-        batch.send(id, Signed::notice(vec![Recipient { mailbox: sender.clone() }], composed.header));
+        let mut batch = Batch::new(manifest, Body::Memory(report.body));
+        batch.send(id, Signed::notice(vec![Recipient { mailbox: report.recipient }], report.header));
         Some(batch)
+    }
+
+    /// The report on recipients that policy refused after DATA, when others of the same message were accepted.
+    pub(super) fn refusal_report(
+        &self,
+        id: QueueId,
+        manifest: &Manifest,
+        section: &HeaderSection,
+        declined: &[Declined],
+        at: Timestamp,
+    ) -> Option<Batch> {
+        let failure = |declined: &Declined| Failure {
+            recipient: declined.recipient.clone(),
+            kind: FailureKind::Bounced,
+            reply: answer::refused(&declined.decision, declined.reference),
+            said_by_upstream: false,
+            at,
+        };
+        let failures: Vec<Failure> = declined.iter().map(failure).collect();
+        let entry = Entry {
+            id,
+            manifest: Arc::new(manifest.clone()),
+            header: section.raw().clone(),
+            body: Body::Memory(Bytes::new()),
+            attempts: 0,
+        };
+        self.failure_report(&entry, &failures)
     }
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub hostname: Domain,
     /// `https://host` in front of `/u/TOKEN`.
     pub public_url: String,
+    /// The smarthost's name, as reports name it.
+    pub upstream: String,
     /// Mailbox of the mailto: alternative.
     pub unsubscribe_mailbox: String,
     /// How long a copy is tried before it expires.
