@@ -56,15 +56,16 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let lease = match (self.queue.try_pop(), &self.session) {
                 (Some(lease), _) => lease,
                 (None, None) => self.queue.pop().await?,
-                (None, Some(_)) => match timeout(self.desk.settings.idle_close, self.queue.pop()).await {
-                    Ok(lease) => lease?,
-                    Err(_) => {
+                (None, Some(_)) => {
+                    if let Ok(lease) = timeout(self.desk.settings.idle_close, self.queue.pop()).await {
+                        lease?
+                    } else {
                         if let Some(session) = self.session.take() {
                             session.quit().await;
                         }
                         continue;
                     }
-                },
+                }
             };
             if self.desk.route.rests_for(self.desk.clock.now()).is_zero() {
                 return Some(lease);
