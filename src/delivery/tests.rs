@@ -175,9 +175,12 @@ async fn whoever_is_withdrawn_is_never_named_also_when_looking_ahead() {
 async fn without_a_decision_nothing_is_sent() {
     for (unavailable, short) in [(true, false), (false, true)] {
         let judge = Judge { unavailable, short, ..Judge::default() };
-        let run = deliver(&[&format!("{OPEN}{BYE}")], copies(1), judge, 1).await;
-        assert!(matches!(run.outcome(1), Settlement::Deferred { until } if until > NOW));
-        assert!(run.rcpts().is_empty() && run.notes(1)[0].contains("4,\"subject\":3"), "{:?}", run.notes(1));
+        let two = vec![(entry(1, "x"), vec!["a@y.example".to_owned(), "b@y.example".to_owned()])];
+        let run = deliver(&[&format!("{OPEN}{BYE}")], two, judge, 1).await;
+        let outcomes = &run.settled[0].1.outcomes;
+        assert_eq!(outcomes.len(), 2);
+        assert!(outcomes.iter().all(|(_, o)| matches!(o, Settlement::Deferred { until } if *until > NOW)));
+        assert!(run.rcpts().is_empty() && run.notes(1)[1].contains("4,\"subject\":3"), "{:?}", run.notes(1));
     }
 }
 

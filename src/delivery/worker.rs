@@ -32,8 +32,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let draft = match (self.ahead.take(), self.held.take()) {
                 (Some(job), held) => {
                     self.held = held;
-                    // Its recipients have been named here; on another connection they are decided on again.
-                    if self.session.is_some() { self.transact(job).await } else { Some(job.draft) }
+                    // Comes back when the session is gone: then its recipients are decided on again, because they
+                    // have to be named again.
+                    self.transact(job).await
                 }
                 (None, Some(draft)) => Some(draft),
                 (None, None) => match self.wait().await {
