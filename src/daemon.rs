@@ -16,14 +16,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control;
 use crate::delivery::Delivery;
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
-use crate::spool::{Spool, SpoolError};
-use crate::store::{Store, StoreError};
+use crate::spool::{Recovered, Spool, SpoolError};
+use crate::store::{Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
 use crate::unsubscribe::{self, Door};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The spool cannot keep mail.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
+    /// The audit trail cannot be written.
+    #[error("audit trail: {0}")]
+    Audit(#[from] TrailError),
     /// A key file is wrong.
     #[error("{0}")]
     Keys(String),
@@ -118,13 +122,23 @@ pub fn private_folder(path: &Path) -> Result<(), StartError> {
         .map_err(|error| StartError::Folder { path: path.to_owned(), error })
 }
 
-/// Opens the store alone, as commands do that work beside a running daemon.
+/// Opens the store alone, as commands do that work beside a running daemon or without one.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn open_store(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<Store, StartError> {
+pub fn open_store(settings: &config::Settings, opening: Opening, clock: &dyn Clock) -> Result<Store, StartError> {
     private_folder(&settings.data_dir)?;
-    Ok(Store::open(&settings.store, Arc::clone(clock))?)
+    Ok(Store::open(&settings.store, opening, clock.now())?)
+}
+
+/// Opens the spool with its audit trail, as the daemon does, and commands when none runs.
+///
+/// # Errors
+/// [`StartError`]; a running daemon has it locked.
+pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<(Spool, Recovered), StartError> {
+    private_folder(&settings.data_dir)?;
+    let trail = Trail::open(&settings.data_dir.join("audit"))?;
+    Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
 /// Starts everything. The listeners are the last to open.
@@ -132,10 +146,10 @@ pub fn open_store(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-    let store = open_store(&settings, &clock)?;
+    let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
-    let privacy = privacy(settings.log_addresses, &settings.store.key_file)?;
-    let (spool, recovered) = Spool::open(settings.spool.clone(), Arc::clone(&clock))?;
+    let privacy = privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+    let (spool, recovered) = open_spool(&settings, &clock)?;
     tracing::info!(copies = recovered.copies, recipients = recovered.recipients, quarantined = recovered.quarantined.len(), "spool recovered");
     for damage in &recovered.quarantined {
         tracing::error!(?damage, "a damaged part of the spool was set aside");
@@ -170,7 +184,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         Some(address) => Some(open_door(address, door, intake_stops.clone(), &mut intake)?),
         None => None,
     };
-    let delivery = Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock };
+    let delivery = Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
     let queue = spool.clone();
     outgoing.spawn(async move {
         if let Err(error) = delivery.run(queue, delivery_stops).await {
@@ -178,7 +192,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         }
     });
     let socket = control::Socket::bind(&settings.data_dir).map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, spool.clone(), store.clone(), intake_stops));
+    intake.spawn(control::serve(socket, spool.clone(), Arc::clone(&clock), intake_stops));
     Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
 }
 
@@ -208,11 +222,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.
-fn privacy(level: LogAddresses, key_file: &Path) -> Result<Privacy, StartError> {
+fn privacy(level: LogAddresses, key_file: Option<&Path>) -> Result<Privacy, StartError> {
     Ok(match level {
         LogAddresses::Full => Privacy::Full,
         LogAddresses::Domain => Privacy::Domain,
         LogAddresses::Hash => {
+            let key_file = key_file.ok_or_else(|| StartError::Keys("the store has no key file".to_owned()))?;
             let secret = std::fs::read(key_file).map_err(|error| StartError::Folder { path: key_file.to_owned(), error })?;
             let master = hmac::Key::new(hmac::HMAC_SHA256, &secret);
             Privacy::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"consentry log addresses v1").as_ref())))

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::mail::{ListName, Mailbox, StreamName};
 use crate::pipeline::{Explained, Stream, explain};
 use crate::policy::{Rulebook, Verdict};
+use crate::store::Opening;
 use crate::time::{Clock, Timestamp};
 
 use crate::exit::{Exit, Failure};
@@ -49,7 +50,7 @@ pub(super) fn run(asked: &Arguments, place: &Place, clock: &Arc<dyn Clock>, out:
     if let Err(list) = stream.choose_list(asked.list.as_ref()) {
         return Err(usage(format!("`{list}` is not a list of stream `{}`", asked.stream)));
     }
-    let store = crate::daemon::open_store(&settings, clock)?;
+    let store = crate::daemon::open_store(&settings, Opening::Quick, &**clock)?;
     let answer = super::small_runtime()?.block_on(explain(&store, stream, asked.list.as_ref(), &mailbox, now))?;
     if asked.json { print_json(&answer, stream, &mailbox, now, out)? } else { print_text(&answer, stream, &mailbox, now, out)? }
     Ok(match answer.decision.verdict {

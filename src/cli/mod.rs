@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::exit::{Exit, Failure};
+use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
 
 
@@ -93,7 +94,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
         Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
         Operation::Suppress(command) => {
-            let store = crate::daemon::open_store(&place.load()?, &clock)?;
+            let store = crate::daemon::open_store(&place.load()?, Opening::Quick, &*clock)?;
             Ok(suppress::run(command, &store, &mut out, &*clock)?)
         }
         Operation::Queue(command) => queue::run(&command, &place, clock, &mut out),

@@ -9,6 +9,8 @@ use crate::delivery::Smarthost;
 use crate::mail::{Domain, Mailbox};
 use crate::pipeline::OneClickScope;
 
+use crate::store::Cleartext;
+
 use super::error::Problems;
 use super::streams::{self, domain, parsed, word};
 use super::v1::{self, At};
@@ -145,7 +147,7 @@ fn number(problems: &mut Problems<'_>, key: &str, value: Option<&At<u64>>, range
 }
 
 fn smtp(spec: &v1::Smtp, hostname: &Domain, problems: &mut Problems<'_>) -> Option<crate::smtp::server::Settings> {
-    let mut settings = crate::smtp::server::Settings::new(hostname.clone());
+    let mut settings = crate::smtp::server::Settings::new(hostname.as_str()).ok()?;
     let octets = number(problems, "smtp.max_message_octets", spec.max_message_octets.as_ref(), 65_536..=1_073_741_824, settings.max_message_octets);
     let recipients = number(problems, "smtp.max_recipients", spec.max_recipients.as_ref(), RECIPIENTS_MIN..=10_000, settings.max_recipients as u64);
     let connections = number(problems, "smtp.max_connections", spec.max_connections.as_ref(), 1..=100_000, settings.max_connections as u64);
@@ -157,7 +159,7 @@ fn smtp(spec: &v1::Smtp, hostname: &Domain, problems: &mut Problems<'_>) -> Opti
     settings.max_recipients = usize::try_from(recipients?).ok()?;
     settings.max_connections = usize::try_from(connections?).ok()?;
     settings.max_connections_per_address = usize::try_from(per_address?).ok()?;
-    settings.auth = if spec.auth_without_tls == Some(true) { crate::smtp::server::AuthOffer::Always } else { crate::smtp::server::AuthOffer::Loopback };
+    settings.auth = if spec.auth_without_tls == Some(true) { crate::smtp::server::AuthOffer::WithoutTls } else { crate::smtp::server::AuthOffer::Loopback };
     Some(settings)
 }
 
@@ -195,11 +197,10 @@ fn store(spec: &v1::Store, base: &Path, data_dir: &Path, problems: &mut Problems
         Some(text) => parsed(problems, "store.key_file", text, |text| files::resolve(base, text))?,
         None => files::store_key_file(data_dir),
     };
-    let mut settings = crate::store::Settings::new(data_dir.join("store.db"));
-    settings.key_file = key_file;
-    if let Some(text) = &spec.addresses {
-        let kept = [("keep", crate::store::Cleartext::Keep), ("hash-only", crate::store::Cleartext::HashOnly)];
-        settings.cleartext = word(problems, "store.addresses", text, &kept)?;
-    }
-    Some(settings)
+    let kept = [("keep", Cleartext::Keep), ("hash-only", Cleartext::HashOnly)];
+    let cleartext = match &spec.addresses {
+        Some(text) => word(problems, "store.addresses", text, &kept)?,
+        None => Cleartext::Keep,
+    };
+    Some(crate::store::Settings { path: data_dir.join("store.db"), key_file: Some(key_file), cleartext })
 }

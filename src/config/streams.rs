@@ -201,7 +201,7 @@ fn sha256_hex(text: &str) -> Result<[u8; 32], &'static str> {
 }
 
 fn password_hash(text: &str) -> Result<String, String> {
-    argon2::password_hash::PasswordHash::new(text)
+    argon2::password_hash::phc::PasswordHash::new(text)
         .map(|_| text.to_owned())
         .map_err(|_| "expected an argon2id hash in PHC form, as `consentry keygen password` prints it".to_owned())
 }

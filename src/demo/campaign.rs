@@ -10,8 +10,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use crate::exit::{Exit, Failure};
 use crate::daemon::Gateway;
 use crate::mail::Mailbox;
-use crate::policy::{Cause, Origin, Scope};
-use crate::store::{NewSuppression, Target};
+use crate::policy::{Cause, Origin, Scope, Suppression};
+use crate::store::{NewSuppression, Subject};
 use crate::time::{Clock, SystemClock};
 
 use super::folder::Folder;
@@ -66,15 +66,16 @@ pub(super) async fn run(out: &mut impl Write, folder: &Folder, gateway: &Gateway
 
 fn suppression((target, cause, scope): (&str, Cause, &str)) -> Result<NewSuppression, Failure> {
     let software = |error: String| Failure::new(Exit::Software, error);
-    Ok(NewSuppression {
-        target: target.parse::<Target>().map_err(|error| software(error.to_string()))?,
+    let now = SystemClock.now();
+    let fact = Suppression {
         scope: scope.parse::<Scope>().map_err(software)?,
         cause,
         origin: Origin::Operator,
         evidence: Some("demo".to_owned()),
-        since: SystemClock.now(),
+        since: now,
         expires: None,
-    })
+    };
+    Ok(NewSuppression::new(Subject::parse(target).map_err(software)?, fact, now)?)
 }
 
 async fn submit(gateway: &Gateway) -> Result<(), Failure> {

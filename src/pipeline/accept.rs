@@ -64,14 +64,14 @@ impl Pipeline {
         }
         passage.report(&manifest, &examined.section, &declined).await?;
         let mut batch = Batch::new(manifest, received.body);
-        let mut lines = passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
+        let (first, mut lines) = passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
         lines.extend(declined.into_iter().map(|declined| declined.event.to_json()));
         for line in &lines {
             batch.note(line.clone());
         }
         let committed = self.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
         lines.into_iter().for_each(|line| self.log.write(line));
-        Ok(Receipt::Queued(committed))
+        Ok(Receipt::Queued(committed, first))
     }
 }
 
@@ -180,7 +180,7 @@ impl Passage<'_> {
     async fn compose(
         &self, batch: &mut Batch, message: Examined, hash: Option<BodyHash>, octets: u64,
         accepted: Vec<Accepted>, now: Timestamp,
-    ) -> Result<Vec<Bytes>, Reply> {
+    ) -> Result<(QueueId, Vec<Bytes>), Reply> {
         let mut lines = Vec::with_capacity(accepted.len());
         let mut copies: Vec<(QueueId, Vec<Permit>)> = Vec::with_capacity(accepted.len());
         let shared = self.hall.ids.queue_id(now);
@@ -200,10 +200,11 @@ impl Passage<'_> {
             section: message.section, hash, transaction: self.transaction.clone(), label: message.label,
             stream: Arc::clone(&self.stream), settings: Arc::clone(&self.settings), keyring: Arc::clone(&self.hall.keyring), now,
         };
+        let first = copies.first().map_or(shared, |(id, _)| *id);
         for (id, signed) in composed(material, copies).await? {
             batch.send(id, signed);
         }
-        Ok(lines)
+        Ok((first, lines))
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn endless_header() -> Reply {
 
 /// From cannot be read.
 pub(super) fn author(error: &impl std::fmt::Display) -> Reply {
-    Reply::new(550, CONTENT, format!("From: {error}"))
+    Reply::new(550, CONTENT, error.to_string())
 }
 
 /// A control header is wrong.

@@ -115,18 +115,10 @@ impl BodyReader {
     async fn finish(self, header: Bytes) -> Result<Received, Reply> {
         let octets = self.octets.saturating_add(header.len() as u64);
         let body = match self.file {
-            Some(file) => finish_file(file).await.map_err(|error| answer::not_kept(&error))?,
+            Some(file) => file.finish().await.map_err(|error| answer::not_kept(&error))?,
             None => Body::Memory(joined(self.held)),
         };
         Ok(Received { header, body, hash: self.hasher.map(BodyHasher::finish), octets, eight_bit: self.eight_bit })
-    }
-}
-
-/// Syncing a large file takes as long as the disk does: not on an async thread.
-async fn finish_file(file: BodyWriter) -> Result<Body, SpoolError> {
-    match tokio::task::spawn_blocking(move || file.finish()).await {
-        Ok(finished) => finished,
-        Err(stopped) => Err(SpoolError::Failed(stopped.to_string())),
     }
 }
 

@@ -25,8 +25,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::mail::ControllerId;
-use crate::policy::{Cause, Origin, Scope};
-use crate::store::{NewSuppression, Store, Target};
+use crate::policy::{Cause, Origin, Scope, Suppression};
+use crate::store::{self, NewSuppression, Store, StoreError};
 use crate::telemetry::{Event, EventLog, EventType, Privacy};
 use crate::time::Clock;
 use crate::token::{self, Keyring, Subject};
@@ -131,7 +131,7 @@ fn origin(headers: &HeaderMap) -> Origin {
     if headers.contains_key(header::ORIGIN) { Origin::Page } else { Origin::OneClick }
 }
 
-async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), crate::store::StoreError> {
+async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), StoreError> {
     let now = door.clock.now();
     let controller = subject.controller.clone();
     let whole = door.settings.load().whole_controller.contains(&controller);
@@ -140,8 +140,7 @@ async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), cr
         None => Scope::Controller(controller),
     };
     let evidence = format!("message {}", subject.message);
-    let entry = NewSuppression {
-        target: Target::Address(subject.mailbox.clone()),
+    let fact = Suppression {
         scope: scope.clone(),
         cause: Cause::Unsubscribe,
         origin,
@@ -149,7 +148,8 @@ async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), cr
         since: now,
         expires: None,
     };
-    door.store.add(entry).await?;
+    let whom = store::Subject::Address(subject.mailbox.clone());
+    door.store.add(NewSuppression::new(whom, fact, now)?).await?;
     let mut event = Event::new(EventType::SuppressionAdded, now);
     event.recipient = Some(door.privacy.form(&subject.mailbox));
     event.reason = Some("SUP_UNSUBSCRIBE");

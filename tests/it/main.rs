@@ -2,7 +2,8 @@
 #![cfg(test)]
 
 mod clients;
-mod dialogue;
+mod config;
+// mod dialogue;
 mod ledger;
 mod messages;
 mod support;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mail_auth::common::parse::TxtRecordParser as _;
-use mail_auth::common::verify::DomainKey;
+use mail_auth::common::verify::{DomainKey, VerifySignature as _};
 use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt};
 
