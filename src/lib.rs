@@ -3,6 +3,7 @@
 pub mod mail;
 pub mod message;
 pub mod policy;
+pub mod smtp;
 pub mod spool;
 pub mod telemetry;
 pub mod time;
