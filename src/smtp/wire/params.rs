@@ -61,11 +61,11 @@ impl MailParams {
 /// # Errors
 /// [`CommandError::Syntax`] or [`CommandError::UnknownParameter`].
 pub(super) fn none_for_rcpt(text: &str) -> Result<(), CommandError> {
-    for item in items(text)? {
-        item?;
-        return Err(CommandError::UnknownParameter);
+    match items(text)?.next() {
+        None => Ok(()),
+        Some(Ok(_)) => Err(CommandError::UnknownParameter),
+        Some(Err(error)) => Err(error),
     }
-    Ok(())
 }
 
 type Item<'a> = (&'a str, Option<&'a str>);
