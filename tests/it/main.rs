@@ -1,1 +1,4 @@
-//! x
+//! Scenarios against the whole library.
+
+#[cfg(test)]
+mod dialogue;
