@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consentry::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
 use consentry::smtp::server::{AuthOffer, Settings, serve};
-use consentry::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use consentry::smtp::{Content, ContentError, Identity, Intake, Login, SessionFacts, Transaction};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -99,7 +99,7 @@ impl Intake for Recorder {
             return Ok("nothing".to_owned());
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = content.next().await.map_err(|error| error.reply())? {
+        while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
             assert_ne!(chunk, Bytes::new(), "a chunk is never empty");
             bytes.extend_from_slice(&chunk);
         }
@@ -279,6 +279,20 @@ async fn on_shutdown_the_idle_are_told_and_a_message_under_way_is_taken() {
     tokio::time::timeout(HANGS, server.served).await.expect("serve returns").unwrap();
     assert_eq!(server.recorder.taken.lock().unwrap()[0].content, b"Subject: s\r\n\r\nx\r\n");
     assert!(TcpStream::connect(server.address).await.is_err(), "still listening");
+}
+
+#[tokio::test]
+async fn who_talks_before_the_greeting_is_sent_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = BufReader::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+    client.get_mut().write_all(b"EHLO early.example\r\n").await.unwrap();
+    let (shutdown, signal) = watch::channel(false);
+    let settings = Arc::new(Settings::new("gw.example").unwrap());
+    let served = tokio::spawn(serve(listener, settings, Arc::new(Recorder::new(true)), signal));
+    say(&mut client, b"", &["554 5.5.0", "<close>"]).await;
+    drop(client);
+    shutdown.send(true).unwrap();
+    served.await.unwrap();
 }
 
 #[tokio::test]

@@ -63,10 +63,14 @@ pub async fn serve<I: Intake>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "cannot switch off delayed sending");
         }
-        let channel = Channel::new(stream, settings.session_timeout, signal.clone());
-        let session = Session::new(channel, Arc::clone(&settings), Arc::clone(&intake), peer, id);
+        let (settings, intake, signal) = (Arc::clone(&settings), Arc::clone(&intake), signal.clone());
         sessions.spawn(async move {
-            session.run().await;
+            // A new connection can be written to at once, so this waits for the first word of the kernel about it.
+            // The same word says whether the client has been talking already.
+            if stream.writable().await.is_ok() {
+                let channel = Channel::new(stream, settings.session_timeout, signal);
+                Session::new(channel, settings, intake, peer, id).run().await;
+            }
             drop(place);
         });
     }

@@ -84,14 +84,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
 
     /// Talks to the client until one of the two has enough.
     pub(super) async fn run(mut self) {
-        let flow = match self.converse().await {
-            Ok(flow) => flow,
+        let farewell = match self.converse().await {
+            Ok(flow) => return self.channel.close(self.settings.data_timeout, flow == Flow::Close).await,
             Err(Halt::Gone) => return,
-            Err(Halt::TimedOut) => self.refuse(replies::timeout()),
-            Err(Halt::Expired) => self.refuse(replies::session_over()),
-            Err(Halt::Stopping) => self.refuse(replies::stopping()),
+            Err(Halt::TimedOut) => replies::timeout(),
+            Err(Halt::Expired) => replies::session_over(),
+            Err(Halt::Stopping) => replies::stopping(),
         };
-        self.channel.close(self.settings.data_timeout, flow == Flow::Close).await;
+        // A wait was broken off, so there is nothing unread that could take the reply with it.
+        self.channel.reply(&farewell);
+        self.channel.close(self.settings.data_timeout, false).await;
     }
 
     async fn converse(&mut self) -> Result<Flow, Halt> {
