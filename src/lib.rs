@@ -1,5 +1,6 @@
 //! Consentry: the last gate before campaign mail leaves an organisation.
 
+pub mod audit;
 pub mod mail;
 pub mod message;
 pub mod policy;
