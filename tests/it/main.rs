@@ -3,7 +3,7 @@
 
 mod clients;
 mod config;
-// mod dialogue;
+mod dialogue;
 mod ledger;
 mod messages;
 mod support;
