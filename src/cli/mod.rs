@@ -25,7 +25,6 @@ use crate::exit::{Exit, Failure};
 use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
 
-
 /// Where the configuration is looked for when nothing is said.
 const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";
 
@@ -97,7 +96,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let store = crate::daemon::open_store(&place.load()?, Opening::Quick, &*clock)?;
             Ok(suppress::run(command, &store, &mut out, &*clock)?)
         }
-        Operation::Queue(command) => queue::run(&command, &place, clock, &mut out),
+        Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }
 }

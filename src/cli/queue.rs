@@ -45,19 +45,22 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, place: &Place, clock: Arc<dyn Clock>, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(
+    command: &Command,
+    place: &Place,
+    clock: &Arc<dyn Clock>,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let settings = place.load()?;
     let question = question(command);
     let answer = super::small_runtime()?.block_on(async {
-        match ask(&settings.data_dir, &question).await? {
-            Some(answer) => Ok::<_, Failure>(answer),
-            None => {
-                let (spool, _) = crate::daemon::open_spool(&settings, &clock)?;
-                let answer = ask_offline(question, &spool, clock.now()).await;
-                spool.shutdown().await;
-                Ok(answer)
-            }
+        if let Some(answer) = ask(&settings.data_dir, &question).await? {
+            return Ok::<_, Failure>(answer);
         }
+        let (spool, _) = crate::daemon::open_spool(&settings, clock)?;
+        let answer = ask_offline(question, &spool, clock.now()).await;
+        spool.shutdown().await;
+        Ok(answer)
     })?;
     print(command, answer, out)
 }
@@ -86,7 +89,10 @@ fn print(command: &Command, answer: Answer, out: &mut dyn Write) -> Result<Exit,
         Answer::List { copies } => print_list(&copies, json, out)?,
         stats @ Answer::Stats { .. } if json => writeln!(out, "{}", to_json(&stats)?)?,
         Answer::Stats { copies, recipients, deferred, leased, damaged, octets, disk_octets, oldest, notes_lost } => {
-            writeln!(out, "copies {copies}\nrecipients {recipients}\ndeferred {deferred}\nunder way {leased}\ndamaged {damaged}")?;
+            writeln!(
+                out,
+                "copies {copies}\nrecipients {recipients}\ndeferred {deferred}\nunder way {leased}\ndamaged {damaged}"
+            )?;
             writeln!(out, "octets {octets}\non disk {disk_octets}\noldest {}", oldest.as_deref().unwrap_or("-"))?;
             writeln!(out, "audit records lost {notes_lost}")?;
         }
@@ -101,13 +107,22 @@ fn print_list(copies: &[Waiting], json: bool, out: &mut dyn Write) -> Result<(),
         }
         return Ok(());
     }
-    writeln!(out, "{:<13} {:<24} {:<24} {:>5} {:<8} {:<16} domains", "id", "received", "next attempt", "tries", "state", "stream")?;
+    writeln!(
+        out,
+        "{:<13} {:<24} {:<24} {:>5} {:<8} {:<16} domains",
+        "id", "received", "next attempt", "tries", "state", "stream"
+    )?;
     for copy in copies {
         let stream = copy.stream.as_deref().unwrap_or("-");
         writeln!(
             out,
             "{:<13} {:<24} {:<24} {:>5} {:<8} {stream:<16} {}",
-            copy.id, copy.received, copy.due, copy.attempts, copy.state, copy.domains.join(",")
+            copy.id,
+            copy.received,
+            copy.due,
+            copy.attempts,
+            copy.state,
+            copy.domains.join(",")
         )?;
     }
     Ok(())

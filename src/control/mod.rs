@@ -121,7 +121,9 @@ pub async fn ask_offline(question: Question, spool: &Spool, now: Timestamp) -> A
 pub async fn ask(data_dir: &Path, question: &Question) -> io::Result<Option<Answer>> {
     let stream = match UnixStream::connect(data_dir.join(SOCKET)).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let (input, mut output) = stream.into_split();

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::exit::{Exit, Failure};
 use crate::daemon;
+use crate::exit::{Exit, Failure};
 use crate::mail::{CredentialName, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
 use crate::smtp::server::{Settings, serve};
 use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};

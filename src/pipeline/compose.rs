@@ -88,7 +88,8 @@ impl Material {
         };
         let token = token::mint(&self.keyring, &subject)?;
         let https = HttpsUri::parse(format!("{}/u/{}", self.settings.public_url, token.as_str()))?;
-        let mailto = MailtoUri::parse(format!("mailto:{}?subject={}", self.settings.unsubscribe_mailbox, token.as_str()))?;
+        let mailto =
+            MailtoUri::parse(format!("mailto:{}?subject={}", self.settings.unsubscribe_mailbox, token.as_str()))?;
         Ok(Links { https, mailto: Some(mailto) })
     }
 

@@ -1,6 +1,6 @@
 //! Who is this client?
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
@@ -22,7 +22,7 @@ const REMEMBERED_MAX: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Verdicts {
     key: hmac::Key,
-    right: Mutex<HashMap<[u8; 32], ()>>,
+    right: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Verdicts {
@@ -47,7 +47,7 @@ impl Verdicts {
     }
 
     fn remembers(&self, digest: &[u8; 32]) -> bool {
-        self.right.lock().is_ok_and(|right| right.contains_key(digest))
+        self.right.lock().is_ok_and(|right| right.contains(digest))
     }
 
     fn remember(&self, digest: [u8; 32]) {
@@ -55,7 +55,7 @@ impl Verdicts {
             if right.len() >= REMEMBERED_MAX {
                 right.clear();
             }
-            right.insert(digest, ());
+            right.insert(digest);
         }
     }
 }

@@ -80,7 +80,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn new(parts: Parts, settings: Arc<ArcSwap<Settings>>, clock: Arc<dyn Clock>) -> Result<Self, aws_lc_rs::error::Unspecified> {
+    pub fn new(
+        parts: Parts,
+        settings: Arc<ArcSwap<Settings>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let Parts { store, spool, keyring, ids, log, privacy } = parts;
         let verdicts = credentials::Verdicts::new()?;
         Ok(Self { settings, store, spool, keyring, ids, log, privacy, rulebook: Rulebook::built_in(), clock, verdicts })
@@ -118,7 +122,11 @@ impl Intake for Pipeline {
     }
 
     async fn mail(&self, session: &SessionFacts, _from: &ReversePath) -> Result<(), Reply> {
-        if self.settings.load().streams.contains_key(&session.identity.stream) { Ok(()) } else { Err(answer::no_stream()) }
+        if self.settings.load().streams.contains_key(&session.identity.stream) {
+            Ok(())
+        } else {
+            Err(answer::no_stream())
+        }
     }
 
     async fn rcpt(&self, transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::mail::Reply;
 use crate::message::{BodyHash, BodyHasher, HEADER_MAX, SplitAt, split, split_from};
-use crate::smtp::Content;
+use crate::smtp::{Content, ContentError};
 use crate::spool::{BODY_MEMORY_MAX, Body, BodyWriter, Spool, SpoolError};
 
 use super::answer;
@@ -42,7 +42,7 @@ pub(super) async fn read<C: Content>(content: &mut C, spool: &Spool, hashing: Ha
     let (header, rest) = read_header(content).await?;
     let mut reader = BodyReader::new(hashing);
     reader.push(rest, spool)?;
-    while let Some(chunk) = content.next().await.map_err(|error| answer::broken_content(&error))? {
+    while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         reader.push(chunk, spool)?;
     }
     reader.finish(header).await
@@ -50,7 +50,7 @@ pub(super) async fn read<C: Content>(content: &mut C, spool: &Spool, hashing: Ha
 
 async fn read_header<C: Content>(content: &mut C) -> Result<(Bytes, Bytes), Reply> {
     let mut head = BytesMut::new();
-    while let Some(chunk) = content.next().await.map_err(|error| answer::broken_content(&error))? {
+    while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         if head.is_empty()
             && let SplitAt::Body(end) = split(&chunk)
         {

@@ -77,7 +77,11 @@ impl std::fmt::Debug for Door {
 ///
 /// # Errors
 /// The listener's.
-pub async fn serve(listener: tokio::net::TcpListener, door: Door, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    door: Door,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     axum::serve(listener, routes(door)).with_graceful_shutdown(stop).await
 }
 
@@ -174,7 +178,9 @@ fn answer(status: StatusCode, page: String) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+            HeaderValue::from_static(
+                "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            ),
         ),
     ];
     (status, HEADERS, page).into_response()
@@ -194,8 +200,16 @@ mod tests {
         assert!(is_one_click(b"List-Unsubscribe=One-Click"));
         assert!(is_one_click(b"List-Unsubscribe=One-Click\r\n"));
         assert!(is_one_click(b"a=b&List-Unsubscribe=One-Click"));
-        assert!(is_one_click(b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n"));
-        for other in [&b""[..], b"List-Unsubscribe", b"List-Unsubscribe=Two-Click", b"xList-Unsubscribe=One-Click", b"name=\"List-Unsubscribe\""] {
+        assert!(is_one_click(
+            b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n"
+        ));
+        for other in [
+            &b""[..],
+            b"List-Unsubscribe",
+            b"List-Unsubscribe=Two-Click",
+            b"xList-Unsubscribe=One-Click",
+            b"name=\"List-Unsubscribe\"",
+        ] {
             assert!(!is_one_click(other), "{}", String::from_utf8_lossy(other));
         }
     }

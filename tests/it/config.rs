@@ -12,7 +12,11 @@ fn root() -> &'static Path {
 fn the_shipped_file_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("dkim-example-rsa");
-    let made = command(folder.path()).args(["keygen", "dkim", "--domain", "example.org", "--selector", "c1", "--out"]).arg(&key).output().unwrap();
+    let made = command(folder.path())
+        .args(["keygen", "dkim", "--domain", "example.org", "--selector", "c1", "--out"])
+        .arg(&key)
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{made:?}");
     std::fs::copy(root().join("config/consentry.toml"), folder.path().join("consentry.toml")).unwrap();
     let checked = command(folder.path()).arg("check").env("CREDENTIALS_DIRECTORY", folder.path()).output().unwrap();
@@ -37,7 +41,11 @@ fn every_bad_file_is_refused_at_the_right_place() {
         for line in expected {
             let (number, words) = line.split_once(' ').unwrap();
             let place = format!("consentry.toml:{number}:");
-            assert!(said.lines().any(|s| s.contains(&place) && s.contains(words)), "{}: wanted `{line}` in:\n{said}", path.display());
+            assert!(
+                said.lines().any(|s| s.contains(&place) && s.contains(words)),
+                "{}: wanted `{line}` in:\n{said}",
+                path.display()
+            );
         }
         count += 1;
     }
@@ -49,9 +57,20 @@ fn keys_are_private_and_never_overwritten() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key.pem");
-    let make = || command(folder.path()).args(["keygen", "dkim", "--domain", "a.example", "--selector", "s", "--kind", "ed25519", "--out"]).arg(&key).output().unwrap();
+    let make = || {
+        command(folder.path())
+            .args(["keygen", "dkim", "--domain", "a.example", "--selector", "s", "--kind", "ed25519", "--out"])
+            .arg(&key)
+            .output()
+            .unwrap()
+    };
     let first = make();
-    assert!(first.status.success() && String::from_utf8(first.stdout).unwrap().starts_with("s._domainkey.a.example. IN TXT \"v=DKIM1; k=ed25519; p="));
+    assert!(
+        first.status.success()
+            && String::from_utf8(first.stdout)
+                .unwrap()
+                .starts_with("s._domainkey.a.example. IN TXT \"v=DKIM1; k=ed25519; p=")
+    );
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let content = std::fs::read(&key).unwrap();
     assert!(!make().status.success());
