@@ -110,7 +110,7 @@ impl Intake for Recorder {
         let envelope = format!("{}|{}|{with}", transaction.envelope.reverse_path.as_str(), to.join(","));
         let mut taken = self.taken.lock().unwrap();
         taken.push(Taken { envelope, content: bytes });
-        Ok(format!("{:03}", taken.len()))
+        Ok(format!("queued as {:03}", taken.len()))
     }
 }
 

@@ -323,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
     /// The only place that says 250 to a message.
     fn queued(&mut self, receipt: &I::Receipt) -> Flow {
         (self.errors, self.idle) = (0, 0);
-        let text = format!("Ok: queued as {receipt}");
+        let text = format!("Ok: {receipt}");
         self.channel.reply(&Reply::new(250, EnhancedStatus::new(2, 0, 0), text));
         Flow::Continue
     }
