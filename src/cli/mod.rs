@@ -53,8 +53,7 @@ enum Operation {
     /// Say what would be decided for one recipient on one stream, and why.
     Explain(explain::Arguments),
     /// Who must not be written to: add, remove, show, list, import, export, count.
-    #[command(subcommand)]
-    Suppress(suppress::Command),
+    Suppress(suppress::SuppressArgs),
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -92,9 +91,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Check => check::run(&place, &mut out),
         Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
         Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
-        Operation::Suppress(command) => {
+        Operation::Suppress(arguments) => {
             let store = crate::daemon::open_store(&place.load()?, Opening::Quick, &*clock)?;
-            Ok(suppress::run(command, &store, &mut out, &*clock)?)
+            let outcome = suppress::run(&arguments.command, &store, &mut out, &*clock);
+            outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),

@@ -20,7 +20,7 @@ mod filter;
 mod fold;
 mod key;
 mod memory;
-mod record;
+pub(crate) mod record;
 mod row;
 mod schema;
 #[cfg(test)]
