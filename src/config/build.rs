@@ -56,7 +56,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     };
     let token_keys = match &spec.token.key_file {
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
-        None => data_dir.join("token.keys"),
+        None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
     if let Some(octets) = &spec.spool.min_free_octets {
@@ -261,7 +261,7 @@ fn store(
     }
     let key_file = match &spec.key_file {
         Some(text) => parsed(problems, "store.key_file", text, |text| files::resolve(base, text))?,
-        None => files::store_key_file(data_dir),
+        None => files::default_key("consentry.store.key", data_dir, "store.key"),
     };
     let kept = [("keep", Cleartext::Keep), ("hash-only", Cleartext::HashOnly)];
     let cleartext = match &spec.addresses {

@@ -51,9 +51,11 @@ fn token_key(path: &Path, line: &str) -> Result<TokenKey, String> {
     TokenKey::parse(id, hex.trim()).map_err(|_| expected())
 }
 
-/// Where the store's hash key lies unless something else is said.
-pub(super) fn store_key_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("store.key")
+/// Where a key lies unless something else is said: the credential of that name when systemd hands one over, else the
+/// data folder, where it is made at the first start.
+pub(super) fn default_key(credential: &str, data_dir: &Path, file: &str) -> PathBuf {
+    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| Path::new(&directory).join(credential));
+    handed_over.filter(|path| path.exists()).unwrap_or_else(|| data_dir.join(file))
 }
 
 fn random_hex() -> Result<String, String> {

@@ -4,6 +4,7 @@
 mod clients;
 mod config;
 mod dialogue;
+mod faults;
 mod ledger;
 mod messages;
 mod support;

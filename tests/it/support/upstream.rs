@@ -37,6 +37,7 @@ impl Received {
 struct Shared {
     received: Mutex<Vec<Received>>,
     forward_paths: Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -69,6 +70,11 @@ impl Upstream {
     /// Everything that arrived so far.
     pub(crate) fn received(&self) -> MutexGuard<'_, Vec<Received>> {
         self.shared.received.lock().unwrap()
+    }
+
+    /// From now on answers this forward path with 550 5.1.1.
+    pub(crate) fn refuse(&self, path: &str) {
+        self.shared.refused.lock().unwrap().push(path.to_owned());
     }
 
     /// Every forward path that a RCPT ever named, whether a message followed or not.
@@ -104,10 +110,15 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 b"250 2.1.0 ok\r\n"
             }
             "RCPT" => {
-                to.push(path());
                 shared.forward_paths.lock().unwrap().push(path());
-                b"250 2.1.5 ok\r\n"
+                if shared.refused.lock().unwrap().contains(&path()) {
+                    b"550 5.1.1 no such mailbox\r\n"
+                } else {
+                    to.push(path());
+                    b"250 2.1.5 ok\r\n"
+                }
             }
+            "DATA" if to.is_empty() => b"554 5.5.1 no valid recipients\r\n",
             "DATA" => {
                 out.write_all(b"354 go\r\n").ok()?;
                 let content = content(&mut input)?;
