@@ -199,3 +199,26 @@ async fn below_the_floor_mail_is_refused_but_settlements_go_through() {
     lease.settle(how).await.unwrap();
     assert_eq!(spool.stats().copies, 0);
 }
+
+/// Names and contents are both forced to disk before anything is acknowledged.
+#[tokio::test]
+async fn every_acknowledgement_waits_for_its_fsyncs() {
+    let mut rig = Rig::new();
+    let spool = rig.open();
+    let large = large(&spool, 1).await.unwrap();
+    rig.faults.only(Operation::Sync);
+    let syncs = |rig: &Rig| rig.faults.count();
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch(2)).await.unwrap();
+    assert_eq!(syncs(&rig), 1, "the segment");
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch_with(large, &[1], 1)).await.unwrap();
+    assert_eq!(syncs(&rig), 2, "the directory with the body's name, and the segment");
+    spool.shutdown().await;
+    rig.settings.sizes.segment_max = 400;
+    let spool = rig.open();
+    spool.commit(batch(3)).await.unwrap();
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch(4)).await.unwrap();
+    assert_eq!(syncs(&rig), 3, "header and name of the new segment, then its content");
+}
