@@ -23,7 +23,9 @@ pub(super) fn put(out: &mut Vec<u8>, seq: u64, note: &[u8]) {
 
 /// The sequence number of a whole line, without its line end.
 pub(super) fn seq(line: &[u8]) -> Option<u64> {
-    let rest = line.strip_prefix(b"{\"seq\":").filter(|rest| rest.ends_with(b"}"))?;
+    let rest = line.strip_prefix(b"{\"seq\":")?;
+    // What a torn write left may begin like a line and end like one.
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).ok()?;
     let end = rest.iter().position(|octet| !octet.is_ascii_digit())?;
     std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }

@@ -14,6 +14,8 @@
 //! **Standards:** RFC 8259 (JSON), one object per line.
 
 mod line;
+#[cfg(test)]
+mod tests;
 mod trail;
 
 pub use trail::{BACKLOG_MAX, FILE_MAX, Trail, TrailError};

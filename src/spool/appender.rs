@@ -434,6 +434,8 @@ impl Appender {
     }
 
     fn finish(mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.write_or_refuse(held);
         self.refuse_held();
         if self.sync() {
             self.reclaim();

@@ -1,6 +1,7 @@
 //! A plan that makes the n-th file operation fail, for tests.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::disk::Operation;
@@ -24,7 +25,7 @@ pub(crate) struct Faults {
     from: AtomicU64,
     until: AtomicU64,
     kind: AtomicU8,
-    only_sync: AtomicU8,
+    only: Mutex<Option<Operation>>,
 }
 
 impl Faults {
@@ -36,9 +37,9 @@ impl Faults {
         self.until.store(until, Ordering::SeqCst);
     }
 
-    /// Counts fsyncs only.
-    pub(crate) fn only_syncs(&self) {
-        self.only_sync.store(1, Ordering::SeqCst);
+    /// Counts and fails this kind of operation only.
+    pub(crate) fn only(&self, operation: Operation) {
+        *self.only.lock().unwrap() = Some(operation);
     }
 
     /// Fails nothing any more.
@@ -57,7 +58,7 @@ impl Faults {
     }
 
     pub(super) fn step(&self, operation: Operation) -> io::Result<()> {
-        if self.only_sync.load(Ordering::SeqCst) == 1 && operation != Operation::Sync {
+        if self.only.lock().unwrap().is_some_and(|only| only != operation) {
             return Ok(());
         }
         let now = self.count.fetch_add(1, Ordering::SeqCst) + 1;

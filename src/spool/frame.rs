@@ -238,7 +238,9 @@ mod tests {
 
     fn segment(frames: &[Vec<u8>]) -> Vec<u8> {
         let mut out = SegmentHeader { number: HOME.number, salt: HOME.salt, next_seq: 1, last_id: 2 }.encode();
-        frames.iter().for_each(|frame| out.extend_from_slice(frame));
+        for frame in frames {
+            out.extend_from_slice(frame);
+        }
         out
     }
 

@@ -84,14 +84,23 @@ impl Claim {
         self.armed = false;
     }
 
+    async fn settle(
+        &mut self,
+        record: SettleRecord,
+        notes: Vec<Bytes>,
+        follow_up: Option<Batch>,
+    ) -> Result<(), SpoolError> {
+        let waiting = self.handle.push_settlement(record, notes, follow_up)?;
+        self.let_go();
+        waiting.wait().await
+    }
+
     /// Settles the open recipients as withdrawn.
     pub(super) async fn withdraw(mut self, open: &RecipientSet, note: Bytes) -> Result<(), SpoolError> {
         let all = (0..=u16::MAX).filter(|index| open.contains(*index));
         let outcomes = all.map(|index| (index, Settlement::Withdrawn)).collect();
         let record = SettleRecord { id: self.id, outcomes };
-        let waiting = self.handle.push_settlement(record, vec![note], None)?;
-        self.let_go();
-        waiting.wait().await
+        self.settle(record, vec![note], None).await
     }
 
     /// The copy cannot be read.
@@ -138,7 +147,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`SpoolError::Failed`]: the copy will be tried again after a restart. [`SpoolError::Unfit`]: the follow-up cannot
-    /// be stored; the lease is given back. [`SpoolError::Full`]: the spool was shut down while the disk was full.
+    /// be stored; the settlement was written without it. [`SpoolError::Full`]: the spool was shut down while the disk was full.
     pub async fn settle(mut self, how: Settlements) -> Result<(), SpoolError> {
         let Settlements { outcomes, notes, follow_up } = how;
         let now = self.claim.handle.shared.clock.now();
@@ -148,9 +157,17 @@ impl Lease {
             all.push((index.0, said.unwrap_or(Settlement::Deferred { until: now })));
         }
         let record = SettleRecord { id: self.claim.id, outcomes: all };
-        let waiting = self.claim.handle.push_settlement(record, notes, follow_up)?;
-        self.claim.let_go();
-        waiting.wait().await
+        if follow_up.is_none() {
+            return self.claim.settle(record, notes, None).await;
+        }
+        match self.claim.settle(record.clone(), notes.clone(), follow_up).await {
+            Err(SpoolError::Unfit(why)) => {
+                // What happened is written down even so: else the copy would be delivered again and again.
+                self.claim.settle(record, notes, None).await?;
+                Err(SpoolError::Unfit(why))
+            }
+            other @ (Ok(()) | Err(SpoolError::Full | SpoolError::Failed(_) | SpoolError::Unusable(_))) => other,
+        }
     }
 }
 

@@ -49,9 +49,13 @@ mod tests;
 pub use appender::{AUDIT_SYNC_INTERVAL, SETTLE_SYNC_INTERVAL};
 pub use batch::{Batch, Body, BodyFile, Committed, Manifest};
 pub use body::BodyWriter;
+#[cfg(test)]
+pub(crate) use disk::Operation;
 pub(crate) use disk::{Disk, DiskFile};
 pub use doors::Spool;
 pub use error::SpoolError;
+#[cfg(test)]
+pub(crate) use faults::{Fault, Faults};
 pub use frame::FORMAT_VERSION;
 pub use index::DUE_AHEAD_MAX;
 pub use lease::{Entry, LEASE_RETURN_DELAY, Lease, RecipientIndex, Settlement, Settlements};

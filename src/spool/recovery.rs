@@ -171,8 +171,12 @@ impl<'a> Recovery<'a> {
         if kept < bytes.len() {
             // Else it would look like damage in the middle of the spool once there is a later segment.
             segment.file.cut(u64::try_from(kept).map_err(std::io::Error::other)?)?;
-            segment.file.sync()?;
             self.report.torn += u64::try_from(bytes.len() - kept).unwrap_or(u64::MAX);
+        }
+        if is_last {
+            // A killed process may have left settlements in the page cache; files and segments that they made needless
+            // are removed before the next fsync of mail.
+            segment.file.sync()?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The n-th file operation fails, for every n.
 
+use super::super::disk::Operation;
 use super::super::faults::Fault;
 use super::*;
 
@@ -27,9 +28,7 @@ async fn scenario(spool: &Spool) -> Ledger {
         if id % 2 == 0 && spool.stats().copies > 0 && matches!(spool.health(), Health::Good | Health::Full) {
             let Some(lease) = spool.lease(1).await.pop() else { continue };
             let (id, how) = (lease.entry().id.as_u64(), delivered(&lease));
-            // A settlement that finds no space waits for it.
-            let settled = tokio::time::timeout(Duration::from_secs(20), lease.settle(how)).await;
-            if settled.unwrap().is_ok() {
+            if lease.settle(how).await.is_ok() {
                 ledger.settled.push(id);
             }
         }
@@ -57,8 +56,7 @@ async fn for_every_operation(kind: Fault, lasting: bool) {
         let rig = small_segments();
         let spool = rig.open();
         rig.faults.arm(kind, n, if lasting { u64::MAX } else { n + 1 });
-        let run = tokio::time::timeout(Duration::from_secs(60), scenario(&spool));
-        let ledger = if lasting && kind != Fault::Io { lasting_run(&rig, run).await } else { run.await.unwrap() };
+        let ledger = scenario(&spool).await;
         let was_hit = rig.faults.count() >= n;
         rig.faults.disarm();
         check(&rig, &spool, &ledger, n, lasting).await;
@@ -68,18 +66,6 @@ async fn for_every_operation(kind: Fault, lasting: bool) {
         hits += 1;
     }
     assert!(hits > 30, "only {hits} operations were made to fail");
-}
-
-/// With a disk that stays full a settlement waits for space: give it some after a while.
-async fn lasting_run(rig: &Rig, run: impl Future<Output = Result<Ledger, tokio::time::error::Elapsed>>) -> Ledger {
-    let faults = Arc::clone(&rig.faults);
-    let relief = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        faults.disarm();
-    });
-    let ledger = run.await.unwrap();
-    relief.await.unwrap();
-    ledger
 }
 
 async fn check(rig: &Rig, spool: &Spool, ledger: &Ledger, n: u64, lasting: bool) {
@@ -124,22 +110,11 @@ async fn a_disk_that_dies_at_any_operation() {
 }
 
 #[tokio::test]
-async fn a_disk_that_stays_full_for_a_while() {
-    for n in [1, 3, 5, 9] {
-        let rig = small_segments();
-        let spool = rig.open();
-        rig.faults.arm(Fault::Short, n, u64::MAX);
-        let ledger = lasting_run(&rig, tokio::time::timeout(Duration::from_secs(60), scenario(&spool))).await;
-        check(&rig, &spool, &ledger, n, true).await;
-    }
-}
-
-#[tokio::test]
 async fn a_failed_fsync_latches_the_spool() {
     let rig = Rig::new();
     let spool = rig.open();
     spool.commit(batch(1)).await.unwrap();
-    rig.faults.only_syncs();
+    rig.faults.only(Operation::Sync);
     rig.faults.arm(Fault::Io, 1, 2);
     let failed = spool.commit(batch(2)).await.unwrap_err();
     assert!(matches!(&failed, SpoolError::Failed(words) if words.contains("fsync")), "{failed}");
@@ -156,23 +131,57 @@ async fn a_failed_fsync_latches_the_spool() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_mail_and_recovers_by_itself() {
+async fn a_full_disk_refuses_mail_holds_settlements_and_recovers_by_itself() {
+    for kind in [Fault::Full, Fault::Short] {
+        let rig = Rig::new();
+        let spool = rig.open();
+        spool.commit(batch(1)).await.unwrap();
+        let lease = spool.lease(1).await.pop().unwrap();
+        let how = delivered(&lease);
+        rig.faults.only(Operation::Write);
+        rig.faults.arm(kind, 1, u64::MAX);
+        let settling = tokio::spawn(lease.settle(how));
+        assert_eq!(spool.commit(batch(2)).await.unwrap_err(), SpoolError::Full);
+        assert_eq!(spool.probe().await.unwrap_err(), SpoolError::Full);
+        assert_eq!(spool.health(), Health::Full);
+        assert!(!settling.is_finished(), "a settlement was answered without being written");
+        rig.faults.disarm();
+        settling.await.unwrap().unwrap();
+        spool.commit(batch(3)).await.unwrap();
+        assert_eq!(spool.health(), Health::Good);
+        let (spool, found) = rig.crashed().recover();
+        assert_eq!((found.copies, found.quarantined.len(), found.torn), (1, 0, 0));
+        assert_eq!(ids(&lease_all(&spool).await), [3]);
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_that_never_finds_space_is_told_at_the_end() {
     let rig = Rig::new();
     let spool = rig.open();
     spool.commit(batch(1)).await.unwrap();
     let lease = spool.lease(1).await.pop().unwrap();
+    let how = delivered(&lease);
+    rig.faults.only(Operation::Write);
     rig.faults.arm(Fault::Full, 1, u64::MAX);
-    // Reading free space fails as well here; writing tells.
-    assert_eq!(spool.commit(batch(2)).await.unwrap_err(), failed_or_full(&spool));
-    rig.faults.disarm();
-    drop(lease);
+    let settling = tokio::spawn(lease.settle(how));
+    tokio::task::yield_now().await;
+    spool.shutdown().await;
+    assert_eq!(settling.await.unwrap(), Err(SpoolError::Full));
 }
 
-fn failed_or_full(spool: &Spool) -> SpoolError {
-    match spool.health() {
-        Health::Failed(words) => SpoolError::Failed(words),
-        Health::Full | Health::Good => SpoolError::Full,
-    }
+#[tokio::test]
+async fn an_unfit_follow_up_does_not_undo_the_settlement() {
+    let rig = Rig::new();
+    let spool = rig.open();
+    spool.commit(batch(1)).await.unwrap();
+    spool.commit(batch(2)).await.unwrap();
+    let lease = spool.lease(1).await.pop().unwrap();
+    let mut how = delivered(&lease);
+    how.follow_up = Some(batch(2));
+    assert!(matches!(lease.settle(how).await, Err(SpoolError::Unfit(_))));
+    let (spool, found) = rig.crashed().recover();
+    assert_eq!((found.copies, ids(&lease_all(&spool).await)), (1, vec![2]));
 }
 
 #[tokio::test]
@@ -189,4 +198,27 @@ async fn below_the_floor_mail_is_refused_but_settlements_go_through() {
     let how = delivered(&lease);
     lease.settle(how).await.unwrap();
     assert_eq!(spool.stats().copies, 0);
+}
+
+/// Names and contents are both forced to disk before anything is acknowledged.
+#[tokio::test]
+async fn every_acknowledgement_waits_for_its_fsyncs() {
+    let mut rig = Rig::new();
+    let spool = rig.open();
+    let large = large(&spool, 1).await.unwrap();
+    rig.faults.only(Operation::Sync);
+    let syncs = |rig: &Rig| rig.faults.count();
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch(2)).await.unwrap();
+    assert_eq!(syncs(&rig), 1, "the segment");
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch_with(large, &[1], 1)).await.unwrap();
+    assert_eq!(syncs(&rig), 2, "the directory with the body's name, and the segment");
+    spool.shutdown().await;
+    rig.settings.sizes.segment_max = 400;
+    let spool = rig.open();
+    spool.commit(batch(3)).await.unwrap();
+    rig.faults.arm(Fault::Io, 0, 0);
+    spool.commit(batch(4)).await.unwrap();
+    assert_eq!(syncs(&rig), 3, "header and name of the new segment, then its content");
 }

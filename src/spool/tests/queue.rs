@@ -35,7 +35,7 @@ async fn a_settled_recipient_stays_settled() {
     let spool = rig.open();
     spool.commit(batch(1)).await.unwrap();
     spool.commit(batch(2)).await.unwrap();
-    let later = START.plus(Duration::from_secs(60));
+    let later = START.plus(Duration::from_mins(1));
     for lease in lease_all(&spool).await {
         let mut how = delivered(&lease);
         if lease.entry().id.as_u64() == 2 {
@@ -48,7 +48,7 @@ async fn a_settled_recipient_stays_settled() {
     let (spool, found) = crashed.recover();
     assert_eq!((found.copies, found.recipients, found.last_id), (1, 1, 2));
     assert!(lease_all(&spool).await.is_empty());
-    crashed.clock.advance(Duration::from_secs(60));
+    crashed.clock.advance(Duration::from_mins(1));
     let leases = lease_all(&spool).await;
     assert_eq!(leases[0].pending(), [(RecipientIndex(1), recipient("r1.2@x.example"))]);
     assert_eq!(leases[0].entry().attempts, 1);
@@ -199,7 +199,7 @@ async fn operators_list_show_hurry_and_drop() {
     let mut leases = lease_all(&spool).await;
     assert_eq!(spool.drop(QueueId::from_u64(1), Bytes::new()).await, Ok(Dropped::Leased));
     for lease in leases.drain(..) {
-        let until = START.plus(Duration::from_secs(600));
+        let until = START.plus(Duration::from_mins(10));
         let outcomes = lease.pending().iter().map(|(index, _)| (*index, Settlement::Deferred { until })).collect();
         lease.settle(Settlements { outcomes, ..Settlements::default() }).await.unwrap();
     }
@@ -232,7 +232,7 @@ async fn a_clock_that_stood_in_the_future_does_not_put_mail_off_for_years() {
     spool.commit(from_the_future).await.unwrap();
     spool.commit(batch(2)).await.unwrap();
     for lease in lease_all(&spool).await.into_iter().filter(|lease| lease.entry().id.as_u64() == 2) {
-        let until = rig.clock.now().plus(Duration::from_secs(600));
+        let until = rig.clock.now().plus(Duration::from_mins(10));
         let outcomes = vec![(RecipientIndex(0), Settlement::Deferred { until })];
         lease.settle(Settlements { outcomes, ..Settlements::default() }).await.unwrap();
     }

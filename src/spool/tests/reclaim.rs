@@ -92,7 +92,7 @@ async fn a_moved_copy_keeps_its_state_and_its_body_file() {
     let large = writer.finish().await.unwrap();
     spool.commit(batch_with(large, &[1], 2)).await.unwrap();
     let lease = spool.lease(1).await.pop().unwrap();
-    let until = START.plus(Duration::from_secs(60));
+    let until = START.plus(Duration::from_mins(1));
     let outcomes =
         vec![(RecipientIndex(0), Settlement::Delivered), (RecipientIndex(1), Settlement::Deferred { until })];
     lease.settle(Settlements { outcomes, ..Settlements::default() }).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_moved_copy_keeps_its_state_and_its_body_file() {
     let (spool, found) = rig.recover();
     assert_eq!((found.copies, found.recipients, found.orphans), (1, 1, 0));
     assert!(lease_all(&spool).await.is_empty());
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     let lease = lease_all(&spool).await.pop().unwrap();
     assert_eq!((lease.entry().attempts, lease.pending()[0].0), (1, RecipientIndex(1)));
     assert_intact(&lease);
