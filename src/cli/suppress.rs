@@ -350,11 +350,10 @@ fn line(entry: &Entry, now: Timestamp) -> String {
         format!("{}  {who}  {}  {}  since {} by {}", entry.cursor, fact.cause, fact.scope, fact.since, fact.origin);
     if let Some(expires) = fact.expires {
         let verb = if fact.counts_at(now) { "until" } else { "expired" };
-        text.push_str(&format!("  {verb} {expires}"));
+        text.extend(["  ", verb, " ", &expires.to_string()]);
     }
     if let Some(evidence) = &fact.evidence {
-        text.push_str("  ");
-        text.push_str(evidence);
+        text.extend(["  ", evidence]);
     }
     text
 }

@@ -90,13 +90,11 @@ pub fn import_from(
     } else {
         store.add_many(lines.by_ref())?
     };
-    match lines.failed {
-        Some(error) => Err(error),
-        None => {
-            lines.report.flush().map_err(SuppressError::output)?;
-            Ok(Imported { new: added.new, existing: added.existing, ..lines.counts })
-        }
+    if let Some(error) = lines.failed {
+        return Err(error);
     }
+    lines.report.flush().map_err(SuppressError::output)?;
+    Ok(Imported { new: added.new, existing: added.existing, ..lines.counts })
 }
 
 /// How lines are read, once the first one is known.
@@ -147,13 +145,14 @@ enum Step {
 
 impl Lines<'_> {
     fn step(&mut self) -> Result<Step, SuppressError> {
-        let Some(octets) = self.line().map_err(SuppressError::file(Path::new("import")))? else {
-            return Ok(Step::End);
-        };
+        let octets = self.line().map_err(SuppressError::file(Path::new("import")))?;
         self.number += 1;
-        let Some(octets) = octets else {
+        if octets.is_empty() {
+            return Ok(Step::End);
+        }
+        if octets.len() > LINE_MAX {
             return self.bad("", &format!("longer than {LINE_MAX} octets"));
-        };
+        }
         let text = decode(octets);
         let text = if self.number == 1 { text.strip_prefix('\u{FEFF}').unwrap_or(&text) } else { &text };
         let text = text.trim();
@@ -189,18 +188,16 @@ impl Lines<'_> {
         }
     }
 
-    /// Reads one line without its end; `Some(None)` for one that is too long, which is passed over.
-    fn line(&mut self) -> io::Result<Option<Option<Vec<u8>>>> {
+    /// Reads one line with its end; nothing at the end of the input. Of a line that is too long one octet more than
+    /// [`LINE_MAX`] is given, and the rest is passed over.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        if (&mut *self.input).take(limit).read_until(b'\n', &mut line)? == 0 {
-            return Ok(None);
+        (&mut *self.input).take(limit).read_until(b'\n', &mut line)?;
+        if line.len() > LINE_MAX && !line.ends_with(b"\n") {
+            self.input.skip_until(b'\n')?;
         }
-        if line.ends_with(b"\n") || line.len() <= LINE_MAX {
-            return Ok(Some(Some(line)));
-        }
-        self.input.skip_until(b'\n')?;
-        Ok(Some(None))
+        Ok(line)
     }
 
     fn bad(&mut self, address: &str, why: &str) -> Result<Step, SuppressError> {
