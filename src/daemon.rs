@@ -16,14 +16,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control;
 use crate::delivery::Delivery;
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
-use crate::spool::{Spool, SpoolError};
-use crate::store::{Store, StoreError};
+use crate::spool::{Recovered, Spool, SpoolError};
+use crate::store::{Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
 use crate::unsubscribe::{self, Door};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The spool cannot keep mail.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
+    /// The audit trail cannot be written.
+    #[error("audit trail: {0}")]
+    Audit(#[from] TrailError),
     /// A key file is wrong.
     #[error("{0}")]
     Keys(String),
@@ -118,71 +122,113 @@ pub fn private_folder(path: &Path) -> Result<(), StartError> {
         .map_err(|error| StartError::Folder { path: path.to_owned(), error })
 }
 
-/// Opens the store alone, as commands do that work beside a running daemon.
+/// Opens the store alone, as commands do that work beside a running daemon or without one.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn open_store(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<Store, StartError> {
+pub fn open_store(settings: &config::Settings, opening: Opening, clock: &dyn Clock) -> Result<Store, StartError> {
     private_folder(&settings.data_dir)?;
-    Ok(Store::open(&settings.store, Arc::clone(clock))?)
+    Ok(Store::open(&settings.store, opening, clock.now())?)
+}
+
+/// Opens the spool with its audit trail, as the daemon does, and commands when none runs.
+///
+/// # Errors
+/// [`StartError`]; a running daemon has it locked.
+pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<(Spool, Recovered), StartError> {
+    private_folder(&settings.data_dir)?;
+    let trail = Trail::open(&settings.data_dir.join("audit"))?;
+    Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
 /// Starts everything. The listeners are the last to open.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
+#[expect(clippy::unused_async, reason = "the listeners it opens and the tasks it starts need a runtime around them")]
 pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-    let store = open_store(&settings, &clock)?;
+    let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
-    let privacy = privacy(settings.log_addresses, &settings.store.key_file)?;
-    let (spool, recovered) = Spool::open(settings.spool.clone(), Arc::clone(&clock))?;
-    tracing::info!(copies = recovered.copies, recipients = recovered.recipients, quarantined = recovered.quarantined.len(), "spool recovered");
-    for damage in &recovered.quarantined {
-        tracing::error!(?damage, "a damaged part of the spool was set aside");
-    }
+    let privacy = privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+    let (spool, recovered) = open_spool(&settings, &clock)?;
+    report_recovery(&recovered);
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
     };
     let parts = Parts {
-        store: store.clone(), spool: spool.clone(), keyring: Arc::clone(&keyring), ids: IdSource::after(recovered.last_id),
-        log: log.clone(), privacy: privacy.clone(),
+        store: store.clone(),
+        spool: spool.clone(),
+        keyring: Arc::clone(&keyring),
+        ids: IdSource::after(recovered.last_id),
+        log: log.clone(),
+        privacy: privacy.clone(),
     };
     let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(&clock))
         .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
     let hall = Arc::new(hall);
-    let (stop_intake, intake_stops) = watch::channel(false);
+    let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
     let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
-    let mut submission = Vec::new();
-    let smtp_settings = Arc::new(settings.smtp);
-    for address in &settings.smtp_listen {
-        let listener = listen(*address)?;
-        submission.push(listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?);
-        intake.spawn(smtp::server::serve(listener, Arc::clone(&smtp_settings), Arc::clone(&hall), intake_stops.clone()));
-    }
+    let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
     let audit = spool.clone();
     let door = Door {
-        store: store.clone(), keyring, log: log.clone(), privacy: privacy.clone(), clock: Arc::clone(&clock),
-        settings: Arc::clone(&live.unsubscribe), audit: Arc::new(move |line| audit.note(line)),
+        store: store.clone(),
+        keyring,
+        log: log.clone(),
+        privacy: privacy.clone(),
+        clock: Arc::clone(&clock),
+        settings: Arc::clone(&live.unsubscribe),
+        audit: Arc::new(move |line| audit.note(line)),
     };
-    let http = match settings.http_listen {
-        Some(address) => Some(open_door(address, door, intake_stops.clone(), &mut intake)?),
-        None => None,
-    };
-    let delivery = Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock };
-    let queue = spool.clone();
-    outgoing.spawn(async move {
-        if let Err(error) = delivery.run(queue, delivery_stops).await {
-            tracing::error!(%error, "delivery stopped; mail waits until a restart");
-        }
-    });
-    let socket = control::Socket::bind(&settings.data_dir).map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, spool.clone(), store.clone(), intake_stops));
+    let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
+    let delivery =
+        Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
+    outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
+    let socket = control::Socket::bind(&settings.data_dir)
+        .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
+    intake.spawn(control::serve(socket, spool.clone(), clock, stops));
     Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
 }
 
-fn open_door(address: SocketAddr, door: Door, mut stops: watch::Receiver<bool>, tasks: &mut JoinSet<()>) -> Result<SocketAddr, StartError> {
+fn report_recovery(recovered: &Recovered) {
+    let (copies, recipients) = (recovered.copies, recovered.recipients);
+    tracing::info!(copies, recipients, quarantined = recovered.quarantined.len(), "spool recovered");
+    for damage in &recovered.quarantined {
+        tracing::error!(?damage, "a damaged part of the spool was set aside");
+    }
+}
+
+async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Receiver<bool>) {
+    if let Err(error) = delivery.run(spool, stops).await {
+        tracing::error!(%error, "delivery stopped; mail waits until a restart");
+    }
+}
+
+fn open_intake(
+    addresses: &[SocketAddr],
+    settings: smtp::server::Settings,
+    hall: &Arc<Pipeline>,
+    stops: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let settings = Arc::new(settings);
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = listen(*address)?;
+        let at = listener.local_addr();
+        bound.push(at.map_err(|error| StartError::Listen { address: address.to_string(), error })?);
+        tasks.spawn(smtp::server::serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
+    }
+    Ok(bound)
+}
+
+fn open_door(
+    address: SocketAddr,
+    door: Door,
+    mut stops: watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, StartError> {
     let listener = listen(address)?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
     tasks.spawn(async move {
@@ -199,7 +245,8 @@ fn open_door(address: SocketAddr, door: Door, mut stops: watch::Receiver<bool>, 
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let open = || {
-        let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+        let socket =
+            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -208,14 +255,19 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.
-fn privacy(level: LogAddresses, key_file: &Path) -> Result<Privacy, StartError> {
+fn privacy(level: LogAddresses, key_file: Option<&Path>) -> Result<Privacy, StartError> {
     Ok(match level {
         LogAddresses::Full => Privacy::Full,
         LogAddresses::Domain => Privacy::Domain,
         LogAddresses::Hash => {
-            let secret = std::fs::read(key_file).map_err(|error| StartError::Folder { path: key_file.to_owned(), error })?;
+            let key_file = key_file.ok_or_else(|| StartError::Keys("the store has no key file".to_owned()))?;
+            let secret =
+                std::fs::read(key_file).map_err(|error| StartError::Folder { path: key_file.to_owned(), error })?;
             let master = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-            Privacy::Hash(Box::new(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&master, b"consentry log addresses v1").as_ref())))
+            Privacy::Hash(Box::new(hmac::Key::new(
+                hmac::HMAC_SHA256,
+                hmac::sign(&master, b"consentry log addresses v1").as_ref(),
+            )))
         }
     })
 }
@@ -235,7 +287,10 @@ impl Gateway {
         self.spool.shutdown().await;
     }
 
-    /// Whether spool and store work now: what feeds the watchdog.
+    /// Whether spool and store work now, by a write, a sync and a read: what feeds the watchdog.
+    ///
+    /// # Errors
+    /// [`StartError::Spool`] or [`StartError::Store`].
     pub async fn probe(&self) -> Result<(), StartError> {
         self.spool.probe().await?;
         self.store.probe().await?;

@@ -1,12 +1,34 @@
 //! Consentry: the last gate before campaign mail leaves an organisation.
+//!
+//! The folders, read from the top, tell the journey of a message:
+//!
+//! - [`smtp`] reads it off the wire, [`pipeline`] leads it through the house;
+//! - [`store`] answers what is known of each recipient, [`policy`] decides, [`message`] rewrites and signs, [`token`] makes
+//!   the links by which people leave;
+//! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost;
+//! - [`unsubscribe`] is the person's door, [`control`] the operator's, [`cli`] the command line;
+//! - [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
+//!
+//! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
+//! `docs/architecture.md`.
 
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod delivery;
+pub mod demo;
+pub mod exit;
 pub mod hex;
 pub mod mail;
 pub mod message;
+pub mod pipeline;
 pub mod policy;
 pub mod smtp;
 pub mod spool;
+pub mod store;
 pub mod telemetry;
 pub mod time;
 pub mod token;
+pub mod unsubscribe;

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::mail::{ListName, Mailbox, StreamName};
 use crate::pipeline::{Explained, Stream, explain};
 use crate::policy::{Rulebook, Verdict};
+use crate::store::Opening;
 use crate::time::{Clock, Timestamp};
 
 use crate::exit::{Exit, Failure};
@@ -35,7 +36,12 @@ pub(super) struct Arguments {
 }
 
 /// Ends with 0 when the answer is yes and with 1 when it is no.
-pub(super) fn run(asked: &Arguments, place: &Place, clock: &Arc<dyn Clock>, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(
+    asked: &Arguments,
+    place: &Place,
+    clock: &Arc<dyn Clock>,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let settings = place.load()?;
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let mailbox = Mailbox::parse(&asked.to).map_err(|error| usage(format!("--to `{}`: {error}", asked.to)))?;
@@ -49,23 +55,45 @@ pub(super) fn run(asked: &Arguments, place: &Place, clock: &Arc<dyn Clock>, out:
     if let Err(list) = stream.choose_list(asked.list.as_ref()) {
         return Err(usage(format!("`{list}` is not a list of stream `{}`", asked.stream)));
     }
-    let store = crate::daemon::open_store(&settings, clock)?;
+    let store = crate::daemon::open_store(&settings, Opening::Quick, &**clock)?;
     let answer = super::small_runtime()?.block_on(explain(&store, stream, asked.list.as_ref(), &mailbox, now))?;
-    if asked.json { print_json(&answer, stream, &mailbox, now, out)? } else { print_text(&answer, stream, &mailbox, now, out)? }
+    if asked.json {
+        print_json(&answer, stream, &mailbox, now, out)?;
+    } else {
+        print_text(&answer, stream, &mailbox, now, out)?;
+    }
     Ok(match answer.decision.verdict {
         Verdict::Permit(_) => Exit::Done,
         Verdict::Refuse(_) => Exit::No,
     })
 }
 
-fn print_text(answer: &Explained, stream: &Stream, mailbox: &Mailbox, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+fn print_text(
+    answer: &Explained,
+    stream: &Stream,
+    mailbox: &Mailbox,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let Explained { decision, facts, list } = answer;
     writeln!(out, "{}  {}", decision.verdict.as_str().to_uppercase(), decision.reason)?;
     writeln!(out, "  recipient   {}", mailbox.as_str())?;
     let list = list.as_ref().map_or_else(String::new, |list| format!(", list {list}"));
-    writeln!(out, "  stream      {} ({} of {}{list})", stream.rules.name, stream.rules.class.as_str(), stream.rules.controller)?;
+    writeln!(
+        out,
+        "  stream      {} ({} of {}{list})",
+        stream.rules.name,
+        stream.rules.class.as_str(),
+        stream.rules.controller
+    )?;
     writeln!(out, "  at          {now}")?;
-    writeln!(out, "  rule        {}@{} (rulebook {})", decision.rule, decision.rule_version, Rulebook::built_in().version())?;
+    writeln!(
+        out,
+        "  rule        {}@{} (rulebook {})",
+        decision.rule,
+        decision.rule_version,
+        Rulebook::built_in().version()
+    )?;
     writeln!(out, "  source      {}", decision.source)?;
     if let Some(evidence) = &decision.evidence {
         writeln!(out, "  evidence    {evidence}")?;
@@ -75,15 +103,28 @@ fn print_text(answer: &Explained, stream: &Stream, mailbox: &Mailbox, now: Times
     }
     for fact in facts {
         let counts = if fact.counts_at(now) { "" } else { ", expired" };
-        writeln!(out, "  fact        {} ({}), by {}, since {}{counts}", fact.cause, fact.scope, fact.origin, fact.since)?;
+        writeln!(
+            out,
+            "  fact        {} ({}), by {}, since {}{counts}",
+            fact.cause, fact.scope, fact.origin, fact.since
+        )?;
     }
     if matches!(decision.verdict, Verdict::Refuse(_)) {
-        writeln!(out, "  to change   remove the deciding fact (`consentry suppress remove`), or use a stream that it does not stop")?;
+        writeln!(
+            out,
+            "  to change   remove the deciding fact (`consentry suppress remove`), or use a stream that it does not stop"
+        )?;
     }
     Ok(())
 }
 
-fn print_json(answer: &Explained, stream: &Stream, mailbox: &Mailbox, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+fn print_json(
+    answer: &Explained,
+    stream: &Stream,
+    mailbox: &Mailbox,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let Explained { decision, facts, list } = answer;
     let facts: Vec<_> = facts
         .iter()

@@ -77,7 +77,11 @@ fn token(out: &mut dyn Write) -> Result<Exit, Failure> {
     rand::fill(&mut secret).map_err(|_| Failure::new(Exit::Software, "the system has no randomness"))?;
     let token = hex::encode(&secret);
     writeln!(out, "password for the tool:   {token}")?;
-    writeln!(out, "line in [[credential]]:  token_sha256 = \"{}\"", hex::encode(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()))?;
+    writeln!(
+        out,
+        "line in [[credential]]:  token_sha256 = \"{}\"",
+        hex::encode(digest::digest(&digest::SHA256, token.as_bytes()).as_ref())
+    )?;
     Ok(Exit::Done)
 }
 
@@ -86,7 +90,10 @@ fn password(out: &mut dyn Write) -> Result<Exit, Failure> {
     std::io::stdin().take(PASSWORD_MAX + 1).read_to_string(&mut text)?;
     let password = text.trim_end_matches(['\r', '\n']);
     if password.is_empty() || text.len() as u64 > PASSWORD_MAX {
-        return Err(Failure::new(Exit::Data, format!("expected a password of 1 to {PASSWORD_MAX} octets on standard input")));
+        return Err(Failure::new(
+            Exit::Data,
+            format!("expected a password of 1 to {PASSWORD_MAX} octets on standard input"),
+        ));
     }
     let hash = argon2::Argon2::default()
         .hash_password(password.as_bytes())

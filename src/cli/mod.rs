@@ -22,8 +22,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 use crate::exit::{Exit, Failure};
+use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
-
 
 /// Where the configuration is looked for when nothing is said.
 const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";
@@ -53,8 +53,7 @@ enum Operation {
     /// Say what would be decided for one recipient on one stream, and why.
     Explain(explain::Arguments),
     /// Who must not be written to: add, remove, show, list, import, export, count.
-    #[command(subcommand)]
-    Suppress(suppress::Command),
+    Suppress(suppress::SuppressArgs),
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -92,11 +91,12 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Check => check::run(&place, &mut out),
         Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
         Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
-        Operation::Suppress(command) => {
-            let store = crate::daemon::open_store(&place.load()?, &clock)?;
-            Ok(suppress::run(command, &store, &mut out, &*clock)?)
+        Operation::Suppress(arguments) => {
+            let store = crate::daemon::open_store(&place.load()?, Opening::Quick, &*clock)?;
+            let outcome = suppress::run(&arguments.command, &store, &mut out, &*clock);
+            outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
-        Operation::Queue(command) => queue::run(&command, &place, clock, &mut out),
+        Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }
 }

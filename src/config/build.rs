@@ -9,6 +9,8 @@ use crate::delivery::Smarthost;
 use crate::mail::{Domain, Mailbox};
 use crate::pipeline::OneClickScope;
 
+use crate::store::Cleartext;
+
 use super::error::Problems;
 use super::streams::{self, domain, parsed, word};
 use super::v1::{self, At};
@@ -33,8 +35,11 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
     let streams = streams::streams(spec, &hostname, &signers, problems);
-    let whole_controller =
-        streams.values().filter(|s| s.one_click_scope == OneClickScope::Controller).map(|s| s.rules.controller.clone()).collect::<HashSet<_>>();
+    let whole_controller = streams
+        .values()
+        .filter(|s| s.one_click_scope == OneClickScope::Controller)
+        .map(|s| s.rules.controller.clone())
+        .collect::<HashSet<_>>();
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = delivery(spec, &hostname, problems);
     let smtp = smtp(&spec.smtp, &hostname, problems);
@@ -58,17 +63,27 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         spool.min_free = *octets.as_ref();
     }
     Some(Settings {
-        hostname, data_dir, log_addresses: log_addresses?, smtp_listen: smtp_listen?, smtp: smtp?, http_listen: http_listen?,
-        unsubscribe: crate::unsubscribe::Settings { whole_controller }, pipeline, delivery, spool, store: store?, token_keys,
+        hostname,
+        data_dir,
+        log_addresses: log_addresses?,
+        smtp_listen: smtp_listen?,
+        smtp: smtp?,
+        http_listen: http_listen?,
+        unsubscribe: crate::unsubscribe::Settings { whole_controller },
+        pipeline,
+        delivery,
+        spool,
+        store: store?,
+        token_keys,
     })
 }
 
 /// RFC 5321 section 4.5.4.1 asks for 4 to 5 days.
-const GIVE_UP: Duration = Duration::from_secs(4 * 86_400);
+const GIVE_UP: Duration = Duration::from_hours(4 * 24);
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
-const RETRY_FIRST: Duration = Duration::from_secs(300);
+const RETRY_FIRST: Duration = Duration::from_mins(5);
 /// Longest pause.
-const RETRY_LONGEST: Duration = Duration::from_secs(3600);
+const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
 fn listen_addresses(spec: &v1::Smtp, problems: &mut Problems<'_>) -> Option<Vec<SocketAddr>> {
     let Some(listed) = &spec.listen else { return Some(vec![SocketAddr::from(([127, 0, 0, 1], 2525))]) };
@@ -95,7 +110,8 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 fn public_url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").unwrap_or_default().trim_end_matches('/');
-    let fits = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'/' | b'_'));
+    let fits = !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'/' | b'_'));
     if fits {
         Ok(format!("https://{host}"))
     } else {
@@ -105,14 +121,21 @@ fn public_url(text: &str) -> Result<String, String> {
 
 fn mailto(text: &str) -> Result<String, String> {
     match Mailbox::parse(text) {
-        Ok(mailbox) if !mailbox.needs_smtputf8() && !mailbox.local_part().contains(['"', '?', '&', '%']) => Ok(text.to_owned()),
+        Ok(mailbox) if !mailbox.needs_smtputf8() && !mailbox.local_part().contains(['"', '?', '&', '%']) => {
+            Ok(text.to_owned())
+        }
         Ok(_) => Err(format!("`{text}`: expected a plain ASCII mailbox that needs no escaping in a mailto: URI")),
         Err(error) => Err(format!("`{text}`: {error}")),
     }
 }
 
 /// Reads `90s`, `5m`, `2h`, `4d`.
-pub(super) fn duration(problems: &mut Problems<'_>, key: &str, value: Option<&At<String>>, default: Duration) -> Option<Duration> {
+pub(super) fn duration(
+    problems: &mut Problems<'_>,
+    key: &str,
+    value: Option<&At<String>>,
+    default: Duration,
+) -> Option<Duration> {
     let Some(value) = value else { return Some(default) };
     parsed(problems, key, value, |text| {
         let expected = || format!("`{text}`: expected a number with s, m, h or d, such as 5m");
@@ -134,7 +157,13 @@ pub(super) fn duration(problems: &mut Problems<'_>, key: &str, value: Option<&At
 }
 
 /// A number within bounds, or the default.
-fn number(problems: &mut Problems<'_>, key: &str, value: Option<&At<u64>>, range: std::ops::RangeInclusive<u64>, default: u64) -> Option<u64> {
+fn number(
+    problems: &mut Problems<'_>,
+    key: &str,
+    value: Option<&At<u64>>,
+    range: std::ops::RangeInclusive<u64>,
+    default: u64,
+) -> Option<u64> {
     let Some(value) = value else { return Some(default) };
     let number = *value.as_ref();
     if range.contains(&number) {
@@ -145,19 +174,44 @@ fn number(problems: &mut Problems<'_>, key: &str, value: Option<&At<u64>>, range
 }
 
 fn smtp(spec: &v1::Smtp, hostname: &Domain, problems: &mut Problems<'_>) -> Option<crate::smtp::server::Settings> {
-    let mut settings = crate::smtp::server::Settings::new(hostname.clone());
-    let octets = number(problems, "smtp.max_message_octets", spec.max_message_octets.as_ref(), 65_536..=1_073_741_824, settings.max_message_octets);
-    let recipients = number(problems, "smtp.max_recipients", spec.max_recipients.as_ref(), RECIPIENTS_MIN..=10_000, settings.max_recipients as u64);
-    let connections = number(problems, "smtp.max_connections", spec.max_connections.as_ref(), 1..=100_000, settings.max_connections as u64);
+    let mut settings = crate::smtp::server::Settings::new(hostname.as_str()).ok()?;
+    let octets = number(
+        problems,
+        "smtp.max_message_octets",
+        spec.max_message_octets.as_ref(),
+        65_536..=1_073_741_824,
+        settings.max_message_octets,
+    );
+    let recipients = number(
+        problems,
+        "smtp.max_recipients",
+        spec.max_recipients.as_ref(),
+        RECIPIENTS_MIN..=10_000,
+        settings.max_recipients as u64,
+    );
+    let connections = number(
+        problems,
+        "smtp.max_connections",
+        spec.max_connections.as_ref(),
+        1..=100_000,
+        settings.max_connections as u64,
+    );
     let per_address = number(
-        problems, "smtp.max_connections_per_address", spec.max_connections_per_address.as_ref(), 1..=100_000,
+        problems,
+        "smtp.max_connections_per_address",
+        spec.max_connections_per_address.as_ref(),
+        1..=100_000,
         settings.max_connections_per_address as u64,
     );
     settings.max_message_octets = octets?;
     settings.max_recipients = usize::try_from(recipients?).ok()?;
     settings.max_connections = usize::try_from(connections?).ok()?;
     settings.max_connections_per_address = usize::try_from(per_address?).ok()?;
-    settings.auth = if spec.auth_without_tls == Some(true) { crate::smtp::server::AuthOffer::Always } else { crate::smtp::server::AuthOffer::Loopback };
+    settings.auth = if spec.auth_without_tls == Some(true) {
+        crate::smtp::server::AuthOffer::WithoutTls
+    } else {
+        crate::smtp::server::AuthOffer::Loopback
+    };
     Some(settings)
 }
 
@@ -166,8 +220,17 @@ fn delivery(spec: &v1::Spec, hostname: &Domain, problems: &mut Problems<'_>) -> 
     let port = number(problems, "upstream.port", spec.upstream.port.as_ref(), 1..=65_535, 25);
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
-    let mut settings = crate::delivery::Settings::new(Smarthost { host: host?, port: u16::try_from(port?).ok()? }, hostname.to_string());
-    let connections = number(problems, "upstream.max_connections", spec.upstream.max_connections.as_ref(), 1..=1000, settings.max_connections as u64);
+    let mut settings = crate::delivery::Settings::new(
+        Smarthost { host: host?, port: u16::try_from(port?).ok()? },
+        hostname.to_string(),
+    );
+    let connections = number(
+        problems,
+        "upstream.max_connections",
+        spec.upstream.max_connections.as_ref(),
+        1..=1000,
+        settings.max_connections as u64,
+    );
     settings.max_connections = usize::try_from(connections?).ok()?;
     settings.retry.first = first?;
     settings.retry.cap = longest?;
@@ -187,7 +250,12 @@ fn upstream_host(text: &str) -> Result<String, String> {
     }
 }
 
-fn store(spec: &v1::Store, base: &Path, data_dir: &Path, problems: &mut Problems<'_>) -> Option<crate::store::Settings> {
+fn store(
+    spec: &v1::Store,
+    base: &Path,
+    data_dir: &Path,
+    problems: &mut Problems<'_>,
+) -> Option<crate::store::Settings> {
     if let Some(kind) = &spec.kind {
         word(problems, "store.kind", kind, &[("embedded", ())]);
     }
@@ -195,11 +263,10 @@ fn store(spec: &v1::Store, base: &Path, data_dir: &Path, problems: &mut Problems
         Some(text) => parsed(problems, "store.key_file", text, |text| files::resolve(base, text))?,
         None => files::store_key_file(data_dir),
     };
-    let mut settings = crate::store::Settings::new(data_dir.join("store.db"));
-    settings.key_file = key_file;
-    if let Some(text) = &spec.addresses {
-        let kept = [("keep", crate::store::Cleartext::Keep), ("hash-only", crate::store::Cleartext::HashOnly)];
-        settings.cleartext = word(problems, "store.addresses", text, &kept)?;
-    }
-    Some(settings)
+    let kept = [("keep", Cleartext::Keep), ("hash-only", Cleartext::HashOnly)];
+    let cleartext = match &spec.addresses {
+        Some(text) => word(problems, "store.addresses", text, &kept)?,
+        None => Cleartext::Keep,
+    };
+    Some(crate::store::Settings { path: data_dir.join("store.db"), key_file: Some(key_file), cleartext })
 }

@@ -16,18 +16,30 @@ use super::files;
 use super::v1::{self, At};
 
 /// Reads one word out of a closed set.
-pub(super) fn word<T: Copy>(problems: &mut Problems<'_>, key: &str, value: &At<String>, words: &[(&str, T)]) -> Option<T> {
+pub(super) fn word<T: Copy>(
+    problems: &mut Problems<'_>,
+    key: &str,
+    value: &At<String>,
+    words: &[(&str, T)],
+) -> Option<T> {
     let found = words.iter().find(|(word, _)| word == value.as_ref()).map(|(_, meaning)| *meaning);
     if found.is_none() {
         let expected: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        problems.add(value.span().start, key, format!("`{}` is not known; expected {}", value.as_ref(), expected.join(" or ")));
+        problems.add(
+            value.span().start,
+            key,
+            format!("`{}` is not known; expected {}", value.as_ref(), expected.join(" or ")),
+        );
     }
     found
 }
 
 /// Parses one value and reports where it stands when it cannot be.
 pub(super) fn parsed<T, E: std::fmt::Display>(
-    problems: &mut Problems<'_>, key: &str, value: &At<String>, parse: impl FnOnce(&str) -> Result<T, E>,
+    problems: &mut Problems<'_>,
+    key: &str,
+    value: &At<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Option<T> {
     problems.take(value.span().start, key, parse(value.as_ref()))
 }
@@ -60,7 +72,10 @@ pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>)
 
 /// Every stream of the file.
 pub(super) fn streams(
-    spec: &v1::Spec, hostname: &Domain, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>,
+    spec: &v1::Spec,
+    hostname: &Domain,
+    signers: &HashMap<String, Arc<Signer>>,
+    problems: &mut Problems<'_>,
 ) -> HashMap<StreamName, Arc<Stream>> {
     let mut streams = HashMap::new();
     for entry in &spec.stream {
@@ -68,7 +83,11 @@ pub(super) fn streams(
         if let Some(stream) = stream(written, hostname, signers, problems)
             && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
         {
-            problems.add(written.name.span().start, "stream.name", format!("`{}` is used twice", written.name.as_ref()));
+            problems.add(
+                written.name.span().start,
+                "stream.name",
+                format!("`{}` is used twice", written.name.as_ref()),
+            );
         }
     }
     if spec.stream.is_empty() {
@@ -77,7 +96,12 @@ pub(super) fn streams(
     streams
 }
 
-fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Option<Stream> {
+fn stream(
+    written: &v1::Stream,
+    hostname: &Domain,
+    signers: &HashMap<String, Arc<Signer>>,
+    problems: &mut Problems<'_>,
+) -> Option<Stream> {
     let name = parsed(problems, "stream.name", &written.name, |text| match text.strip_prefix('_') {
         Some(_) => Err("a name that begins with `_` is kept for the gateway's own mail".to_owned()),
         None => StreamName::new(text).map_err(|error| error.to_string()),
@@ -86,19 +110,31 @@ fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Arc
     let classes = [("marketing", MessageClass::Marketing), ("transactional", MessageClass::Transactional)];
     let class = word(problems, "stream.class", &written.class, &classes);
     let list = written.list.as_ref().and_then(|list| parsed(problems, "stream.list", list, ListName::new));
-    let also_lists = written.also_lists.iter().filter_map(|list| parsed(problems, "stream.also_lists", list, ListName::new)).collect();
-    let from: Vec<_> = written.from_domains.iter().filter_map(|from| domain(problems, "stream.from_domains", from)).collect();
+    let also_lists = written
+        .also_lists
+        .iter()
+        .filter_map(|list| parsed(problems, "stream.also_lists", list, ListName::new))
+        .collect();
+    let from: Vec<_> =
+        written.from_domains.iter().filter_map(|from| domain(problems, "stream.from_domains", from)).collect();
     let list_domain = match &written.list_domain {
         Some(text) => domain(problems, "stream.list_domain", text),
         None => Some(hostname.clone()),
     };
     // `LIST.CONTROLLER.DOMAIN` (RFC 2919 section 3): two controllers may both have a list called `news`.
     let list_domain = list_domain.zip(controller.as_ref()).and_then(|(domain, controller)| {
-        problems.take(written.controller.span().start, "stream.controller", Domain::parse(&format!("{controller}.{domain}")))
+        problems.take(
+            written.controller.span().start,
+            "stream.controller",
+            Domain::parse(&format!("{controller}.{domain}")),
+        )
     });
     let choices = stream_choices(written, problems);
     let signing = signing(written, signers, problems);
-    let feedback_sender_id = written.feedback_sender_id.as_ref().and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
+    let feedback_sender_id = written
+        .feedback_sender_id
+        .as_ref()
+        .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -118,14 +154,21 @@ fn stream(written: &v1::Stream, hostname: &Domain, signers: &HashMap<String, Arc
     })
 }
 
-fn stream_choices(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<(OnRefusal, ExistingUnsubscribe, OneClickScope)> {
+fn stream_choices(
+    written: &v1::Stream,
+    problems: &mut Problems<'_>,
+) -> Option<(OnRefusal, ExistingUnsubscribe, OneClickScope)> {
     let on_refusal = match &written.on_refusal {
-        Some(text) => word(problems, "stream.on_refusal", text, &[("reject", OnRefusal::Reject), ("accept", OnRefusal::Accept)]),
+        Some(text) => {
+            word(problems, "stream.on_refusal", text, &[("reject", OnRefusal::Reject), ("accept", OnRefusal::Accept)])
+        }
         None => Some(OnRefusal::Reject),
     };
     let policies = [
-        ("replace", ExistingUnsubscribe::Replace), ("keep", ExistingUnsubscribe::Keep),
-        ("merge", ExistingUnsubscribe::Merge), ("refuse", ExistingUnsubscribe::Refuse),
+        ("replace", ExistingUnsubscribe::Replace),
+        ("keep", ExistingUnsubscribe::Keep),
+        ("merge", ExistingUnsubscribe::Merge),
+        ("refuse", ExistingUnsubscribe::Refuse),
     ];
     let existing = match &written.existing_unsubscribe {
         Some(text) => word(problems, "stream.existing_unsubscribe", text, &policies),
@@ -144,7 +187,11 @@ fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problem
     for name in &written.dkim {
         match signers.get(name.as_ref()) {
             Some(signer) => keys.push(Arc::clone(signer)),
-            None => problems.add(name.span().start, "stream.dkim", format!("no usable [[dkim]] is named `{}`", name.as_ref())),
+            None => problems.add(
+                name.span().start,
+                "stream.dkim",
+                format!("no usable [[dkim]] is named `{}`", name.as_ref()),
+            ),
         }
     }
     if keys.is_empty() { Signing::Off } else { Signing::Keys(keys) }
@@ -157,7 +204,11 @@ fn feedback_sender(text: &str) -> Result<String, String> {
 }
 
 /// Every credential of the file.
-pub(super) fn credentials(spec: &v1::Spec, streams: &HashMap<StreamName, Arc<Stream>>, problems: &mut Problems<'_>) -> Vec<Credential> {
+pub(super) fn credentials(
+    spec: &v1::Spec,
+    streams: &HashMap<StreamName, Arc<Stream>>,
+    problems: &mut Problems<'_>,
+) -> Vec<Credential> {
     let mut names = HashSet::new();
     let mut credentials = Vec::new();
     for entry in &spec.credential {
@@ -184,9 +235,14 @@ pub(super) fn credentials(spec: &v1::Spec, streams: &HashMap<StreamName, Arc<Str
 fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Option<Proof> {
     match (&written.token_sha256, &written.password_hash, &written.addresses) {
         (Some(token), None, None) => parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token),
-        (None, Some(hash), None) => parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password),
+        (None, Some(hash), None) => {
+            parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password)
+        }
         (None, None, Some(ranges)) if !ranges.as_ref().is_empty() => {
-            let parsed_ranges = ranges.as_ref().iter().filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
+            let parsed_ranges = ranges
+                .as_ref()
+                .iter()
+                .filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
             Some(Proof::Addresses(parsed_ranges.collect()))
         }
         _ => {
@@ -201,7 +257,7 @@ fn sha256_hex(text: &str) -> Result<[u8; 32], &'static str> {
 }
 
 fn password_hash(text: &str) -> Result<String, String> {
-    argon2::password_hash::PasswordHash::new(text)
+    argon2::password_hash::phc::PasswordHash::new(text)
         .map(|_| text.to_owned())
         .map_err(|_| "expected an argon2id hash in PHC form, as `consentry keygen password` prints it".to_owned())
 }

@@ -13,6 +13,7 @@ mod question;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,6 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::spool::Spool;
+use crate::time::{Clock, Timestamp};
 
 pub use answer::{Answer, Waiting};
 pub use question::{Question, Selection};
@@ -64,15 +66,14 @@ impl Drop for Socket {
 }
 
 /// Answers until the stop.
-pub async fn serve(socket: Socket, spool: Spool, mut stops: watch::Receiver<bool>) {
+pub async fn serve(socket: Socket, spool: Spool, clock: Arc<dyn Clock>, mut stops: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            // An error means that the sender is gone: stop as well.
-            _stopped = stops.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stops) => return,
             accepted = socket.listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let spool = spool.clone();
-                    tokio::spawn(async move { talk(stream, &spool).await });
+                    let (spool, clock) = (spool.clone(), Arc::clone(&clock));
+                    tokio::spawn(async move { talk(stream, &spool, &*clock).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept");
@@ -83,13 +84,18 @@ pub async fn serve(socket: Socket, spool: Spool, mut stops: watch::Receiver<bool
     }
 }
 
-async fn talk(stream: UnixStream, spool: &Spool) {
+/// Resolves when the stop comes, or when nobody is left who could send it.
+async fn stopped(stops: &mut watch::Receiver<bool>) {
+    let _either_way = stops.wait_for(|stop| *stop).await;
+}
+
+async fn talk(stream: UnixStream, spool: &Spool, clock: &dyn Clock) {
     let exchange = async {
         let (input, mut output) = stream.into_split();
         let mut line = String::new();
         BufReader::new(input).take(QUESTION_MAX).read_line(&mut line).await?;
         let answer = match serde_json::from_str::<Question>(&line) {
-            Ok(question) => answer::answer(question, spool).await,
+            Ok(question) => answer::answer(question, spool, clock.now()).await,
             Err(error) => Answer::Fault { message: format!("not a question: {error}") },
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -103,6 +109,11 @@ async fn talk(stream: UnixStream, spool: &Spool) {
     }
 }
 
+/// Answers a question on a spool that no daemon has open.
+pub async fn ask_offline(question: Question, spool: &Spool, now: Timestamp) -> Answer {
+    answer::answer(question, spool, now).await
+}
+
 /// Asks the daemon of a data folder; `None` when none is running there.
 ///
 /// # Errors
@@ -110,7 +121,9 @@ async fn talk(stream: UnixStream, spool: &Spool) {
 pub async fn ask(data_dir: &Path, question: &Question) -> io::Result<Option<Answer>> {
     let stream = match UnixStream::connect(data_dir.join(SOCKET)).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let (input, mut output) = stream.into_split();

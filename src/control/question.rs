@@ -43,7 +43,6 @@ pub enum Selection {
 
 impl Selection {
     /// `Some(None)` for all, `Some(Some(id))` for one, `None` when the text is no queue id.
-    #[expect(clippy::option_option, reason = "outer: was it well formed; inner: one or all")]
     pub fn id(&self) -> Option<Option<QueueId>> {
         match self {
             Self::All => Some(None),

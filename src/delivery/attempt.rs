@@ -104,7 +104,7 @@ impl<R: Recheck> Desk<R> {
         let mut failures = Vec::new();
         for ((index, recipient), verdict) in draft.to.iter().zip(verdicts) {
             let (settlement, kind) = self.ending_of(entry, verdict, now, resting);
-            let next_attempt = if let Settlement::Deferred { until } = &settlement { Some(*until) } else { None };
+            let next = if let Settlement::Deferred { until } = &settlement { Some(*until) } else { None };
             let reply = &verdict.reply;
             draft.ending.notes.push(self.recorder.record(&Attempt {
                 kind,
@@ -113,7 +113,7 @@ impl<R: Recheck> Desk<R> {
                 recipient,
                 reply,
                 peer,
-                next_attempt,
+                next,
             }));
             failures.extend(failure(&settlement, recipient, verdict, now));
             draft.ending.outcomes.push((*index, settlement));

@@ -23,6 +23,8 @@ mod route;
 mod worker;
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;

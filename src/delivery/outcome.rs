@@ -35,11 +35,9 @@ pub fn of_reply(stage: Stage, reply: Reply) -> Verdict {
     let code = reply.code();
     let (fate, route_fault) = match code.as_u16() {
         200..=299 => (Fate::Delivered, false),
-        // It closes the session: RFC 5321 section 3.8.
-        421 => (Fate::Deferred, true),
-        // Commands not understood or out of order, TLS or authentication wanted or failed (RFC 4954 section 6,
-        // RFC 3207 section 4): between the upstream and us.
-        500 | 502 | 503 | 530 | 534 | 535 | 538 | 454 | 432 => (Fate::Deferred, true),
+        // It closes the session (RFC 5321 section 3.8); commands not understood or out of order; TLS or
+        // authentication wanted or failed (RFC 4954 section 6, RFC 3207 section 4): between the upstream and us.
+        421 | 432 | 454 | 500 | 502 | 503 | 530 | 534 | 535 | 538 => (Fate::Deferred, true),
         // A parameter that it cannot read (RFC 5321 section 4.2.4) may be an address it does not like; then it says
         // so in the status, and it is final. Else it is between us, but not for the whole route to rest: one odd
         // address must not stop everybody's mail.

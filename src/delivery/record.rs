@@ -21,7 +21,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reply: &'a Reply,
     /// The upstream's address, when a connection was made.
     pub(super) peer: Option<SocketAddr>,
-    pub(super) next_attempt: Option<Timestamp>,
+    pub(super) next: Option<Timestamp>,
 }
 
 /// Knows what is the same in all records.
@@ -39,7 +39,7 @@ impl Recorder {
 
     /// Logs the attempt and returns the line for the audit trail.
     pub(super) fn record(&self, attempt: &Attempt<'_>) -> Bytes {
-        let Attempt { kind, at, entry, recipient, reply, peer, next_attempt } = *attempt;
+        let Attempt { kind, at, entry, recipient, reply, peer, next } = *attempt;
         let manifest = &entry.manifest;
         let label = &manifest.label;
         let mut event = Event::new(kind, at);
@@ -55,7 +55,7 @@ impl Recorder {
         event.response = Some(self.shown(reply, recipient));
         event.num_attempts = Some(entry.attempts.saturating_add(1));
         event.created = Some(manifest.received);
-        event.next_attempt = next_attempt;
+        event.next_attempt = next;
         self.events.record(&event)
     }
 

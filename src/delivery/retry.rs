@@ -22,7 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { first: Duration::from_secs(5 * 60), cap: Duration::from_secs(60 * 60), spread: 0.2 }
+        Self { first: Duration::from_mins(5), cap: Duration::from_hours(1), spread: 0.2 }
     }
 }
 
@@ -59,18 +59,18 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
     fn at(attempts: u32, jitter: f64) -> Retry {
-        next(attempts, NOW, NOW.plus(Duration::from_secs(864_000)), jitter, &Settings::default())
+        next(attempts, NOW, NOW.plus(Duration::from_hours(240)), jitter, &Settings::default())
     }
 
     #[test]
     fn delays_double_up_to_the_cap() {
         let expected = [5, 10, 20, 40, 60, 60];
         for (attempts, minutes) in (1..).zip(expected) {
-            assert_eq!(at(attempts, 0.5), Retry::At(NOW.plus(Duration::from_secs(minutes * 60))), "{attempts}");
+            assert_eq!(at(attempts, 0.5), Retry::At(NOW.plus(Duration::from_mins(minutes))), "{attempts}");
         }
-        assert_eq!(at(1, 0.0), Retry::At(NOW.plus(Duration::from_secs(240))));
-        assert_eq!(at(1, 1.0), Retry::At(NOW.plus(Duration::from_secs(360))));
-        assert_eq!(at(u32::MAX, 0.5), Retry::At(NOW.plus(Duration::from_secs(3600))));
+        assert_eq!(at(1, 0.0), Retry::At(NOW.plus(Duration::from_mins(4))));
+        assert_eq!(at(1, 1.0), Retry::At(NOW.plus(Duration::from_mins(6))));
+        assert_eq!(at(u32::MAX, 0.5), Retry::At(NOW.plus(Duration::from_hours(1))));
     }
 
     #[test]

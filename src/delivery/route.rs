@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// How the route rests after faults: first a second, then doubling to a minute, so that a restarted upstream is
 /// found soon and one that is down costs some connections a minute.
 pub const fn default_rest() -> retry::Settings {
-    retry::Settings { first: Duration::from_secs(1), cap: Duration::from_secs(60), spread: 0.2 }
+    retry::Settings { first: Duration::from_secs(1), cap: Duration::from_mins(1), spread: 0.2 }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,6 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_make_it_rest_for_years() {
         let route = Route::new(default_rest());
         route.fault(Timestamp::from_secs(1_000_000_000), 0.5);
-        assert_eq!(route.rests_for(Timestamp::from_secs(0)), Duration::from_secs(120));
+        assert_eq!(route.rests_for(Timestamp::from_secs(0)), Duration::from_mins(2));
     }
 }

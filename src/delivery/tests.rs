@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use super::fake::{FakeSpool, Judge, Ledger, NOW, copies, entry};
 use super::*;
-use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, ReversePath, StreamName};
 use crate::smtp::client::script::{self, Upstream};
-use crate::spool::{Body, Manifest, Settlement};
+use crate::spool::{Manifest, Settlement};
 use crate::time::ManualClock;
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// How long the route rests after a fault.
+const REST: Duration = Duration::from_millis(100);
 const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
 const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
 const BYE: &str = "C: QUIT\nS: 221 bye\n";
@@ -21,119 +22,6 @@ fn group(n: u32) -> String {
 
 fn whole(n: u32) -> String {
     format!("{}{GO}TAKE\nS: 250 2.0.0 queued\n", group(n))
-}
-
-#[derive(Default)]
-struct Ledger {
-    waiting: Mutex<Vec<(Entry, Vec<String>)>>,
-    settled: Mutex<Vec<(u64, Settlements)>>,
-    changed: tokio::sync::Notify,
-    fail: Option<SpoolError>,
-    /// Delivery is stopped only after the upstream has played its scripts.
-    linger: bool,
-}
-
-struct FakeSpool(Arc<Ledger>);
-
-struct FakeLease {
-    entry: Entry,
-    pending: Vec<(RecipientIndex, Recipient)>,
-    ledger: Arc<Ledger>,
-}
-
-impl Source for FakeSpool {
-    type Lease = FakeLease;
-    async fn lease(&self, max: usize) -> Vec<FakeLease> {
-        let due: Vec<_> = {
-            let mut waiting = self.0.waiting.lock().unwrap();
-            let count = waiting.len().min(max);
-            waiting.drain(..count).collect()
-        };
-        if due.is_empty() {
-            return std::future::pending().await;
-        }
-        let lease = |(entry, recipients): (Entry, Vec<String>)| {
-            let recipient = |text: &String| Recipient { mailbox: Mailbox::parse(text).unwrap() };
-            let pending = (0..).map(RecipientIndex).zip(recipients.iter().map(recipient)).collect();
-            FakeLease { entry, pending, ledger: Arc::clone(&self.0) }
-        };
-        due.into_iter().map(lease).collect()
-    }
-}
-
-impl Leased for FakeLease {
-    fn entry(&self) -> &Entry {
-        &self.entry
-    }
-    fn pending(&self) -> &[(RecipientIndex, Recipient)] {
-        &self.pending
-    }
-    async fn settle(self, how: Settlements) -> Result<(), SpoolError> {
-        self.ledger.settled.lock().unwrap().push((self.entry.id.as_u64(), how));
-        self.ledger.changed.notify_one();
-        self.ledger.fail.clone().map_or(Ok(()), Err)
-    }
-}
-
-/// Withdraws whom it is told to, counts how often it is asked, keeps what it is to report.
-#[derive(Default)]
-struct Judge {
-    withdrawn: HashSet<String>,
-    unavailable: bool,
-    short: bool,
-    asked: Mutex<Vec<String>>,
-    reported: Mutex<Vec<Failure>>,
-}
-
-impl Recheck for Judge {
-    async fn recheck(&self, _: &Entry, pending: &[(RecipientIndex, Recipient)]) -> Result<Vec<Ruling>, Unavailable> {
-        let mut rulings = Vec::new();
-        for (_, recipient) in pending {
-            let address = recipient.mailbox.as_str().to_owned();
-            let withdraw = self.withdrawn.contains(&address);
-            let note = Bytes::from(format!("withdrawn {address}"));
-            rulings.push(if withdraw { Ruling::Withdraw { note } } else { Ruling::Send });
-            self.asked.lock().unwrap().push(address);
-        }
-        if self.short {
-            rulings.pop();
-        }
-        if self.unavailable { Err(Unavailable) } else { Ok(rulings) }
-    }
-
-    fn report(&self, _: &Entry, failures: &[Failure]) -> Option<Batch> {
-        self.reported.lock().unwrap().extend_from_slice(failures);
-        None
-    }
-}
-
-fn entry(n: u32, body: &str) -> Entry {
-    let label = Label {
-        stream: StreamName::new("news").unwrap(),
-        controller: ControllerId::new("acme").unwrap(),
-        list: None,
-        campaign: None,
-    };
-    let manifest = Manifest {
-        reverse_path: ReversePath::Mailbox(Mailbox::parse("sender@x.example").unwrap()),
-        label,
-        body_type: BodyType::SevenBit,
-        smtputf8: false,
-        received: NOW,
-        expires: NOW.plus(Duration::from_secs(86400)),
-    };
-    Entry {
-        id: QueueId::from_u64(u64::from(n)),
-        manifest: Arc::new(manifest),
-        header: Bytes::from(format!("Subject: {n}\r\n\r\n")),
-        body: Body::Memory(Bytes::copy_from_slice(body.as_bytes())),
-        attempts: 0,
-    }
-}
-
-/// Copies 1 to `count`, each to one recipient named after it.
-fn copies(count: u32) -> Vec<(Entry, Vec<String>)> {
-    (1..=count).map(|n| (entry(n, "body\r\n"), vec![format!("{n}@y.example")])).collect()
 }
 
 struct Run {
@@ -179,38 +67,44 @@ async fn deliver_with(
     adjust: impl FnOnce(&mut Settings),
 ) -> Run {
     let upstream = Upstream::play(scripts).await;
-    let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port: upstream.address.port() };
+    let port = upstream.address.port();
+    if ledger.linger {
+        let mut heard = Vec::new();
+        let run = drive(port, ledger, judge, endings, adjust, async { heard = upstream.heard().await }).await;
+        return Run { heard, ..run };
+    }
+    let run = drive(port, ledger, judge, endings, adjust, async {}).await;
+    Run { heard: upstream.heard().await, ..run }
+}
+
+/// Delivers until `endings` leases are settled and `also` has happened; what was heard is left to the caller.
+async fn drive(
+    port: u16,
+    ledger: Ledger,
+    judge: Judge,
+    endings: usize,
+    adjust: impl FnOnce(&mut Settings),
+    also: impl Future<Output = ()>,
+) -> Run {
+    let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port };
     let mut settings = Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned()) };
     settings.max_connections = 1;
-    settings.rest.cap = Duration::from_millis(100);
-    settings.rest.first = Duration::from_millis(100);
-    settings.rest.spread = 0.0;
+    settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     adjust(&mut settings);
     let (events, _writer) = EventLog::start(std::io::sink()).unwrap();
     let (judge, ledger) = (Arc::new(judge), Arc::new(ledger));
-    let delivery = Delivery {
-        recheck: Arc::clone(&judge),
-        settings,
-        events,
-        privacy: Privacy::Full,
-        clock: Arc::new(ManualClock::new(NOW)),
-    };
+    let (recheck, clock) = (Arc::clone(&judge), Arc::new(ManualClock::new(NOW)));
+    let delivery = Delivery { recheck, settings, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), stopped));
     while ledger.settled.lock().unwrap().len() < endings {
         ledger.changed.notified().await;
     }
-    let (heard, result) = if ledger.linger {
-        let heard = upstream.heard().await;
-        stop.send_replace(true);
-        (heard, running.await.unwrap())
-    } else {
-        stop.send_replace(true);
-        let result = running.await.unwrap();
-        (upstream.heard().await, result)
-    };
+    also.await;
+    stop.send_replace(true);
+    let result = running.await.unwrap();
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
-    Run { settled, heard, judge, result }
+    Run { settled, heard: Vec::new(), judge, result }
 }
 
 #[tokio::test]
@@ -281,9 +175,12 @@ async fn whoever_is_withdrawn_is_never_named_also_when_looking_ahead() {
 async fn without_a_decision_nothing_is_sent() {
     for (unavailable, short) in [(true, false), (false, true)] {
         let judge = Judge { unavailable, short, ..Judge::default() };
-        let run = deliver(&[&format!("{OPEN}{BYE}")], copies(1), judge, 1).await;
-        assert!(matches!(run.outcome(1), Settlement::Deferred { until } if until > NOW));
-        assert!(run.rcpts().is_empty() && run.notes(1)[0].contains("4,\"subject\":3"), "{:?}", run.notes(1));
+        let two = vec![(entry(1, "x"), vec!["a@y.example".to_owned(), "b@y.example".to_owned()])];
+        let run = deliver(&[&format!("{OPEN}{BYE}")], two, judge, 1).await;
+        let outcomes = &run.settled[0].1.outcomes;
+        assert_eq!(outcomes.len(), 2);
+        assert!(outcomes.iter().all(|(_, o)| matches!(o, Settlement::Deferred { until } if *until > NOW)));
+        assert!(run.rcpts().is_empty() && run.notes(1)[1].contains("4,\"subject\":3"), "{:?}", run.notes(1));
     }
 }
 
@@ -334,7 +231,7 @@ async fn a_fault_of_the_route_is_nobodys_and_lets_the_route_rest() {
         format!("{OPEN}{}S: 250 ok\nS: 250 ok\nS: 250 not 354", group(1)),
     ] {
         let run = deliver(&[&refusal], copies(1), Judge::default(), 1).await;
-        let until = NOW.plus(Duration::from_millis(100));
+        let until = NOW.plus(REST);
         assert_eq!(run.outcome(1), Settlement::Deferred { until }, "{refusal}");
         assert!(run.judge.reported.lock().unwrap().is_empty());
     }
@@ -405,4 +302,46 @@ async fn an_idle_connection_is_closed() {
     let script = format!("{OPEN}{}{BYE}", whole(1));
     let run = deliver_with(&[&script], ledger, Judge::default(), 1, |s| s.idle_close = Duration::from_millis(1)).await;
     assert_eq!(run.heard.last().map(String::as_str), Some("QUIT"));
+}
+
+#[tokio::test]
+async fn a_reset_at_any_octet_before_the_dot_delivers_nothing_and_loses_nothing() {
+    let content = "Subject: 1\r\n\r\nbody\r\n.\r\n";
+    for octets in 0..content.len() {
+        let script = format!("{OPEN}{}{GO}EAT: {octets}\nRST", group(1));
+        let run = deliver(&[&script], copies(1), Judge::default(), 1).await;
+        assert!(matches!(run.outcome(1), Settlement::Deferred { .. }), "after {octets}");
+        assert!(run.judge.reported.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn offers_are_read_anew_in_each_session() {
+    let first = format!("{OPEN}{}{BYE}", whole(1));
+    let one_by_one = "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nTAKE\nS: 250 ok\n";
+    let second = format!("S: 220 x\nC: EHLO\nS: 250 x\n{one_by_one}{BYE}");
+    let ledger = Ledger { waiting: Mutex::new(copies(2)), ..Ledger::default() };
+    let limit = |settings: &mut Settings| settings.max_messages_per_connection = 1;
+    let run = deliver_with(&[&first, &second], ledger, Judge::default(), 2, limit).await;
+    assert_eq!(run.contents(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn several_connections_share_the_work_and_each_copy_goes_once() {
+    let (port, heard) = script::sink().await;
+    let ledger = Ledger { waiting: Mutex::new(copies(100)), ..Ledger::default() };
+    let adjust = |settings: &mut Settings| {
+        settings.max_connections = 3;
+        settings.max_unsettled = 2;
+        settings.max_messages_per_connection = 7;
+    };
+    let run = drive(port, ledger, Judge::default(), 100, adjust, async {}).await;
+    let mut contents: Vec<String> = heard.lock().unwrap().clone();
+    contents.sort_unstable();
+    let mut expected: Vec<String> = (1..=100).map(|n| format!("Subject: {n}\r\n\r\nbody\r\n")).collect();
+    expected.sort_unstable();
+    assert_eq!(contents, expected);
+    for n in 1..=100 {
+        assert_eq!(run.outcome(n), Settlement::Delivered);
+    }
 }

@@ -32,8 +32,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let draft = match (self.ahead.take(), self.held.take()) {
                 (Some(job), held) => {
                     self.held = held;
-                    // Its recipients have been named here; on another connection they are decided on again.
-                    if self.session.is_some() { self.transact(job).await } else { Some(job.draft) }
+                    // Comes back when the session is gone: then its recipients are decided on again, because they
+                    // have to be named again.
+                    self.transact(job).await
                 }
                 (None, Some(draft)) => Some(draft),
                 (None, None) => match self.wait().await {
@@ -56,15 +57,16 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let lease = match (self.queue.try_pop(), &self.session) {
                 (Some(lease), _) => lease,
                 (None, None) => self.queue.pop().await?,
-                (None, Some(_)) => match timeout(self.desk.settings.idle_close, self.queue.pop()).await {
-                    Ok(lease) => lease?,
-                    Err(_) => {
+                (None, Some(_)) => {
+                    if let Ok(lease) = timeout(self.desk.settings.idle_close, self.queue.pop()).await {
+                        lease?
+                    } else {
                         if let Some(session) = self.session.take() {
                             session.quit().await;
                         }
                         continue;
                     }
-                },
+                }
             };
             if self.desk.route.rests_for(self.desk.clock.now()).is_zero() {
                 return Some(lease);

@@ -1,12 +1,13 @@
 //! The demo's folder: configuration, keys, event log, captured messages.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::write_secret;
-use crate::exit::{Exit, Failure};
 use crate::daemon::{self, Gateway};
+use crate::exit::{Exit, Failure};
 use crate::hex;
 use crate::mail::Domain;
 use crate::message::dkim::{Algorithm, SigningKey};
@@ -74,13 +75,22 @@ impl Folder {
     }
 
     /// Writes the addresses that were really bound, so that other commands and a second start find them.
-    pub(super) fn note_addresses(&self, gateway: &Gateway, arguments: &Arguments, upstream: &(String, u16)) -> Result<(), Failure> {
+    pub(super) fn note_addresses(
+        &self,
+        gateway: &Gateway,
+        arguments: &Arguments,
+        upstream: &(String, u16),
+    ) -> Result<(), Failure> {
         let http = gateway.http.ok_or_else(|| Failure::new(Exit::Software, "the unsubscribe door is not open"))?;
         self.write(arguments, upstream, &gateway.submission, http).map(drop)
     }
 
     fn write(
-        &self, arguments: &Arguments, (host, port): &(String, u16), submission: &[std::net::SocketAddr], http: std::net::SocketAddr,
+        &self,
+        arguments: &Arguments,
+        (host, port): &(String, u16),
+        submission: &[std::net::SocketAddr],
+        http: std::net::SocketAddr,
     ) -> Result<PathBuf, Failure> {
         let listen: Vec<_> = submission.iter().map(|address| format!("\"{address}\"")).collect();
         let mut text = format!(
@@ -92,19 +102,21 @@ impl Folder {
         );
         let mut names = Vec::new();
         for (_, name) in kinds(arguments.dkim) {
-            text.push_str(&format!(
+            let _infallible = write!(
+                text,
                 "\n[[dkim]]\nname = \"{name}\"\ndomain = \"{DKIM_DOMAIN}\"\nselector = \"{name}\"\nkey_file = \"dkim-{name}.pem\"\n"
-            ));
+            );
             names.push(format!("\"{name}\""));
         }
         let dkim = names.join(", ");
-        text.push_str(&format!(
+        let _infallible = write!(
+            text,
             "\n[[stream]]\nname = \"newsletter\"\ncontroller = \"demo\"\nclass = \"marketing\"\nlist = \"weekly\"\ndkim = [{dkim}]\n\
              \n[[stream]]\nname = \"receipts\"\ncontroller = \"demo\"\nclass = \"transactional\"\ndkim = [{dkim}]\n\
              \n[[credential]]\nname = \"loopback\"\nstream = \"newsletter\"\naddresses = [\"127.0.0.0/8\", \"::1/128\"]\n\
              \n# AUTH as `receipts` with the password `receipts`.\n[[credential]]\nname = \"receipts\"\nstream = \"receipts\"\ntoken_sha256 = \"{}\"\n",
             receipts_hash()
-        ));
+        );
         let file = self.path.join("consentry.toml");
         let fresh = self.path.join("consentry.toml.new");
         std::fs::write(&fresh, text)?;

@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit::{Exit, Failure};
 use crate::config;
 use crate::daemon::{self, Gateway};
+use crate::exit::{Exit, Failure};
 use crate::telemetry::EventLog;
 use crate::time::Clock;
 
@@ -88,7 +88,12 @@ pub fn run(arguments: &Arguments, data: Option<PathBuf>, clock: Arc<dyn Clock>) 
     outcome
 }
 
-async fn demonstrate(arguments: &Arguments, folder: &Folder, log: EventLog, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
+async fn demonstrate(
+    arguments: &Arguments,
+    folder: &Folder,
+    log: EventLog,
+    clock: Arc<dyn Clock>,
+) -> Result<Exit, Failure> {
     let mut out = std::io::stdout();
     let sink = match arguments.upstream {
         None => Some(Sink::start(folder.captured()).await?),

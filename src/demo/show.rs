@@ -2,15 +2,19 @@
 
 use std::io::Write;
 
-use crate::exit::Failure;
 use crate::daemon::Gateway;
+use crate::exit::Failure;
 
 use super::campaign::Outcome;
 use super::folder::Folder;
 
 /// Where everything is.
 pub(super) fn opening(
-    out: &mut impl Write, folder: &Folder, gateway: &Gateway, (host, port): &(String, u16), record: Option<&str>,
+    out: &mut impl Write,
+    folder: &Folder,
+    gateway: &Gateway,
+    (host, port): &(String, u16),
+    record: Option<&str>,
 ) -> Result<(), Failure> {
     writeln!(out, "Consentry demo: the real gateway, with an embedded store, in {}", folder.path().display())?;
     for address in &gateway.submission {
@@ -30,14 +34,18 @@ pub(super) fn opening(
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    text.lines().fold(String::new(), |out, line| out + "    " + line + "\n")
 }
 
 /// One line for each recipient.
 pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(), Failure> {
     writeln!(out, "A campaign of {} messages went in over SMTP. What became of them:", outcomes.len())?;
     writeln!(out)?;
-    writeln!(out, "  {:<30} {:<8} {:<16} {:<8} {:<10} what was known", "recipient", "verdict", "reason", "rule", "outcome")?;
+    writeln!(
+        out,
+        "  {:<30} {:<8} {:<16} {:<8} {:<10} what was known",
+        "recipient", "verdict", "reason", "rule", "outcome"
+    )?;
     for outcome in outcomes {
         let ended = match (outcome.ended.as_str(), outcome.verdict.as_str()) {
             ("", "refuse") => "not sent",
@@ -45,7 +53,9 @@ pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(),
             (ended, _) => ended,
         };
         writeln!(
-            out, "  {:<30} {:<8} {:<16} {:<8} {ended:<10} {}", outcome.recipient, outcome.verdict, outcome.reason, outcome.rule, outcome.known
+            out,
+            "  {:<30} {:<8} {:<16} {:<8} {ended:<10} {}",
+            outcome.recipient, outcome.verdict, outcome.reason, outcome.rule, outcome.known
         )?;
     }
     writeln!(out)?;
@@ -54,7 +64,8 @@ pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(),
 
 /// The header section of one message, as the smarthost received it.
 pub(super) fn delivered(out: &mut impl Write, folder: &Folder) -> Result<(), Failure> {
-    let mut files: Vec<_> = std::fs::read_dir(folder.captured())?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.captured())?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.sort();
     let Some(file) = files.first() else { return Ok(()) };
     let text = String::from_utf8_lossy(&std::fs::read(file)?).into_owned();
@@ -74,14 +85,29 @@ pub(super) fn next_steps(out: &mut impl Write, folder: &Folder, gateway: &Gatewa
     let data = folder.path().display();
     writeln!(out, "Try, from another terminal:")?;
     if let Some(address) = gateway.submission.first() {
-        writeln!(out, "  swaks --server {address} --from news@shop.example --to ann@customer.example --header 'Subject: hello'")?;
-        writeln!(out, "  swaks --server {address} --from shop@shop.example --to carol@customer.example --auth-user receipts --auth-password receipts")?;
+        writeln!(
+            out,
+            "  swaks --server {address} --from news@shop.example --to ann@customer.example --header 'Subject: hello'"
+        )?;
+        writeln!(
+            out,
+            "  swaks --server {address} --from shop@shop.example --to carol@customer.example --auth-user receipts --auth-password receipts"
+        )?;
     }
     if let Some(http) = gateway.http {
-        writeln!(out, "  curl http://{http}/u/TOKEN                                           # the page; changes nothing")?;
-        writeln!(out, "  curl -d List-Unsubscribe=One-Click http://{http}/u/TOKEN             # one click; TOKEN from List-Unsubscribe")?;
+        writeln!(
+            out,
+            "  curl http://{http}/u/TOKEN                                           # the page; changes nothing"
+        )?;
+        writeln!(
+            out,
+            "  curl -d List-Unsubscribe=One-Click http://{http}/u/TOKEN             # one click; TOKEN from List-Unsubscribe"
+        )?;
     }
-    writeln!(out, "  consentry --data {data} suppress add ann@customer.example --scope list:demo/weekly --reason unsubscribe")?;
+    writeln!(
+        out,
+        "  consentry --data {data} suppress add ann@customer.example --scope list:demo/weekly --reason unsubscribe"
+    )?;
     writeln!(out, "  consentry --data {data} explain --stream newsletter --to ann@customer.example")?;
     writeln!(out, "  consentry --data {data} queue stats")?;
     writeln!(out)?;

@@ -10,9 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::exit::{Exit, Failure};
 use crate::daemon;
-use crate::mail::{CredentialName, Domain, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
+use crate::exit::{Exit, Failure};
+use crate::mail::{CredentialName, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
 use crate::smtp::server::{Settings, serve};
 use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
 
@@ -31,14 +31,14 @@ impl Sink {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let software = |error: &dyn fmt::Display| Failure::new(Exit::Software, error);
-        let hostname = Domain::parse("smarthost.consentry.example").map_err(|error| software(&error))?;
+        let settings = Settings::new("smarthost.consentry.example").map_err(|error| software(&error))?;
         let identity = Identity {
             credential: CredentialName::new("gateway").map_err(|error| software(&error))?,
             stream: StreamName::new("captured").map_err(|error| software(&error))?,
         };
         let (stop, stops) = watch::channel(false);
         let capture = Arc::new(Capture { folder, identity, count: AtomicU64::new(0) });
-        let task = tokio::spawn(serve(listener, Arc::new(Settings::new(hostname)), capture, stops));
+        let task = tokio::spawn(serve(listener, Arc::new(settings), capture, stops));
         Ok(Self { address, stop, task })
     }
 

@@ -51,7 +51,8 @@ impl Pipeline {
     /// Accepts one message or says why not. `Ok` means that every permitted copy is on disk.
     pub(super) async fn accept<C: Content>(&self, transaction: Transaction, content: &mut C) -> Result<Receipt, Reply> {
         let settings = self.settings.load_full();
-        let stream = settings.streams.get(&transaction.session.identity.stream).cloned().ok_or_else(answer::no_stream)?;
+        let stream =
+            settings.streams.get(&transaction.session.identity.stream).cloned().ok_or_else(answer::no_stream)?;
         let passage = Passage { hall: self, transaction, settings, stream };
         let hashing = if passage.stream.signing.needs_body_hash() { Hashing::Wanted } else { Hashing::NotWanted };
         let received = receive::read(content, &self.spool, hashing).await?;
@@ -64,14 +65,17 @@ impl Pipeline {
         }
         passage.report(&manifest, &examined.section, &declined).await?;
         let mut batch = Batch::new(manifest, received.body);
-        let mut lines = passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
+        let (first, mut lines) =
+            passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
         lines.extend(declined.into_iter().map(|declined| declined.event.to_json()));
         for line in &lines {
             batch.note(line.clone());
         }
         let committed = self.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
-        lines.into_iter().for_each(|line| self.log.write(line));
-        Ok(Receipt::Queued(committed))
+        for line in lines {
+            self.log.write(line);
+        }
+        Ok(Receipt::Queued(committed, first))
     }
 }
 
@@ -86,7 +90,10 @@ impl Passage<'_> {
         let list = self.stream.choose_list(controls.list.as_ref()).map_err(answer::foreign_list)?.cloned();
         let rules = &self.stream.rules;
         let label = Label {
-            stream: rules.name.clone(), controller: rules.controller.clone(), list, campaign: controls.campaign,
+            stream: rules.name.clone(),
+            controller: rules.controller.clone(),
+            list,
+            campaign: controls.campaign,
         };
         Ok(Examined { section, author, label })
     }
@@ -101,8 +108,13 @@ impl Passage<'_> {
         let (mut accepted, mut declined) = (Vec::with_capacity(recipients.len()), Vec::new());
         for (recipient, suppressions) in recipients.iter().zip(&facts) {
             let case = Case {
-                recipient, stream: &self.stream.rules, controller: &self.stream.rules.controller, list: message.label.list.as_ref(), author: Some(&message.author),
-                suppressions, now,
+                recipient,
+                stream: &self.stream.rules,
+                controller: &self.stream.rules.controller,
+                list: message.label.list.as_ref(),
+                author: Some(&message.author),
+                suppressions,
+                now,
             };
             let decision = decide(&case, &self.hall.rulebook);
             let reference = self.hall.ids.decision_ref(now);
@@ -123,8 +135,16 @@ impl Passage<'_> {
         Ok((accepted, declined))
     }
 
-    fn event(&self, kind: EventType, to: &Recipient, decision: &Decision, reference: DecisionRef, now: Timestamp) -> Event {
-        let about = About { transaction: &self.transaction, rulebook: &self.hall.rulebook, privacy: &self.hall.privacy, now };
+    fn event(
+        &self,
+        kind: EventType,
+        to: &Recipient,
+        decision: &Decision,
+        reference: DecisionRef,
+        now: Timestamp,
+    ) -> Event {
+        let about =
+            About { transaction: &self.transaction, rulebook: &self.hall.rulebook, privacy: &self.hall.privacy, now };
         about.decision(kind, to, decision, reference)
     }
 
@@ -161,7 +181,9 @@ impl Passage<'_> {
             batch.note(line.clone());
         }
         let committed = self.hall.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
-        lines.into_iter().for_each(|line| self.hall.log.write(line));
+        for line in lines {
+            self.hall.log.write(line);
+        }
         if refused { Err(reply) } else { Ok(Receipt::NothingSent(committed)) }
     }
 
@@ -171,16 +193,27 @@ impl Passage<'_> {
         if declined.is_empty() || self.stream.on_refusal == OnRefusal::Accept {
             return Ok(());
         }
-        match self.hall.refusal_report(self.hall.ids.queue_id(manifest.received), manifest, section, declined, manifest.received) {
+        match self.hall.refusal_report(
+            self.hall.ids.queue_id(manifest.received),
+            manifest,
+            section,
+            declined,
+            manifest.received,
+        ) {
             Some(batch) => self.hall.spool.commit(batch).await.map(drop).map_err(|error| answer::not_kept(&error)),
             None => Ok(()),
         }
     }
 
     async fn compose(
-        &self, batch: &mut Batch, message: Examined, hash: Option<BodyHash>, octets: u64,
-        accepted: Vec<Accepted>, now: Timestamp,
-    ) -> Result<Vec<Bytes>, Reply> {
+        &self,
+        batch: &mut Batch,
+        message: Examined,
+        hash: Option<BodyHash>,
+        octets: u64,
+        accepted: Vec<Accepted>,
+        now: Timestamp,
+    ) -> Result<(QueueId, Vec<Bytes>), Reply> {
         let mut lines = Vec::with_capacity(accepted.len());
         let mut copies: Vec<(QueueId, Vec<Permit>)> = Vec::with_capacity(accepted.len());
         let shared = self.hall.ids.queue_id(now);
@@ -197,13 +230,20 @@ impl Passage<'_> {
             }
         }
         let material = Material {
-            section: message.section, hash, transaction: self.transaction.clone(), label: message.label,
-            stream: Arc::clone(&self.stream), settings: Arc::clone(&self.settings), keyring: Arc::clone(&self.hall.keyring), now,
+            section: message.section,
+            hash,
+            transaction: self.transaction.clone(),
+            label: message.label,
+            stream: Arc::clone(&self.stream),
+            settings: Arc::clone(&self.settings),
+            keyring: Arc::clone(&self.hall.keyring),
+            now,
         };
+        let first = copies.first().map_or(shared, |(id, _)| *id);
         for (id, signed) in composed(material, copies).await? {
             batch.send(id, signed);
         }
-        Ok(lines)
+        Ok((first, lines))
     }
 }
 
@@ -216,7 +256,8 @@ async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Re
     };
     composed.map_err(|error| match error {
         ComposeError::Rewrite(error) if error.is_permanent() => answer::not_rewritten(&error),
-        error => {
+        error
+        @ (ComposeError::Rewrite(_) | ComposeError::Value(_) | ComposeError::Token(_) | ComposeError::Sign(_)) => {
             tracing::error!(%error, "a message could not be prepared");
             answer::ours()
         }

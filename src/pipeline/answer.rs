@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use crate::mail::{DecisionRef, EnhancedStatus, ListName, Reply};
 use crate::message::{HEADER_MAX, RewriteError, SectionError};
 use crate::policy::{Decision, Permanence, Verdict};
-use crate::smtp::ContentError;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 
@@ -38,8 +37,15 @@ pub(super) fn store_down(_error: &StoreError) -> Reply {
 /// The spool cannot keep the message.
 pub(super) fn not_kept(error: &SpoolError) -> Reply {
     match error {
-        SpoolError::Full => Reply::new(452, EnhancedStatus::new(4, 3, 1), "no space left in the spool; try again later"),
-        _ => Reply::new(451, EnhancedStatus::new(4, 3, 0), "spool unavailable, the message was not kept; try again later"),
+        SpoolError::Full => {
+            Reply::new(452, EnhancedStatus::new(4, 3, 1), "no space left in the spool; try again later")
+        }
+        SpoolError::Unfit(why) => Reply::new(550, CONTENT, *why),
+        SpoolError::Failed(_) | SpoolError::Unusable(_) => Reply::new(
+            451,
+            EnhancedStatus::new(4, 3, 0),
+            "spool unavailable, the message was not kept; try again later",
+        ),
     }
 }
 
@@ -55,7 +61,7 @@ pub(super) fn endless_header() -> Reply {
 
 /// From cannot be read.
 pub(super) fn author(error: &impl std::fmt::Display) -> Reply {
-    Reply::new(550, CONTENT, format!("From: {error}"))
+    Reply::new(550, CONTENT, error.to_string())
 }
 
 /// A control header is wrong.
@@ -83,12 +89,6 @@ pub(super) fn loops() -> Reply {
     Reply::new(554, EnhancedStatus::new(5, 4, 6), "too many hops, this message loops")
 }
 
-/// The client stopped in the middle, or sent what DATA may not hold. The session knows which and answers; this reply
-/// is seen by nobody who hung up.
-pub(super) fn broken_content(_error: &ContentError) -> Reply {
-    Reply::new(451, EnhancedStatus::new(4, 4, 2), "the content did not arrive whole")
-}
-
 /// The stream of a credential is gone from the configuration.
 pub(super) fn no_stream() -> Reply {
     Reply::new(451, EnhancedStatus::new(4, 3, 5), "the stream of this credential is not configured; try again later")
@@ -101,5 +101,9 @@ pub(super) fn not_authenticated() -> Reply {
 
 /// AUTH could not be checked now.
 pub(super) fn cannot_authenticate() -> Reply {
-    Reply::new(454, EnhancedStatus::new(4, 7, 0), Cow::Borrowed("authentication cannot be checked now; try again later"))
+    Reply::new(
+        454,
+        EnhancedStatus::new(4, 7, 0),
+        Cow::Borrowed("authentication cannot be checked now; try again later"),
+    )
 }

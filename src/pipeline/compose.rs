@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::mail::{Label, Mailbox, QueueId};
 use crate::message::{
     BodyHash, FeedbackId, HeaderSection, HttpsUri, Links, ListId, MailtoUri, MessageId, Plan, ReceivedLine,
-    RewriteError, SignError, Signed, ValueError, rewrite, sign,
+    RewriteError, SignError, Signed, Transport, ValueError, rewrite, sign,
 };
 use crate::policy::{OneClick, Permit};
-use crate::smtp::Transaction;
+use crate::smtp::{Protocol, Transaction};
 use crate::time::Timestamp;
 use crate::token::{self, Keyring, Subject, TokenError};
 
@@ -75,7 +75,7 @@ impl Material {
 
     fn received_line(&self, id: QueueId) -> ReceivedLine {
         let session = &self.transaction.session;
-        let with = session.transport(self.transaction.envelope.smtputf8);
+        let with = transport(session.protocol, self.transaction.envelope.smtputf8);
         ReceivedLine::new(&session.helo, session.peer.ip(), self.settings.hostname.clone(), with, id, self.now)
     }
 
@@ -88,7 +88,8 @@ impl Material {
         };
         let token = token::mint(&self.keyring, &subject)?;
         let https = HttpsUri::parse(format!("{}/u/{}", self.settings.public_url, token.as_str()))?;
-        let mailto = MailtoUri::parse(format!("mailto:{}?subject={}", self.settings.unsubscribe_mailbox, token.as_str()))?;
+        let mailto =
+            MailtoUri::parse(format!("mailto:{}?subject={}", self.settings.unsubscribe_mailbox, token.as_str()))?;
         Ok(Links { https, mailto: Some(mailto) })
     }
 
@@ -103,4 +104,13 @@ impl Material {
         let list = self.label.list.as_ref().map_or("", |list| list.as_str());
         Some(FeedbackId::parse(&format!("{campaign}:{list}:{}:{sender}", self.label.stream)))
     }
+}
+
+const fn transport(protocol: Protocol, utf8: bool) -> Transport {
+    let (extended, authenticated) = match protocol {
+        Protocol::Smtp => (false, false),
+        Protocol::Esmtp | Protocol::Utf8Smtp => (true, false),
+        Protocol::Esmtpa | Protocol::Utf8Smtpa => (true, true),
+    };
+    Transport { extended, tls: false, authenticated, utf8 }
 }

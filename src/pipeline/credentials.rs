@@ -1,10 +1,11 @@
 //! Who is this client?
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use argon2::password_hash::PasswordVerifier;
+use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 
 use crate::mail::Reply;
@@ -21,7 +22,7 @@ const REMEMBERED_MAX: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Verdicts {
     key: hmac::Key,
-    right: Mutex<HashMap<[u8; 32], ()>>,
+    right: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl Verdicts {
@@ -46,7 +47,7 @@ impl Verdicts {
     }
 
     fn remembers(&self, digest: &[u8; 32]) -> bool {
-        self.right.lock().is_ok_and(|right| right.contains_key(digest))
+        self.right.lock().is_ok_and(|right| right.contains(digest))
     }
 
     fn remember(&self, digest: [u8; 32]) {
@@ -54,7 +55,7 @@ impl Verdicts {
             if right.len() >= REMEMBERED_MAX {
                 right.clear();
             }
-            right.insert(digest, ());
+            right.insert(digest);
         }
     }
 }
@@ -74,7 +75,7 @@ pub(super) fn by_address(settings: &Settings, peer: IpAddr) -> Option<Identity> 
 /// # Errors
 /// 535 when it is wrong, 454 when it could not be checked.
 pub(super) async fn authenticate(settings: &Settings, verdicts: &Verdicts, login: &Login) -> Result<Identity, Reply> {
-    let given = digest::digest(&digest::SHA256, login.password.reveal().as_bytes());
+    let given = digest::digest(&digest::SHA256, login.password.expose().as_bytes());
     let named = settings.credentials.iter().find(|credential| credential.name.as_str() == login.name);
     let nobody = [0; 32];
     let expected = match named.map(|credential| &credential.proof) {
@@ -92,11 +93,11 @@ pub(super) async fn authenticate(settings: &Settings, verdicts: &Verdicts, login
 }
 
 async fn password_fits(verdicts: &Verdicts, hash: &str, login: &Login) -> Result<bool, Reply> {
-    let digest = verdicts.digest(hash, login.password.reveal());
+    let digest = verdicts.digest(hash, login.password.expose());
     if verdicts.remembers(&digest) {
         return Ok(true);
     }
-    let (hash, password) = (hash.to_owned(), login.password.reveal().to_owned());
+    let (hash, password) = (hash.to_owned(), login.password.expose().to_owned());
     let check = move || {
         PasswordHash::new(&hash)
             .is_ok_and(|parsed| argon2::Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())

@@ -27,7 +27,15 @@ impl Pipeline {
         let facts = self.store.evidence(&[&to.mailbox]).await.map_err(|error| answer::store_down(&error))?;
         let now = self.clock.now();
         let suppressions = facts.first().map(Vec::as_slice).ok_or_else(answer::ours)?;
-        let case = Case { recipient: to, stream: &stream.rules, controller: &stream.rules.controller, list: stream.only_list(), author: None, suppressions, now };
+        let case = Case {
+            recipient: to,
+            stream: &stream.rules,
+            controller: &stream.rules.controller,
+            list: stream.only_list(),
+            author: None,
+            suppressions,
+            now,
+        };
         let Some(decision) = precheck(&case, &self.rulebook) else { return Ok(()) };
         let reference = self.ids.decision_ref(now);
         let reply = answer::refused(&decision, reference);
@@ -53,13 +61,18 @@ impl Pipeline {
 }
 
 impl Recheck for Pipeline {
-    async fn recheck(&self, entry: &Entry, pending: &[(RecipientIndex, Recipient)]) -> Result<Vec<Ruling>, Unavailable> {
+    async fn recheck(
+        &self,
+        entry: &Entry,
+        pending: &[(RecipientIndex, Recipient)],
+    ) -> Result<Vec<Ruling>, Unavailable> {
         let label = &entry.manifest.label;
         if notice::is_own(label) {
             return Ok(pending.iter().map(|_| Ruling::Send).collect());
         }
         let settings = self.settings.load_full();
-        let stream = settings.streams.get(&label.stream).ok_or_else(|| unavailable(&"its stream is not configured any more"))?;
+        let stream =
+            settings.streams.get(&label.stream).ok_or_else(|| unavailable(&"its stream is not configured any more"))?;
         let mailboxes: Vec<_> = pending.iter().map(|(_, recipient)| &recipient.mailbox).collect();
         let facts = self.store.evidence(&mailboxes).await.map_err(|error| unavailable(&error))?;
         if facts.len() != pending.len() {
@@ -67,7 +80,15 @@ impl Recheck for Pipeline {
         }
         let now = self.clock.now();
         let rule = |((_, recipient), suppressions): (&(RecipientIndex, Recipient), &Vec<Suppression>)| {
-            let case = Case { recipient, stream: &stream.rules, controller: &label.controller, list: label.list.as_ref(), author: None, suppressions, now };
+            let case = Case {
+                recipient,
+                stream: &stream.rules,
+                controller: &label.controller,
+                list: label.list.as_ref(),
+                author: None,
+                suppressions,
+                now,
+            };
             let decision = decide(&case, &self.rulebook);
             match decision.verdict {
                 Verdict::Permit(_) => Ruling::Send,
@@ -102,11 +123,25 @@ pub struct Explained {
 ///
 /// # Errors
 /// [`StoreError`] when the facts cannot be had; then the gateway would not decide either.
-pub async fn explain(store: &Store, stream: &Stream, list: Option<&ListName>, mailbox: &Mailbox, now: Timestamp) -> Result<Explained, StoreError> {
+pub async fn explain(
+    store: &Store,
+    stream: &Stream,
+    list: Option<&ListName>,
+    mailbox: &Mailbox,
+    now: Timestamp,
+) -> Result<Explained, StoreError> {
     let facts = store.evidence(&[mailbox]).await?.pop().unwrap_or_default();
     let recipient = Recipient { mailbox: mailbox.clone() };
     let list = list.or(stream.rules.list.as_ref());
-    let case = Case { recipient: &recipient, stream: &stream.rules, controller: &stream.rules.controller, list, author: None, suppressions: &facts, now };
+    let case = Case {
+        recipient: &recipient,
+        stream: &stream.rules,
+        controller: &stream.rules.controller,
+        list,
+        author: None,
+        suppressions: &facts,
+        now,
+    };
     let decision = decide(&case, &Rulebook::built_in());
     Ok(Explained { decision, list: list.cloned(), facts })
 }

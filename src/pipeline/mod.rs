@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::mail::{IdSource, Recipient, Reply, ReversePath};
+use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
 use crate::policy::Rulebook;
 use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
@@ -80,7 +80,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn new(parts: Parts, settings: Arc<ArcSwap<Settings>>, clock: Arc<dyn Clock>) -> Result<Self, aws_lc_rs::error::Unspecified> {
+    pub fn new(
+        parts: Parts,
+        settings: Arc<ArcSwap<Settings>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let Parts { store, spool, keyring, ids, log, privacy } = parts;
         let verdicts = credentials::Verdicts::new()?;
         Ok(Self { settings, store, spool, keyring, ids, log, privacy, rulebook: Rulebook::built_in(), clock, verdicts })
@@ -90,8 +94,8 @@ impl Pipeline {
 /// What the client is told with the 250: proof that something is on disk.
 #[derive(Debug)]
 pub enum Receipt {
-    /// At least one copy is queued.
-    Queued(Committed),
+    /// At least one copy is queued; the first one's id.
+    Queued(Committed, QueueId),
     /// Every recipient was refused and the stream says `on_refusal = "accept"`: the record of it is on disk.
     NothingSent(Committed),
 }
@@ -99,7 +103,7 @@ pub enum Receipt {
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queued(committed) => write!(f, "queued as {committed}"),
+            Self::Queued(_, id) => write!(f, "queued as {id}"),
             Self::NothingSent(_) => f.write_str("recorded, nothing will be sent"),
         }
     }
@@ -118,7 +122,11 @@ impl Intake for Pipeline {
     }
 
     async fn mail(&self, session: &SessionFacts, _from: &ReversePath) -> Result<(), Reply> {
-        if self.settings.load().streams.contains_key(&session.identity.stream) { Ok(()) } else { Err(answer::no_stream()) }
+        if self.settings.load().streams.contains_key(&session.identity.stream) {
+            Ok(())
+        } else {
+            Err(answer::no_stream())
+        }
     }
 
     async fn rcpt(&self, transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {

@@ -17,7 +17,13 @@ pub(super) struct About<'a> {
 
 impl About<'_> {
     /// The event of one decision.
-    pub(super) fn decision(&self, kind: EventType, to: &Recipient, decision: &Decision, reference: DecisionRef) -> Event {
+    pub(super) fn decision(
+        &self,
+        kind: EventType,
+        to: &Recipient,
+        decision: &Decision,
+        reference: DecisionRef,
+    ) -> Event {
         let session = &self.transaction.session;
         let mut event = Event::new(kind, self.now);
         event.sender = Some(self.privacy.form_path(&self.transaction.envelope.reverse_path));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::delivery::{Failure, FailureKind, dsn};
 use crate::mail::{BodyType, ControllerId, Label, QueueId, Recipient, ReversePath, StreamName};
-use crate::message::{HeaderSection, Signed};
+use crate::message::HeaderSection;
 use crate::spool::{Batch, Body, Entry, Manifest};
 use crate::time::Timestamp;
 
@@ -45,9 +45,8 @@ impl Pipeline {
             received: now,
             expires: now.plus(settings.give_up),
         };
-        let mut batch = Batch::new(manifest, Body::Memory(report.body));
-        batch.send(id, Signed::notice(vec![Recipient { mailbox: report.recipient }], report.header));
-        Some(batch)
+        let to = Recipient { mailbox: report.recipient };
+        Some(Batch::notice(id, to, report.header, manifest, Body::Memory(report.body)))
     }
 
     /// The report on recipients that policy refused after DATA, when others of the same message were accepted.

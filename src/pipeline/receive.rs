@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::mail::Reply;
 use crate::message::{BodyHash, BodyHasher, HEADER_MAX, SplitAt, split, split_from};
-use crate::smtp::Content;
+use crate::smtp::{Content, ContentError};
 use crate::spool::{BODY_MEMORY_MAX, Body, BodyWriter, Spool, SpoolError};
 
 use super::answer;
@@ -42,7 +42,7 @@ pub(super) async fn read<C: Content>(content: &mut C, spool: &Spool, hashing: Ha
     let (header, rest) = read_header(content).await?;
     let mut reader = BodyReader::new(hashing);
     reader.push(rest, spool)?;
-    while let Some(chunk) = content.next().await.map_err(|error| answer::broken_content(&error))? {
+    while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         reader.push(chunk, spool)?;
     }
     reader.finish(header).await
@@ -50,7 +50,7 @@ pub(super) async fn read<C: Content>(content: &mut C, spool: &Spool, hashing: Ha
 
 async fn read_header<C: Content>(content: &mut C) -> Result<(Bytes, Bytes), Reply> {
     let mut head = BytesMut::new();
-    while let Some(chunk) = content.next().await.map_err(|error| answer::broken_content(&error))? {
+    while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         if head.is_empty()
             && let SplitAt::Body(end) = split(&chunk)
         {
@@ -115,18 +115,10 @@ impl BodyReader {
     async fn finish(self, header: Bytes) -> Result<Received, Reply> {
         let octets = self.octets.saturating_add(header.len() as u64);
         let body = match self.file {
-            Some(file) => finish_file(file).await.map_err(|error| answer::not_kept(&error))?,
+            Some(file) => file.finish().await.map_err(|error| answer::not_kept(&error))?,
             None => Body::Memory(joined(self.held)),
         };
         Ok(Received { header, body, hash: self.hasher.map(BodyHasher::finish), octets, eight_bit: self.eight_bit })
-    }
-}
-
-/// Syncing a large file takes as long as the disk does: not on an async thread.
-async fn finish_file(file: BodyWriter) -> Result<Body, SpoolError> {
-    match tokio::task::spawn_blocking(move || file.finish()).await {
-        Ok(finished) => finished,
-        Err(stopped) => Err(SpoolError::Failed(stopped.to_string())),
     }
 }
 

@@ -122,7 +122,8 @@ impl AddressRange {
     /// # Errors
     /// A sentence naming what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is not an address range; expected 192.0.2.0/24, 2001:db8::/32 or an address");
+        let expected =
+            || format!("`{text}` is not an address range; expected 192.0.2.0/24, 2001:db8::/32 or an address");
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let network: IpAddr = address.parse().map_err(|_| expected())?;
         let longest = if network.is_ipv4() { 32 } else { 128 };

@@ -71,6 +71,8 @@ pub enum EventType {
     Bounce,
     /// Tried too long.
     Expiration,
+    /// Taken out of the queue by an operator.
+    AdminBounce,
     /// Permitted at intake, refused by the decision before an attempt.
     Withdrawn,
     /// A fact was added to the store.
@@ -90,6 +92,7 @@ impl EventType {
             Self::TransientFailure => "TransientFailure",
             Self::Bounce => "Bounce",
             Self::Expiration => "Expiration",
+            Self::AdminBounce => "AdminBounce",
             Self::Withdrawn => "Withdrawn",
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",

@@ -25,8 +25,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::mail::ControllerId;
-use crate::policy::{Cause, Origin, Scope};
-use crate::store::{NewSuppression, Store, Target};
+use crate::policy::{Cause, Origin, Scope, Suppression};
+use crate::store::{self, NewSuppression, Store, StoreError};
 use crate::telemetry::{Event, EventLog, EventType, Privacy};
 use crate::time::Clock;
 use crate::token::{self, Keyring, Subject};
@@ -77,7 +77,11 @@ impl std::fmt::Debug for Door {
 ///
 /// # Errors
 /// The listener's.
-pub async fn serve(listener: tokio::net::TcpListener, door: Door, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    door: Door,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     axum::serve(listener, routes(door)).with_graceful_shutdown(stop).await
 }
 
@@ -131,7 +135,7 @@ fn origin(headers: &HeaderMap) -> Origin {
     if headers.contains_key(header::ORIGIN) { Origin::Page } else { Origin::OneClick }
 }
 
-async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), crate::store::StoreError> {
+async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), StoreError> {
     let now = door.clock.now();
     let controller = subject.controller.clone();
     let whole = door.settings.load().whole_controller.contains(&controller);
@@ -140,8 +144,7 @@ async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), cr
         None => Scope::Controller(controller),
     };
     let evidence = format!("message {}", subject.message);
-    let entry = NewSuppression {
-        target: Target::Address(subject.mailbox.clone()),
+    let fact = Suppression {
         scope: scope.clone(),
         cause: Cause::Unsubscribe,
         origin,
@@ -149,7 +152,8 @@ async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), cr
         since: now,
         expires: None,
     };
-    door.store.add(entry).await?;
+    let whom = store::Subject::Address(subject.mailbox.clone());
+    door.store.add(NewSuppression::new(whom, fact, now)?).await?;
     let mut event = Event::new(EventType::SuppressionAdded, now);
     event.recipient = Some(door.privacy.form(&subject.mailbox));
     event.reason = Some("SUP_UNSUBSCRIBE");
@@ -174,7 +178,9 @@ fn answer(status: StatusCode, page: String) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"),
+            HeaderValue::from_static(
+                "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            ),
         ),
     ];
     (status, HEADERS, page).into_response()
@@ -194,8 +200,16 @@ mod tests {
         assert!(is_one_click(b"List-Unsubscribe=One-Click"));
         assert!(is_one_click(b"List-Unsubscribe=One-Click\r\n"));
         assert!(is_one_click(b"a=b&List-Unsubscribe=One-Click"));
-        assert!(is_one_click(b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n"));
-        for other in [&b""[..], b"List-Unsubscribe", b"List-Unsubscribe=Two-Click", b"xList-Unsubscribe=One-Click", b"name=\"List-Unsubscribe\""] {
+        assert!(is_one_click(
+            b"--x\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--x--\r\n"
+        ));
+        for other in [
+            &b""[..],
+            b"List-Unsubscribe",
+            b"List-Unsubscribe=Two-Click",
+            b"xList-Unsubscribe=One-Click",
+            b"name=\"List-Unsubscribe\"",
+        ] {
             assert!(!is_one_click(other), "{}", String::from_utf8_lossy(other));
         }
     }

@@ -33,17 +33,26 @@ pub(super) fn confirm(subject: &Subject) -> String {
 pub(super) fn done(subject: &Subject) -> String {
     let who = escape(&masked(&subject.mailbox));
     let what = escape(&scope(subject));
-    page("You are unsubscribed", &format!("<p>{who} will not be written to by {what} any more. This counts from now on.</p>"))
+    page(
+        "You are unsubscribed",
+        &format!("<p>{who} will not be written to by {what} any more. This counts from now on.</p>"),
+    )
 }
 
 /// One answer for every token that is not ours, whatever is wrong with it.
 pub(super) fn unknown() -> String {
-    page("This link is not known here", "<p>Please use the link of a message that you received, as it stands there.</p>")
+    page(
+        "This link is not known here",
+        "<p>Please use the link of a message that you received, as it stands there.</p>",
+    )
 }
 
 /// The opt-out could not be recorded.
 pub(super) fn later() -> String {
-    page("Not recorded yet", "<p>Your wish could not be recorded at this moment. Please try again in a few minutes.</p>")
+    page(
+        "Not recorded yet",
+        "<p>Your wish could not be recorded at this moment. Please try again in a few minutes.</p>",
+    )
 }
 
 fn scope(subject: &Subject) -> String {

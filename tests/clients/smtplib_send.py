@@ -6,6 +6,7 @@ import os
 import smtplib
 import sys
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def small_message(sender, recipients):
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain="client.example")
     message.set_content("A first line.\n.a line that starts with a dot\n\nAn end: ä ö ü.\n")
-    return message.as_bytes()
+    return message.as_bytes(policy=SMTP)
 
 
 def outcome(client, recipient):

@@ -16,10 +16,14 @@ fn script(name: &str, gateway: &Gateway, environment: &[(&str, &str)]) -> Vec<se
         _ => Command::new("bash"),
     };
     command.arg(path).arg(gateway.smtp.ip().to_string()).arg(gateway.smtp.port().to_string());
-    command.args(["news@acme.example", "ann@customer.example", "no@customer.example"]).envs(environment.iter().copied());
+    command
+        .args(["news@acme.example", "ann@customer.example", "no@customer.example"])
+        .envs(environment.iter().copied());
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {text}")))
+        .collect()
 }
 
 fn gateway(upstream: &Upstream, folder: &Path) -> Gateway {
@@ -35,9 +39,18 @@ fn clients_that_go_on_deliver_to_the_one_and_learn_why_not_to_the_other() {
         let upstream = Upstream::start();
         let gateway = gateway(&upstream, folder.path());
         let results = script(name, &gateway, &[]);
-        let result = |recipient: &str| results.iter().find(|result| result["recipient"] == recipient).unwrap_or_else(|| panic!("{name}: {results:?}"));
+        let result = |recipient: &str| {
+            results
+                .iter()
+                .find(|result| result["recipient"] == recipient)
+                .unwrap_or_else(|| panic!("{name}: {results:?}"))
+        };
         assert_eq!(result("ann@customer.example")["accepted"], true, "{name}: {results:?}");
-        assert_eq!((&result("no@customer.example")["accepted"], &result("no@customer.example")["code"]), (&false.into(), &550.into()), "{name}");
+        assert_eq!(
+            (&result("no@customer.example")["accepted"], &result("no@customer.example")["code"]),
+            (&false.into(), &550.into()),
+            "{name}"
+        );
         assert!(result("no@customer.example")["reply"].as_str().unwrap().contains("SUP_UNSUBSCRIBE"), "{name}");
         eventually("delivery", || (upstream.received().len() == 1).then_some(()));
         assert_eq!(upstream.forward_paths(), ["ann@customer.example"], "{name}");

@@ -14,11 +14,19 @@ const CLIENTS: usize = 50;
 const SUPPRESSED_EVERY: usize = 20;
 
 fn recipient(number: usize) -> String {
-    if number.is_multiple_of(SUPPRESSED_EVERY) { format!("no{}@b.example", number / SUPPRESSED_EVERY % 100) } else { format!("r{number}@b.example") }
+    if number.is_multiple_of(SUPPRESSED_EVERY) {
+        format!("no{}@b.example", number / SUPPRESSED_EVERY % 100)
+    } else {
+        format!("r{number}@b.example")
+    }
 }
 
 fn content(number: usize, octets: usize) -> Vec<u8> {
-    let mut text = format!("From: <n@acme.example>\r\nTo: <{}>\r\nSubject: {number}\r\nMessage-ID: <{number}@ledger.example>\r\n\r\n", recipient(number)).into_bytes();
+    let mut text = format!(
+        "From: <n@acme.example>\r\nTo: <{}>\r\nSubject: {number}\r\nMessage-ID: <{number}@ledger.example>\r\n\r\n",
+        recipient(number)
+    )
+    .into_bytes();
     while text.len() < octets {
         text.extend_from_slice(b"All work and no play makes a dull message, said the campaign tool.\r\n");
     }
@@ -29,7 +37,10 @@ fn suppress_a_hundred(folder: &std::path::Path) {
     let file = folder.join("no.txt");
     let lines: String = (0..100).map(|n| format!("no{n}@b.example\n")).collect();
     std::fs::write(&file, lines).unwrap();
-    let imported = gateway::command(folder).args(["suppress", "import", file.to_str().unwrap(), "--reason", "unsubscribe"]).output().unwrap();
+    let imported = gateway::command(folder)
+        .args(["suppress", "import", file.to_str().unwrap(), "--reason", "unsubscribe"])
+        .output()
+        .unwrap();
     assert!(imported.status.success(), "{imported:?}");
 }
 
@@ -43,7 +54,8 @@ fn ten_thousand_messages_from_fifty_clients() {
     let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (next, accepted, refused, smtp) = (Arc::clone(&next), Arc::clone(&accepted), Arc::clone(&refused), gateway.smtp);
+            let (next, accepted, refused, smtp) =
+                (Arc::clone(&next), Arc::clone(&accepted), Arc::clone(&refused), gateway.smtp);
             std::thread::spawn(move || {
                 let mut client = Client::connect(smtp);
                 loop {
@@ -61,7 +73,9 @@ fn ten_thousand_messages_from_fifty_clients() {
             })
         })
         .collect();
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     let (accepted, refused) = (accepted.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
     assert_eq!((accepted, refused), (MESSAGES - MESSAGES / SUPPRESSED_EVERY, MESSAGES / SUPPRESSED_EVERY));
     eventually("every delivery", || (gateway.events("Delivery").len() >= accepted).then_some(()));
@@ -69,9 +83,14 @@ fn ten_thousand_messages_from_fifty_clients() {
     assert_eq!(subjects.len(), accepted);
     assert_eq!(subjects.iter().collect::<HashSet<_>>().len(), accepted, "each exactly once");
     assert!(upstream.forward_paths().iter().all(|path| path.starts_with('r')), "none to a suppressed recipient");
-    assert_eq!((gateway.events("Reception").len(), gateway.events("Delivery").len(), gateway.events("Rejection").len()), (accepted, accepted, refused));
+    assert_eq!(
+        (gateway.events("Reception").len(), gateway.events("Delivery").len(), gateway.events("Rejection").len()),
+        (accepted, accepted, refused)
+    );
     let count = |kind: &str| gateway.audit().iter().filter(|record| record["type"] == kind).count();
-    eventually("the audit trail", || (count("Reception") == accepted && count("Delivery") == accepted && count("Rejection") == refused).then_some(()));
+    eventually("the audit trail", || {
+        (count("Reception") == accepted && count("Delivery") == accepted && count("Rejection") == refused).then_some(())
+    });
 }
 
 /// What the clients of the crash test know.
@@ -108,7 +127,9 @@ fn fifty_kills_lose_nothing_and_repeat_little() {
         std::thread::sleep(Duration::from_millis(20 + pseudo_random(round) % 300));
         gateway.kill();
         stop.store(true, Ordering::Relaxed);
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
     }
     let gateway = Gateway::restart(folder.path(), smtp.unwrap(), http.unwrap());
     let acknowledged = ledger.acknowledged.lock().unwrap().clone();
@@ -117,7 +138,9 @@ fn fifty_kills_lose_nothing_and_repeat_little() {
         let arrived = arrivals(&upstream);
         acknowledged.iter().all(|number| arrived.contains_key(number)).then_some(())
     });
-    eventually("an empty queue", || String::from_utf8_lossy(&gateway.run(&["queue", "stats"]).stdout).contains("copies 0").then_some(()));
+    eventually("an empty queue", || {
+        String::from_utf8_lossy(&gateway.run(&["queue", "stats"]).stdout).contains("copies 0").then_some(())
+    });
     let arrived = arrivals(&upstream);
     let refused = ledger.refused.lock().unwrap();
     assert!(!arrived.keys().any(|number| refused.contains(number)), "something refused was sent");
@@ -140,7 +163,12 @@ fn suppress_ready(folder: &tempfile::TempDir, upstream: SocketAddr) {
     gateway.stop();
 }
 
-fn spawn_client(smtp: SocketAddr, ledger: &Arc<Ledger>, next: &Arc<AtomicUsize>, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+fn spawn_client(
+    smtp: SocketAddr,
+    ledger: &Arc<Ledger>,
+    next: &Arc<AtomicUsize>,
+    stop: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
     let (ledger, next, stop) = (Arc::clone(ledger), Arc::clone(next), Arc::clone(stop));
     std::thread::spawn(move || {
         let mut client = Client::raw(smtp);

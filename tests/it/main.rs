@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod clients;
+mod config;
 mod dialogue;
 mod ledger;
 mod messages;

@@ -1,6 +1,7 @@
 //! Whatever message is submitted: what is accepted leaves with the same body and the same other fields, and verifies; what is
 //! refused is refused with a reason. Runs over `tests/messages`, and over every file of the folder in `CONSENTRY_CORPUS` when one is given.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use mail_auth::DkimResult;
@@ -11,7 +12,16 @@ use crate::verify::{Records, dkimpy_verdicts, mail_auth_verdicts};
 const DOMAIN: &str = "sign.test.example";
 /// Fields that the gateway may add, replace or remove; every other one must leave as it came.
 const OURS: &[&str] = &[
-    "received", "dkim-signature", "list-unsubscribe", "list-unsubscribe-post", "list-id", "date", "message-id", "bcc", "resent-bcc", "return-path",
+    "received",
+    "dkim-signature",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "list-id",
+    "date",
+    "message-id",
+    "bcc",
+    "resent-bcc",
+    "return-path",
 ];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -42,7 +52,11 @@ fn with_crlf(raw: &[u8]) -> Vec<u8> {
 }
 
 fn split(message: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
-    let end = if message.starts_with(b"\r\n") { 0 } else { message.windows(4).position(|w| w == b"\r\n\r\n").map_or(message.len(), |at| at + 2) };
+    let end = if message.starts_with(b"\r\n") {
+        0
+    } else {
+        message.windows(4).position(|w| w == b"\r\n\r\n").map_or(message.len(), |at| at + 2)
+    };
     let (header, rest) = message.split_at(end);
     let mut fields: Vec<Vec<u8>> = Vec::new();
     for line in header.split_inclusive(|byte| *byte == b'\n') {
@@ -55,19 +69,29 @@ fn split(message: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
 }
 
 fn kept(message: &[u8]) -> Vec<Vec<u8>> {
-    let name = |field: &[u8]| String::from_utf8_lossy(field.split(|b| *b == b':').next().unwrap_or_default()).to_lowercase();
-    split(message).0.into_iter().filter(|field| !OURS.contains(&name(field).as_str()) && !name(field).starts_with("consentry-")).collect()
+    let name =
+        |field: &[u8]| String::from_utf8_lossy(field.split(|b| *b == b':').next().unwrap_or_default()).to_lowercase();
+    split(message)
+        .0
+        .into_iter()
+        .filter(|field| !OURS.contains(&name(field).as_str()) && !name(field).starts_with("consentry-"))
+        .collect()
 }
 
 fn keys(folder: &Path) -> (String, Records) {
     let (mut records, mut text) = (Records::default(), String::new());
     for kind in ["rsa", "ed25519"] {
         let file = folder.join(format!("{kind}.pem"));
-        let arguments = ["keygen", "dkim", "--domain", DOMAIN, "--selector", kind, "--kind", kind, "--out", file.to_str().unwrap()];
+        let arguments =
+            ["keygen", "dkim", "--domain", DOMAIN, "--selector", kind, "--kind", kind, "--out", file.to_str().unwrap()];
         let output = gateway::command(folder).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         records.add(&String::from_utf8(output.stdout).unwrap());
-        text.push_str(&format!("[[dkim]]\nname = \"{kind}\"\ndomain = \"{DOMAIN}\"\nselector = \"{kind}\"\nkey_file = \"{kind}.pem\"\n"));
+        writeln!(
+            text,
+            "[[dkim]]\nname = \"{kind}\"\ndomain = \"{DOMAIN}\"\nselector = \"{kind}\"\nkey_file = \"{kind}.pem\"\n"
+        )
+        .unwrap();
     }
     (text, records)
 }

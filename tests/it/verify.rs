@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mail_auth::common::parse::TxtRecordParser as _;
-use mail_auth::common::verify::DomainKey;
+use mail_auth::common::verify::{DomainKey, VerifySignature as _};
 use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt};
 
@@ -26,7 +26,8 @@ impl Records {
 
     /// As the JSON file that the dkimpy script reads.
     pub(crate) fn write(&self, file: &Path) {
-        let map: serde_json::Map<_, _> = self.0.iter().map(|(name, text)| (name.clone(), text.clone().into())).collect();
+        let map: serde_json::Map<_, _> =
+            self.0.iter().map(|(name, text)| (name.clone(), text.clone().into())).collect();
         std::fs::write(file, serde_json::Value::Object(map).to_string()).unwrap();
     }
 }
@@ -62,7 +63,8 @@ pub(crate) fn mail_auth_verdicts(message: &[u8], records: &Records, domain: &str
     let resolver = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap();
     let Some(parsed) = AuthenticatedMessage::parse(message) else { return Vec::new() };
     let outputs = runtime.block_on(resolver.verify_dkim(Parameters::new(&parsed).with_txt_cache(records)));
-    let ours = |output: &&mail_auth::DkimOutput<'_>| output.signature().is_some_and(|signature| signature.domain() == domain);
+    let ours =
+        |output: &&mail_auth::DkimOutput<'_>| output.signature().is_some_and(|signature| signature.domain() == domain);
     outputs.iter().filter(ours).map(|output| output.result().clone()).collect()
 }
 
@@ -70,7 +72,8 @@ pub(crate) fn mail_auth_verdicts(message: &[u8], records: &Records, domain: &str
 pub(crate) fn dkimpy_verdicts(records: &Path, message: &Path, domain: &str) -> Vec<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/venv/bin/python3");
-    let output = Command::new(&python).arg(root.join("tests/clients/dkim_verify.py")).arg(records).arg(message).output();
+    let output =
+        Command::new(&python).arg(root.join("tests/clients/dkim_verify.py")).arg(records).arg(message).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}; `tests/run` installs it", python.display()));
     let lines = String::from_utf8(output.stdout).unwrap();
     let verdicts = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

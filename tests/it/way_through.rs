@@ -20,15 +20,25 @@ fn a_permitted_message_arrives_once_with_its_duties() {
     let received = upstream.received().clone();
     assert_eq!(received.len(), 1);
     let message = &received[0];
-    assert_eq!((message.from.as_str(), message.to.as_slice()), ("bounce@acme.example", &["ann@customer.example".to_owned()][..]));
+    assert_eq!(
+        (message.from.as_str(), message.to.as_slice()),
+        ("bounce@acme.example", &["ann@customer.example".to_owned()][..])
+    );
     assert_eq!(message.split().1, b"Hello\r\n.dot\r\n");
     let unsubscribe = message.fields("List-Unsubscribe");
     assert_eq!(unsubscribe.len(), 1);
-    assert!(unsubscribe[0].starts_with("<https://u.test.example/u/") && unsubscribe[0].contains(", <mailto:u@u.test.example?subject="), "{unsubscribe:?}");
+    assert!(
+        unsubscribe[0].starts_with("<https://u.test.example/u/")
+            && unsubscribe[0].contains(", <mailto:u@u.test.example?subject="),
+        "{unsubscribe:?}"
+    );
     assert_eq!(message.fields("List-Unsubscribe-Post"), ["List-Unsubscribe=One-Click"]);
     assert_eq!(message.fields("List-Id"), ["<weekly.acme.gate.test.example>"]);
     assert!(message.fields("Bcc").is_empty());
-    assert_eq!((message.fields("Received").len(), message.fields("Date").len(), message.fields("Message-ID").len()), (1, 1, 1));
+    assert_eq!(
+        (message.fields("Received").len(), message.fields("Date").len(), message.fields("Message-ID").len()),
+        (1, 1, 1)
+    );
     assert_eq!(gateway.events("Reception")[0]["reason"], "OK_MARKETING");
 }
 
@@ -39,7 +49,8 @@ fn an_opt_out_counts_at_the_very_next_decision_and_in_every_spelling() {
     let gateway = Gateway::start(folder.path(), &Spec::new(upstream.address));
     let mut client = Client::connect(gateway.smtp);
     assert_eq!(outcome(&gateway, &client.message("b@acme.example", &["victor@gmail.com"], MESSAGE).1.unwrap()), "250");
-    let added = gateway.run(&["suppress", "add", "victor@gmail.com", "--scope", "list:acme/weekly", "--reason", "unsubscribe"]);
+    let added =
+        gateway.run(&["suppress", "add", "victor@gmail.com", "--scope", "list:acme/weekly", "--reason", "unsubscribe"]);
     assert!(added.status.success(), "{added:?}");
     for spelling in ["victor@gmail.com", "VICTOR@GMAIL.COM", "vic.tor+x@googlemail.com", "\"victor\"@gmail.com"] {
         let (rcpt, _) = client.message("b@acme.example", &[spelling], MESSAGE);
@@ -56,12 +67,17 @@ fn one_refused_recipient_does_not_stop_the_others() {
     let upstream = Upstream::start();
     let gateway = Gateway::start(folder.path(), &Spec::new(upstream.address));
     assert!(gateway.run(&["suppress", "add", "no@b.example", "--reason", "complaint"]).status.success());
-    let (rcpt, end) = Client::connect(gateway.smtp).message("b@acme.example", &["yes@b.example", "no@b.example", "too@b.example"], MESSAGE);
+    let (rcpt, end) = Client::connect(gateway.smtp).message(
+        "b@acme.example",
+        &["yes@b.example", "no@b.example", "too@b.example"],
+        MESSAGE,
+    );
     let codes: Vec<_> = rcpt.iter().map(|reply| &reply[..3]).collect();
     assert_eq!((codes.as_slice(), &end.unwrap()[..3]), (&["250", "550", "250"][..], "250"));
     eventually("two deliveries", || (gateway.events("Delivery").len() == 2).then_some(()));
     let received = upstream.received().clone();
-    let links: std::collections::HashSet<_> = received.iter().flat_map(|message| message.fields("List-Unsubscribe")).collect();
+    let links: std::collections::HashSet<_> =
+        received.iter().flat_map(|message| message.fields("List-Unsubscribe")).collect();
     assert_eq!((received.len(), links.len()), (2, 2), "a copy and a link for each");
     assert!(!upstream.forward_paths().contains(&"no@b.example".to_owned()));
 }
@@ -86,14 +102,18 @@ fn one_click_is_durable_and_get_changes_nothing() {
     let gateway = Gateway::restart(folder.path(), gateway.smtp, gateway.http);
     let (rcpt, _) = Client::connect(gateway.smtp).message("b@acme.example", &["Ann@Customer.example"], MESSAGE);
     assert!(rcpt[0].contains("SUP_UNSUBSCRIBE"), "{rcpt:?}");
-    let forged = request(gateway.http, &format!("POST {}x HTTP/1.1", &path[..path.len() - 1]), "List-Unsubscribe=One-Click");
+    let forged =
+        request(gateway.http, &format!("POST {}x HTTP/1.1", &path[..path.len() - 1]), "List-Unsubscribe=One-Click");
     assert!(forged.starts_with("HTTP/1.1 404"), "{forged}");
 }
 
 fn request(address: std::net::SocketAddr, line: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let head = format!("{line}\r\nHost: u.test.example\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let head = format!(
+        "{line}\r\nHost: u.test.example\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -141,11 +161,23 @@ fn reload_takes_new_streams_or_keeps_the_old_ones_and_says_why() {
     let checked = gateway.run(&["check"]);
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert_eq!(checked.status.code(), Some(78));
-    assert!(said.contains("consentry.toml:") && said.contains("stream.class") && said.contains("expected `marketing` or `transactional`"), "{said}");
+    assert!(
+        said.contains("consentry.toml:")
+            && said.contains("stream.class")
+            && said.contains("expected `marketing` or `transactional`"),
+        "{said}"
+    );
     gateway.signal("HUP");
     let mut client = Client::connect(gateway.smtp);
-    assert!(client.message("b@acme.example", &["ann@b.example"], MESSAGE).1.unwrap().starts_with("250"), "the old configuration stays");
-    std::fs::write(&file, good.replace("class = \"marketing\"", "class = \"marketing\"\nfrom_domains = [\"other.example\"]")).unwrap();
+    assert!(
+        client.message("b@acme.example", &["ann@b.example"], MESSAGE).1.unwrap().starts_with("250"),
+        "the old configuration stays"
+    );
+    std::fs::write(
+        &file,
+        good.replace("class = \"marketing\"", "class = \"marketing\"\nfrom_domains = [\"other.example\"]"),
+    )
+    .unwrap();
     gateway.signal("HUP");
     eventually("the new configuration", || {
         let end = Client::connect(gateway.smtp).message("b@acme.example", &["ann@b.example"], MESSAGE).1.unwrap();

@@ -139,7 +139,7 @@ impl Signing {
 }
 
 /// A rewritten and, where keys are configured, signed header section with the recipients it may be sent to. Only
-/// [`sign`] makes one of somebody's message, and only [`Signed::notice`] one of our own.
+/// [`sign`] makes one.
 #[derive(Debug)]
 pub struct Signed {
     recipients: Vec<Recipient>,
@@ -155,12 +155,6 @@ impl Signed {
     /// The final header section, blank line included.
     pub const fn header(&self) -> &Bytes {
         &self.header
-    }
-
-    /// A delivery report of our own (RFC 3464), unsigned: nobody's permit is needed to tell a sender what became of
-    /// their message, and nothing of a campaign can pass this way, since the gateway writes all of it.
-    pub const fn notice(recipients: Vec<Recipient>, header: Bytes) -> Self {
-        Self { recipients, header }
     }
 
     /// A signed section as it is, for tests of other rooms, which need one without a permit.

@@ -1,11 +1,12 @@
 //! An upstream that plays a script, for tests.
 //!
 //! One line of a script is one step: `S: text` says a line, `RAW: text` says text as it is (`\r`, `\n`, `\0` and
-//! `\e` written so), `C: text` hears a line that must begin so, `TAKE` hears content up to its final dot, `RST`
+//! `\e` written so), `C: text` hears a line that must begin so, `TAKE` hears content up to its final dot, `EAT: n` hears n octets, `RST`
 //! breaks the connection, `STALL` says nothing more and waits for the other side to close. Without either, the
 //! connection is closed at the end.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -56,6 +57,8 @@ async fn perform(stream: TcpStream, script: &str, heard: &mut Vec<String>) {
             stream.read_line(&mut line).await.unwrap();
             assert!(line.starts_with(expected) && line.ends_with("\r\n"), "expected {expected:?}, heard {line:?}");
             heard.push(line.trim_end().to_owned());
+        } else if let Some(count) = step.strip_prefix("EAT: ") {
+            stream.read_exact(&mut vec![0; count.parse().unwrap()]).await.unwrap();
         } else if step == "TAKE" {
             heard.push(take_content(&mut stream).await);
         } else if step == "RST" {
@@ -78,9 +81,46 @@ async fn take_content(stream: &mut BufReader<TcpStream>) -> String {
     content
 }
 
+/// An upstream that takes everything on any number of connections, offering PIPELINING. Returns its port and the
+/// contents it has taken.
+pub(crate) async fn sink() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let contents = Arc::clone(&taken);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(take_all(stream, Arc::clone(&contents)));
+        }
+    });
+    (port, taken)
+}
+
+async fn take_all(stream: TcpStream, contents: Arc<Mutex<Vec<String>>>) {
+    let mut stream = BufReader::new(stream);
+    stream.write_all(b"220 sink\r\n").await.unwrap();
+    let mut line = String::new();
+    while stream.read_line(&mut line).await.is_ok_and(|octets| octets > 0) {
+        let reply: &[u8] = match line.get(..4) {
+            Some("EHLO") => b"250-sink\r\n250 PIPELINING\r\n",
+            Some("DATA") => b"354 go\r\n",
+            Some("QUIT") => b"221 bye\r\n",
+            _ => b"250 ok\r\n",
+        };
+        stream.write_all(reply).await.unwrap();
+        if line.starts_with("DATA") {
+            let content = take_content(&mut stream).await;
+            contents.lock().unwrap().push(content);
+            stream.write_all(b"250 queued\r\n").await.unwrap();
+        }
+        line.clear();
+    }
+}
+
 /// Long enough that no test meets a deadline by being slow.
 pub(crate) fn settings() -> Settings {
-    let long = Duration::from_secs(60);
+    let long = Duration::from_mins(1);
     Settings {
         hello: "gateway.example".to_owned(),
         timeouts: Timeouts {

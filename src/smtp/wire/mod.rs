@@ -1,3 +1,26 @@
-//! The grammar of SMTP, without sockets.
+//! The grammar of SMTP, as pure functions of octets.
+//!
+//! **Promise:** what comes out of here was spelled as the RFC spells it. Nothing is repaired, trimmed of hidden
+//! characters or guessed: a server that cleans up what it reads is how two machines come to disagree about where
+//! a message ends.
+//!
+//! **Owns:** framing and parsing of command lines, paths, parameters, and the dot-stuffed content of DATA.
+//!
+//! **Never knows:** sockets, time, sessions, who the client is.
+//!
+//! **Standards:** RFC 5321 sections 2.3.8, 4.1, 4.5.2 and 4.5.3; RFC 1870 (SIZE); RFC 4954 (AUTH); RFC 6152
+//! (8BITMIME); RFC 6531 (SMTPUTF8).
 
+pub mod command;
+pub mod dots;
+pub mod limits;
+pub mod line;
+pub mod params;
+pub mod path;
 pub mod reply;
+
+pub use command::{Command, CommandError, Mechanism};
+pub use dots::{Defect, Dots, Piece};
+pub use line::{Line, Lines};
+pub use params::MailParams;
+pub use path::ForwardPath;

@@ -167,15 +167,12 @@ impl<'a> Received<'a> {
         let mut rest = Some(self.raw);
         std::iter::from_fn(move || {
             let raw = rest?;
-            let line = match memchr::memchr(b'\n', raw) {
-                Some(feed) => {
-                    rest = raw.get(feed + 1..);
-                    raw.get(..feed.saturating_sub(1)).unwrap_or_default()
-                }
-                None => {
-                    rest = None;
-                    raw
-                }
+            let line = if let Some(feed) = memchr::memchr(b'\n', raw) {
+                rest = raw.get(feed + 1..);
+                raw.get(..feed.saturating_sub(1)).unwrap_or_default()
+            } else {
+                rest = None;
+                raw
             };
             Some(String::from_utf8_lossy(line.get(4..).unwrap_or_default()))
         })
@@ -204,6 +201,7 @@ impl<'a> Received<'a> {
 }
 
 /// What an upstream offers, read anew in each session: upstreams lose and gain extensions between sessions.
+#[expect(clippy::struct_excessive_bools, reason = "each is one keyword of the EHLO answer")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// RFC 2920.

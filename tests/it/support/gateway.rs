@@ -33,7 +33,11 @@ impl Spec {
              [upstream]\nhost = \"{}\"\nport = {}\n[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n[spool]\nmin_free_octets = 1048576\n{}\n\
              [[stream]]\nname = \"news\"\ncontroller = \"acme\"\nclass = \"marketing\"\nlist = \"weekly\"\n{}\n\
              [[credential]]\nname = \"loopback\"\nstream = \"news\"\naddresses = [\"127.0.0.0/8\"]\n",
-            self.smtp, self.upstream.ip(), self.upstream.port(), self.more, self.stream
+            self.smtp,
+            self.upstream.ip(),
+            self.upstream.port(),
+            self.more,
+            self.stream
         )
     }
 }
@@ -136,8 +140,18 @@ pub(crate) fn command(folder: &Path) -> Command {
 
 /// Every record of the audit trail in `folder`, in order.
 pub(crate) fn audit(folder: &Path) -> Vec<serde_json::Value> {
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
     files.sort();
-    files.iter().flat_map(|file| std::fs::read_to_string(file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
+    files
+        .iter()
+        .flat_map(|file| {
+            std::fs::read_to_string(file)
+                .unwrap()
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }

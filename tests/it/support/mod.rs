@@ -11,7 +11,7 @@ pub(crate) use upstream::Upstream;
 use std::time::{Duration, Instant};
 
 /// How long anything is waited for before a test gives up: long enough for a busy machine, and no test measures it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `ready` gives something.
 pub(crate) fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {

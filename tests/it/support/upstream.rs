@@ -16,7 +16,8 @@ pub(crate) struct Received {
 impl Received {
     /// Header section with its blank line, and body.
     pub(crate) fn split(&self) -> (&[u8], &[u8]) {
-        let end = self.content.windows(4).position(|window| window == b"\r\n\r\n").map_or(self.content.len(), |at| at + 4);
+        let end =
+            self.content.windows(4).position(|window| window == b"\r\n\r\n").map_or(self.content.len(), |at| at + 4);
         self.content.split_at(end)
     }
 
@@ -24,7 +25,11 @@ impl Received {
     pub(crate) fn fields(&self, name: &str) -> Vec<String> {
         let header = String::from_utf8_lossy(self.split().0).replace("\r\n ", " ").replace("\r\n\t", " ");
         let wanted = format!("{}:", name.to_lowercase());
-        header.lines().filter(|line| line.to_lowercase().starts_with(&wanted)).map(|line| line[wanted.len()..].trim().to_owned()).collect()
+        header
+            .lines()
+            .filter(|line| line.to_lowercase().starts_with(&wanted))
+            .map(|line| line[wanted.len()..].trim().to_owned())
+            .collect()
     }
 }
 
@@ -84,10 +89,16 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
             return None;
         }
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        let path = || line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>')).map_or(String::new(), |(path, _)| path.to_owned());
+        let path = || {
+            line.split_once('<')
+                .and_then(|(_, rest)| rest.rsplit_once('>'))
+                .map_or(String::new(), |(path, _)| path.to_owned())
+        };
         let verb = line.get(..4).unwrap_or_default().to_uppercase();
         let reply: &[u8] = match verb.as_str() {
-            "EHLO" => b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n",
+            "EHLO" => {
+                b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n"
+            }
             "MAIL" => {
                 (from, to) = (path(), Vec::new());
                 b"250 2.1.0 ok\r\n"
@@ -101,7 +112,11 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 out.write_all(b"354 go\r\n").ok()?;
                 let content = content(&mut input)?;
                 std::thread::sleep(delay);
-                shared.received.lock().unwrap().push(Received { from: from.clone(), to: std::mem::take(&mut to), content });
+                shared.received.lock().unwrap().push(Received {
+                    from: from.clone(),
+                    to: std::mem::take(&mut to),
+                    content,
+                });
                 b"250 2.0.0 taken\r\n"
             }
             "QUIT" => {
@@ -121,7 +136,10 @@ fn content(input: &mut impl BufRead) -> Option<Vec<u8>> {
         if input.read_until(b'\n', &mut line).ok()? == 0 {
             return None;
         }
-        assert!(line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r') && !line.contains(&0), "a bare CR, LF or NUL reached the upstream");
+        assert!(
+            line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r') && !line.contains(&0),
+            "a bare CR, LF or NUL reached the upstream"
+        );
         if line == b".\r\n" {
             return Some(content);
         }

@@ -89,7 +89,13 @@ fn signed_by_both() -> (Vec<u8>, Vec<u8>, Vec<(String, String)>) {
     let (ed, ed_record) = new_key(Algorithm::Ed25519);
     let acme = domain("acme.example");
     let signers = vec![Signer::new(&acme, "r1", rsa).unwrap(), Signer::new(&acme, "e1", ed).unwrap()];
-    let signed = sign(copy(HEAD), Some(&BodyHash::of(BODY)), &Signing::Keys(signers.into_iter().map(std::sync::Arc::new).collect()), NOW).unwrap();
+    let signed = sign(
+        copy(HEAD),
+        Some(&BodyHash::of(BODY)),
+        &Signing::Keys(signers.into_iter().map(std::sync::Arc::new).collect()),
+        NOW,
+    )
+    .unwrap();
     let records = vec![
         ("r1._domainkey.acme.example.".to_owned(), rsa_record.as_str().to_owned()),
         ("e1._domainkey.acme.example.".to_owned(), ed_record.as_str().to_owned()),

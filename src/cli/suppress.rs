@@ -1,0 +1,439 @@
+//! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
+
+mod import;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+pub use self::import::{Imported, import_from};
+use crate::exit::Exit;
+use crate::policy::{Cause, Origin, Scope, Suppression};
+use crate::store::record::{Record, ndjson_line};
+use crate::store::{
+    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject,
+};
+use crate::time::{Clock, Timestamp};
+
+/// Looks at and changes the list of people and domains that must not be written to.
+#[derive(Clone, Debug, Args)]
+pub struct SuppressArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SuppressCommand,
+}
+
+/// What can be done with the suppression store.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SuppressCommand {
+    /// Adds one address or domain; it counts at the daemon's very next decision.
+    Add(AddArgs),
+    /// Removes the entries of one address or domain, and keeps who did it and why.
+    Remove(RemoveArgs),
+    /// Shows every entry that stops mail to an address; the exit status is 1 when nothing does.
+    Show(ShowArgs),
+    /// Lists entries in the order of recording.
+    List(ListArgs),
+    /// Adds every line of a file; lines that cannot be read are reported, all others are added.
+    Import(ImportArgs),
+    /// Writes all entries to a file.
+    Export(ExportArgs),
+    /// Shows how many entries there are.
+    Stats(StatsArgs),
+}
+
+/// Arguments of `suppress add`.
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    /// `ADDRESS` or `@DOMAIN`; a domain includes its subdomains.
+    #[arg(value_name = "ADDRESS|@DOMAIN", value_parser = Subject::parse)]
+    pub subject: Subject,
+    /// How far it reaches: `everything`, `controller:NAME` or `list:CONTROLLER/NAME`.
+    #[arg(long, default_value = "everything")]
+    pub scope: Scope,
+    /// Why: unsubscribe, complaint, hard_bounce, manual, legal_objection, erased or invalid.
+    #[arg(long, value_name = "CAUSE", default_value = "manual")]
+    pub reason: Cause,
+    /// What proves it: a message id, a ticket.
+    #[arg(long, value_name = "TEXT")]
+    pub evidence: Option<String>,
+    /// When it stops counting; never for the person's own word (unsubscribe, complaint, legal_objection).
+    #[arg(long, value_name = "WHEN", value_parser = Timestamp::parse)]
+    pub expires: Option<Timestamp>,
+    /// When it began; now when not given.
+    #[arg(long, value_name = "WHEN", value_parser = Timestamp::parse)]
+    pub since: Option<Timestamp>,
+}
+
+/// Arguments of `suppress remove`.
+#[derive(Clone, Debug, Args)]
+pub struct RemoveArgs {
+    /// `ADDRESS` (under every spelling) or `@DOMAIN`.
+    #[arg(value_name = "ADDRESS|@DOMAIN", value_parser = Subject::parse)]
+    pub subject: Subject,
+    /// Only entries of exactly this scope.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Only entries of this cause.
+    #[arg(long)]
+    pub cause: Option<Cause>,
+    /// Why the person may be written to again; needed for complaints and legal objections.
+    #[arg(long, value_name = "TEXT", alias = "reason-removed")]
+    pub because: Option<String>,
+    /// Who removes it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// Arguments of `suppress show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// `ADDRESS` or `@DOMAIN`.
+    #[arg(value_name = "ADDRESS|@DOMAIN", value_parser = Subject::parse)]
+    pub subject: Subject,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `suppress list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only entries of exactly this scope.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// Only entries of this cause.
+    #[arg(long)]
+    pub cause: Option<Cause>,
+    /// At most this many.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// Goes on behind this entry: the number that the last listing ended with.
+    #[arg(long, value_name = "CURSOR", default_value = "0")]
+    pub after: Cursor,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `suppress import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The file; `-` reads the standard input.
+    pub file: PathBuf,
+    /// How the file is written.
+    #[arg(long, value_enum, default_value_t = ImportFormat::Auto)]
+    pub format: ImportFormat,
+    /// The scope of lines that do not say one.
+    #[arg(long, default_value = "everything")]
+    pub scope: Scope,
+    /// The cause of lines that do not say one.
+    #[arg(long, value_name = "CAUSE", default_value = "manual")]
+    pub reason: Cause,
+    /// Reads and checks everything, adds nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Writes the lines that cannot be read here: line, email, level, message.
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+}
+
+/// How a file to import is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// Found out from the first line.
+    Auto,
+    /// A header line with a column `address`, `email` or `recipient`, separated by `,`, `;` or tab.
+    Csv,
+    /// One JSON object per line.
+    Ndjson,
+    /// One `ADDRESS` or `@DOMAIN` per line; `#` begins a comment.
+    Plain,
+}
+
+/// Arguments of `suppress export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// The file, made readable by its owner only; `-` writes to the standard output.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// How it is written; only NDJSON gives back exactly the same store.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
+    pub format: ExportFormat,
+}
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// For spreadsheets.
+    Csv,
+    /// For programs: exact.
+    Ndjson,
+}
+
+/// Arguments of `suppress stats`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StatsArgs {
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// Nothing was there to show or to remove.
+    Nothing,
+    /// An import added what it could, and reported lines that it could not read.
+    SomeInvalid,
+}
+
+impl Outcome {
+    /// How the command ends.
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Done => Exit::Done,
+            Self::Nothing => Exit::No,
+            Self::SomeInvalid => Exit::Data,
+        }
+    }
+}
+
+/// Why an operation did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum SuppressError {
+    /// The store refused or could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The file to import is not what it was said to be.
+    #[error("{0}")]
+    Format(String),
+}
+
+impl SuppressError {
+    /// How the command ends.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Format(_) => Exit::Data,
+            Self::File { .. } => Exit::Io,
+            Self::Store(
+                StoreError::ReasonNeeded { .. } | StoreError::OptOutExpires { .. } | StoreError::TooLong { .. },
+            ) => Exit::Usage,
+            Self::Store(error) if error.is_transient() => Exit::Temporary,
+            Self::Store(_) => Exit::Unavailable,
+        }
+    }
+
+    fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path: path.clone(), source }
+    }
+
+    /// The place that the answer is written to has gone.
+    fn output(source: io::Error) -> Self {
+        Self::File { path: PathBuf::from("standard output"), source }
+    }
+}
+
+/// Runs one operation; what it has to say goes to `out`. Blocking.
+///
+/// # Errors
+/// [`SuppressError`]; an import that fails half-way has added the lines before.
+pub fn run(
+    command: &SuppressCommand,
+    store: &Store,
+    out: &mut dyn Write,
+    clock: &dyn Clock,
+) -> Result<Outcome, SuppressError> {
+    match command {
+        SuppressCommand::Add(args) => add(args, store, out, clock.now()),
+        SuppressCommand::Remove(args) => remove(args, store, out, clock.now()),
+        SuppressCommand::Show(args) => show(args, store, out, clock.now()),
+        SuppressCommand::List(args) => list(args, store, out, clock.now()),
+        SuppressCommand::Import(args) => import::import(args, store, out, clock.now()),
+        SuppressCommand::Export(args) => export(args, store, out),
+        SuppressCommand::Stats(args) => stats(*args, store, out),
+    }
+}
+
+fn add(args: &AddArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+    let fact = Suppression {
+        scope: args.scope.clone(),
+        cause: args.reason,
+        origin: Origin::Operator,
+        evidence: args.evidence.clone(),
+        since: args.since.unwrap_or(now),
+        expires: args.expires,
+    };
+    let added = store.blocking_add(&NewSuppression::new(args.subject.clone(), fact, now)?)?;
+    let said = match added {
+        Added::New => "added",
+        Added::Existing => "already there; its first date and evidence stay",
+    };
+    writeln!(out, "{said}").map_err(SuppressError::output)?;
+    Ok(Outcome::Done)
+}
+
+fn remove(args: &RemoveArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+    let removal = Removal {
+        subject: args.subject.clone(),
+        scope: args.scope.clone(),
+        cause: args.cause,
+        by: args.by.clone(),
+        because: args.because.clone(),
+        at: now,
+    };
+    let gone = store.blocking_remove(&removal)?;
+    for entry in &gone {
+        writeln!(out, "removed {}", line(entry, now)).map_err(SuppressError::output)?;
+    }
+    for (matched, entry) in store.matching(&args.subject)? {
+        writeln!(out, "still there ({}): {}", matched.as_str(), line(&entry, now)).map_err(SuppressError::output)?;
+    }
+    Ok(if gone.is_empty() { Outcome::Nothing } else { Outcome::Done })
+}
+
+/// An entry as `show --json` and `list --json` write it.
+#[derive(Serialize)]
+struct Shown {
+    cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched: Option<&'static str>,
+    counts: bool,
+    #[serde(flatten)]
+    record: Record,
+}
+
+fn show_entry(
+    entry: &Entry,
+    matched: Option<Match>,
+    json: Option<&str>,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(key_name) = json else {
+        return match matched {
+            Some(matched) => writeln!(out, "{} ({} match)", line(entry, now), matched.as_str()),
+            None => writeln!(out, "{}", line(entry, now)),
+        };
+    };
+    let shown = Shown {
+        cursor: entry.cursor.to_string(),
+        matched: matched.map(Match::as_str),
+        counts: entry.fact.counts_at(now),
+        record: Record::of(entry, key_name),
+    };
+    ndjson_line(&shown, out)
+}
+
+/// An entry as a person reads it, on one line.
+fn line(entry: &Entry, now: Timestamp) -> String {
+    let fact = &entry.fact;
+    let who = entry.address.clone().unwrap_or_else(|| format!("{} {}", entry.kind.as_str(), entry.exact));
+    let mut text =
+        format!("{}  {who}  {}  {}  since {} by {}", entry.cursor, fact.cause, fact.scope, fact.since, fact.origin);
+    if let Some(expires) = fact.expires {
+        let verb = if fact.counts_at(now) { "until" } else { "expired" };
+        text.push_str(&format!("  {verb} {expires}"));
+    }
+    if let Some(evidence) = &fact.evidence {
+        text.push_str("  ");
+        text.push_str(evidence);
+    }
+    text
+}
+
+fn show(args: &ShowArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+    let found = store.matching(&args.subject)?;
+    let key_name = args.json.then(|| store.key_name());
+    for (matched, entry) in &found {
+        show_entry(entry, Some(*matched), key_name.as_deref(), now, out).map_err(SuppressError::output)?;
+    }
+    let stopped = found.iter().any(|(_, entry)| entry.fact.counts_at(now));
+    Ok(if stopped { Outcome::Done } else { Outcome::Nothing })
+}
+
+fn list(args: &ListArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+    let selection = Selection { scope: args.scope.clone(), cause: args.cause };
+    let key_name = args.json.then(|| store.key_name());
+    let (mut after, mut left) = (args.after, args.limit);
+    loop {
+        let page = store.list(&selection, after, left.min(PAGE_MAX))?;
+        for entry in page.entries.iter().take(left) {
+            show_entry(entry, None, key_name.as_deref(), now, out).map_err(SuppressError::output)?;
+        }
+        left = left.saturating_sub(page.entries.len());
+        match page.next {
+            None => return Ok(Outcome::Done),
+            Some(next) if left == 0 => {
+                if !args.json {
+                    writeln!(out, "more: --after {next}").map_err(SuppressError::output)?;
+                }
+                return Ok(Outcome::Done);
+            }
+            Some(next) => after = next,
+        }
+    }
+}
+
+fn export(args: &ExportArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, SuppressError> {
+    let format = match args.format {
+        ExportFormat::Csv => EntryFormat::Csv,
+        ExportFormat::Ndjson => EntryFormat::Ndjson,
+    };
+    if args.file == Path::new("-") {
+        store.export(out, format, &Selection::default())?;
+        return Ok(Outcome::Done);
+    }
+    let failed = SuppressError::file(&args.file);
+    let mut file = BufWriter::new(private_file(&args.file).map_err(&failed)?);
+    let count = store.export(&mut file, format, &Selection::default())?;
+    file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
+    writeln!(out, "{count} entries written").map_err(SuppressError::output)?;
+    Ok(Outcome::Done)
+}
+
+fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, SuppressError> {
+    let stats = store.stats()?;
+    let rows = [("changes", stats.changes.to_string()), ("addresses", stats.addresses.to_string())]
+        .into_iter()
+        .chain([("domains", stats.domains.to_string()), ("removed", stats.removed.to_string())])
+        .chain(stats.by_cause.iter().map(|(cause, count)| (cause.as_str(), count.to_string())));
+    let rows: Vec<_> = std::iter::once(("store", stats.store.clone())).chain(rows).collect();
+    if args.json {
+        let object = rows.iter().map(|(name, value)| {
+            let number = value.parse::<u64>().ok().filter(|_| *name != "store").map(serde_json::Value::from);
+            ((*name).to_owned(), number.unwrap_or_else(|| value.as_str().into()))
+        });
+        let object: serde_json::Map<_, _> = object.collect();
+        ndjson_line(&object, out).map_err(SuppressError::output)?;
+    } else {
+        for (name, value) in &rows {
+            writeln!(out, "{name:<16} {value}").map_err(SuppressError::output)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// A new or emptied file that only its owner can read: it will hold addresses.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true).mode(0o600);
+    options.open(path)
+}

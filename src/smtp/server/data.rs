@@ -1,0 +1,120 @@
+//! The content of DATA as it comes over a channel.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::channel::{Awaiting, Channel, Halt};
+use crate::smtp::wire::Dots;
+use crate::smtp::{Content, ContentError};
+
+/// What is read and dropped of a refused message beyond the size limit before the client is cut off, in octets.
+/// A client that is answered at the end of its message does not try the same again; one that never ends is no client.
+pub(super) const DRAIN_MAX: u64 = 64 * 1024 * 1024;
+
+/// How the content stands after [`super::super::Intake::data`] has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It ended, and all of it was handed out.
+    Clean,
+    /// It ended, but not all of it was asked for.
+    Unread,
+    /// It was refused by form or size; the bool says whether its end was found.
+    Faulty(ContentError, bool),
+}
+
+/// Pulls content from a channel through the decoder.
+pub(super) struct Incoming<'a, S> {
+    channel: &'a mut Channel<S>,
+    dots: Dots,
+    wait: Duration,
+    limit: u64,
+    received: u64,
+    ended: bool,
+    taken: bool,
+    fault: Option<ContentError>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Incoming<'a, S> {
+    /// Content of at most `limit` octets, each block of it within `wait`.
+    pub(super) const fn new(channel: &'a mut Channel<S>, limit: u64, wait: Duration) -> Self {
+        Self { channel, dots: Dots::new(), wait, limit, received: 0, ended: false, taken: false, fault: None }
+    }
+
+    /// Reads on to the end of the content, within bounds, and says how it went.
+    pub(super) async fn finish(mut self) -> Outcome {
+        let unread = !self.taken;
+        let bound = self.limit.saturating_add(DRAIN_MAX);
+        while !self.ended && !self.is_cut_off() && self.received <= bound {
+            if let Err(halt) = self.more().await {
+                self.fault = Some(halt);
+                break;
+            }
+            drop(self.decode());
+        }
+        match self.fault {
+            Some(fault) => Outcome::Faulty(fault, self.ended),
+            None if self.ended && !unread => Outcome::Clean,
+            None => Outcome::Unread,
+        }
+    }
+
+    /// Whether nothing more will come.
+    fn is_cut_off(&self) -> bool {
+        matches!(self.fault, Some(ContentError::Gone | ContentError::TimedOut | ContentError::Stopping))
+    }
+
+    /// Makes sure that there is input.
+    async fn more(&mut self) -> Result<(), ContentError> {
+        if !self.channel.input.is_empty() {
+            return Ok(());
+        }
+        self.channel.fill(Awaiting::Content, self.wait).await.map_err(|halt| match halt {
+            Halt::Gone => ContentError::Gone,
+            Halt::TimedOut => ContentError::TimedOut,
+            Halt::Expired | Halt::Stopping => ContentError::Stopping,
+        })
+    }
+
+    /// Decodes what is in the input and notes defects and the size.
+    fn decode(&mut self) -> Bytes {
+        let before = self.channel.input.len();
+        let piece = self.dots.decode(&mut self.channel.input);
+        let consumed = before - self.channel.input.len();
+        self.ended = piece.ended;
+        // Content that is dropped for a defect counts as it was sent, so that draining it stays bounded.
+        let octets = if self.dots.defect().is_some() { consumed } else { piece.content.len() };
+        self.received = self.received.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
+        if self.fault.is_none() {
+            self.fault = match self.dots.defect() {
+                Some(defect) => Some(ContentError::Malformed(defect)),
+                None if self.received > self.limit => Some(ContentError::TooLarge),
+                None => None,
+            };
+        }
+        piece.content
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Content for Incoming<'_, S> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ContentError> {
+        loop {
+            if let Some(fault) = self.fault {
+                return Err(fault);
+            }
+            if self.ended {
+                self.taken = true;
+                return Ok(None);
+            }
+            if let Err(halt) = self.more().await {
+                self.fault = Some(halt);
+                continue;
+            }
+            let content = self.decode();
+            if self.fault.is_none() && !content.is_empty() {
+                return Ok(Some(content));
+            }
+        }
+    }
+}

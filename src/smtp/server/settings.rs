@@ -1,0 +1,121 @@
+//! Settings of the server, with their defaults and where those come from.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::mail::{AddressError, Mailbox};
+
+/// RFC 5321 section 4.5.3.2.7: a server waits at least five minutes for the next command.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_mins(5);
+/// RFC 5321 section 4.5.3.2.5: three minutes for each block of content.
+pub const DATA_TIMEOUT: Duration = Duration::from_mins(3);
+/// The longest that a client can keep a connection while it makes the server wait. Campaign tools that keep theirs
+/// open send all the time; the bound is for those who drip. Ours, no official reference.
+pub const SESSION_TIMEOUT: Duration = Duration::from_hours(1);
+/// Octets of content. Ours: what large mailbox providers take, 50 MB; a campaign message is below 1 MB.
+pub const MESSAGE_OCTETS_MAX: u64 = 50 * 1024 * 1024;
+/// RFC 5321 section 4.5.3.1.8 asks for at least 100; most peers allow 1000.
+pub const RECIPIENTS_MAX: usize = 1000;
+/// Ours: well above what campaign tools open, and with a 64 KiB buffer each 64 MiB in all.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// Ours: the tool on one machine opens tens of connections, and many containers may share one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
+
+/// To whom AUTH is offered. Passwords travel in clear as long as there is no TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthOffer {
+    /// To nobody: clients are known by their address.
+    Never,
+    /// To clients on this machine.
+    #[default]
+    Loopback,
+    /// To everybody (`auth_without_tls`): the operator vouches for the network in between.
+    WithoutTls,
+}
+
+impl AuthOffer {
+    /// Whether a client at `peer` may use AUTH.
+    pub fn allows(self, peer: IpAddr) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => peer.to_canonical().is_loopback(),
+            Self::WithoutTls => true,
+        }
+    }
+}
+
+/// What an operator can choose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    postmaster: Mailbox,
+    /// The largest message, in octets: SIZE of RFC 1870. Default [`MESSAGE_OCTETS_MAX`].
+    pub max_message_octets: u64,
+    /// Recipients of one transaction. Default [`RECIPIENTS_MAX`].
+    pub max_recipients: usize,
+    /// Connections at a time. Default [`CONNECTIONS_MAX`].
+    pub max_connections: usize,
+    /// Connections at a time from one address. Default [`CONNECTIONS_PER_ADDRESS_MAX`].
+    pub max_connections_per_address: usize,
+    /// Default [`AuthOffer::Loopback`].
+    pub auth: AuthOffer,
+    /// How long the next command may take. Default [`COMMAND_TIMEOUT`].
+    pub command_timeout: Duration,
+    /// How long the next block of content, or the taking of a reply, may take. Default [`DATA_TIMEOUT`].
+    pub data_timeout: Duration,
+    /// How long a session may last, as far as it waits for the client. Default [`SESSION_TIMEOUT`].
+    pub session_timeout: Duration,
+}
+
+impl Settings {
+    /// The defaults, for a server that calls itself `hostname` in its greeting.
+    ///
+    /// # Errors
+    /// [`AddressError`] when `hostname` is not a domain or address literal.
+    pub fn new(hostname: &str) -> Result<Self, AddressError> {
+        Ok(Self {
+            postmaster: Mailbox::parse(&format!("postmaster@{hostname}"))?,
+            max_message_octets: MESSAGE_OCTETS_MAX,
+            max_recipients: RECIPIENTS_MAX,
+            max_connections: CONNECTIONS_MAX,
+            max_connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
+            auth: AuthOffer::default(),
+            command_timeout: COMMAND_TIMEOUT,
+            data_timeout: DATA_TIMEOUT,
+            session_timeout: SESSION_TIMEOUT,
+        })
+    }
+
+    /// The name of the server.
+    pub fn hostname(&self) -> &str {
+        self.postmaster.domain_as_written()
+    }
+
+    /// Whom `RCPT TO:<postmaster>` means (RFC 5321 section 4.5.1).
+    pub const fn postmaster(&self) -> &Mailbox {
+        &self.postmaster
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostname_must_be_one() {
+        let settings = Settings::new("gw.example").unwrap();
+        assert_eq!((settings.hostname(), settings.postmaster().as_str()), ("gw.example", "postmaster@gw.example"));
+        for bad in ["", "gw example", "gw.example\r\nX", "-gw"] {
+            assert!(Settings::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_clear_stay_on_this_machine_by_default() {
+        let offer = AuthOffer::default();
+        for (peer, allowed) in [("127.0.0.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)] {
+            assert_eq!(offer.allows(peer.parse().unwrap()), allowed, "{peer}");
+        }
+        assert!(AuthOffer::WithoutTls.allows("192.0.2.1".parse().unwrap()));
+        assert!(!AuthOffer::Never.allows("127.0.0.1".parse().unwrap()));
+    }
+}

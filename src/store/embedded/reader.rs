@@ -1,0 +1,116 @@
+//! Questions about recipients: the path that every message takes, several times.
+//!
+//! Most recipients are in no entry. For them the cost is one `stat`, one look at SQLite's change counter and one
+//! HMAC: as long as the counter stands still, a key that the filter does not know is surely absent. Any commit, of any
+//! process, moves the counter, and then the filter first learns what was added. So it is never stale.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::{Shared, find};
+use crate::mail::{Domain, Mailbox};
+use crate::policy::Suppression;
+use crate::store::Kind;
+use crate::store::key::{AddressKey, StoreKey};
+
+/// Entries of one kind and family, in the order of `row::COLUMNS`.
+pub(super) const FIND: &str = "SELECT seq, kind, exact, family, address, scope_kind, controller, list, cause, origin, \
+                               evidence, since, expires, created, sum FROM suppressions \
+                               WHERE family = ?1 AND kind = ?2 ORDER BY seq";
+/// Domains whose keys are remembered per reader: a campaign has few domains and many recipients. At the bound all are
+/// forgotten, which costs some HMACs.
+const DOMAINS_MAX: usize = 4096;
+
+/// One connection for questions, with what it saw last.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+    /// SQLite's change counter (`PRAGMA data_version`) when the filter last knew everything.
+    version: Option<i64>,
+    domains: HashMap<Domain, Box<[AddressKey]>>,
+    buffer: String,
+}
+
+/// A key that is perhaps in the store, and whose recipient it is.
+struct Wanted {
+    recipient: usize,
+    kind: Kind,
+    key: AddressKey,
+}
+
+impl Reader {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, version: None, domains: HashMap::new(), buffer: String::new() }
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn evidence(
+        &mut self,
+        shared: &Shared,
+        recipients: &[&Mailbox],
+    ) -> rusqlite::Result<Vec<Vec<Suppression>>> {
+        self.follow(shared)?;
+        let mut wanted = Vec::new();
+        for (recipient, mailbox) in recipients.iter().enumerate() {
+            self.collect(shared, recipient, mailbox, &mut wanted);
+        }
+        let mut answer = vec![Vec::new(); recipients.len()];
+        if wanted.is_empty() {
+            return Ok(answer);
+        }
+        // One snapshot for the whole message: an entry is seen for all its recipients or for none.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let mut found = Vec::new();
+        for Wanted { recipient, kind, key } in wanted {
+            find(&snapshot, kind, &key, &mut found)?;
+            if let Some(facts) = answer.get_mut(recipient) {
+                facts.extend(found.drain(..).map(|entry| entry.fact));
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Makes sure that the filter knows everything that is committed now.
+    fn follow(&mut self, shared: &Shared) -> rusqlite::Result<()> {
+        if shared.filter.is_none() || self.version == Some(data_version(&self.connection)?) {
+            return Ok(());
+        }
+        // The counter and the entries must be of one snapshot, else a commit between the two would be missed.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let version = data_version(&snapshot)?;
+        shared.catch_up(&snapshot)?;
+        drop(snapshot);
+        self.version = Some(version);
+        Ok(())
+    }
+
+    fn collect(&mut self, shared: &Shared, recipient: usize, mailbox: &Mailbox, wanted: &mut Vec<Wanted>) {
+        let perhaps = |key: &AddressKey| shared.filter.as_ref().is_none_or(|filter| filter.may_hold(key));
+        let family = shared.key.family(mailbox, &mut self.buffer);
+        if perhaps(&family) {
+            wanted.push(Wanted { recipient, kind: Kind::Address, key: family });
+        }
+        let domains = self.domain_keys(&shared.key, mailbox.domain());
+        let kept = domains.iter().filter(|key| perhaps(key));
+        wanted.extend(kept.map(|key| Wanted { recipient, kind: Kind::Domain, key: *key }));
+    }
+
+    fn domain_keys(&mut self, key: &StoreKey, domain: &Domain) -> &[AddressKey] {
+        if !self.domains.contains_key(domain) {
+            if self.domains.len() >= DOMAINS_MAX {
+                self.domains.clear();
+            }
+            let keys = key.domains(domain, &mut self.buffer);
+            self.domains.insert(domain.clone(), keys);
+        }
+        self.domains.get(domain).map_or(&[], |keys| keys)
+    }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}

@@ -1,0 +1,191 @@
+//! Changes: each is one transaction, on disk before it is acknowledged, and remembered by the mark.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::{Shared, find, lock};
+use crate::policy::Suppression;
+use crate::store::entry::{Entry, lookup_key};
+use crate::store::schema::Meta;
+use crate::store::{AddedMany, Cursor, NewSuppression, Removal, StoreError, row};
+use crate::time::Timestamp;
+
+/// Most additions in one transaction: some ten milliseconds, so that other processes' changes come in between.
+const CHUNK: usize = 1000;
+
+pub(super) fn add_many(
+    shared: &Shared,
+    mut new: &mut dyn Iterator<Item = NewSuppression>,
+) -> Result<AddedMany, StoreError> {
+    let mut counts = AddedMany::default();
+    let mut buffer = String::new();
+    loop {
+        let chunk: Vec<Entry> =
+            (&mut new).take(CHUNK).map(|new| new.entry(&shared.key, shared.cleartext, &mut buffer)).collect();
+        if chunk.is_empty() {
+            return Ok(counts);
+        }
+        let chunk_counts = change(shared, "record a suppression", |transaction| {
+            let mut counts = AddedMany::default();
+            for entry in &chunk {
+                if add(transaction, entry)? {
+                    counts.new += 1;
+                } else {
+                    counts.existing += 1;
+                }
+            }
+            Ok(Ok(counts))
+        })?;
+        counts.new += chunk_counts.new;
+        counts.existing += chunk_counts.existing;
+    }
+}
+
+pub(super) fn remove(shared: &Shared, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
+    let (kind, key) = lookup_key(&removal.subject, &shared.key, &mut String::new());
+    change(shared, "remove a suppression", |transaction| {
+        let mut found = Vec::new();
+        find(transaction, kind, &key, &mut found)?;
+        found.retain(|entry| removal.covers(&entry.fact));
+        if let Err(refused) = removal.check(&found) {
+            return Ok(Err(refused));
+        }
+        found.iter().try_for_each(|entry| take_out(transaction, entry, removal))?;
+        Ok(Ok(found))
+    })
+}
+
+/// Runs `work` as one durable transaction; an inner error rolls back. The mark follows before anybody is told.
+fn change<T>(
+    shared: &Shared,
+    action: &'static str,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    shared.usable()?;
+    let connection = lock(&shared.writer);
+    shared.unmoved(&connection)?;
+    let run = || -> rusqlite::Result<Result<(T, Meta), StoreError>> {
+        // IMMEDIATE takes the write lock at once: a transaction that only later found it busy could not wait.
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        let outcome = match work(&transaction)? {
+            Ok(outcome) => outcome,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let meta = Meta::read(&transaction)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        transaction.commit()?;
+        Ok(Ok((outcome, meta)))
+    };
+    let (outcome, meta) = run().map_err(|e| shared.judge(action, e))??;
+    // A file that was taken away meanwhile took the change with it.
+    shared.unmoved(&connection)?;
+    drop(connection);
+    shared.files.raise_mark(&meta.mark())?;
+    Ok(outcome)
+}
+
+/// Counts one change and answers its number.
+fn step(connection: &Connection, entries: i64) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("UPDATE meta SET seq = seq + 1, entries = entries + ? WHERE one = 1 RETURNING seq")?
+        .query_row([entries], |row| row.get(0))
+}
+
+/// Whether the entry was new.
+fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    match known(connection, entry)? {
+        None => insert(connection, entry).map(|()| true),
+        Some(first) => prolong(connection, first, entry.fact.expires).map(|()| false),
+    }
+}
+
+fn known(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Entry>> {
+    let (scope_kind, controller, list) = row::scope_columns(&entry.fact.scope);
+    connection
+        .prepare_cached(&format!(
+            "SELECT {} FROM suppressions WHERE exact = ? AND kind = ? AND scope_kind = ? AND controller = ? \
+             AND list = ? AND cause = ?",
+            row::COLUMNS
+        ))?
+        .query_row(
+            params![entry.exact.octets(), entry.kind.as_str(), scope_kind, controller, list, entry.fact.cause.as_str()],
+            row::read,
+        )
+        .optional()
+}
+
+fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    let numbered = Entry { cursor: Cursor(step(connection, 1)?), ..entry.clone() };
+    let Entry { cursor, kind, exact, family, address, fact, created } = &numbered;
+    let Suppression { scope, cause, origin, evidence, since, expires } = fact;
+    let (scope_kind, controller, list) = row::scope_columns(scope);
+    let mut statement = connection.prepare_cached(&format!(
+        "INSERT INTO suppressions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row::COLUMNS
+    ))?;
+    statement
+        .execute(params![
+            cursor.0,
+            kind.as_str(),
+            exact.octets(),
+            family.octets(),
+            address,
+            scope_kind,
+            controller,
+            list,
+            cause.as_str(),
+            origin.as_str(),
+            evidence,
+            since.as_millis(),
+            expires.map(Timestamp::as_millis),
+            created.as_millis(),
+            row::checksum(&numbered)
+        ])
+        .map(drop)
+}
+
+/// Moves an expiry to later, or away; never to earlier, whatever is recorded again.
+fn prolong(connection: &Connection, mut first: Entry, expires: Option<Timestamp>) -> rusqlite::Result<()> {
+    let later = later_expiry(first.fact.expires, expires);
+    if later == first.fact.expires {
+        return Ok(());
+    }
+    step(connection, 0)?;
+    first.fact.expires = later;
+    connection
+        .prepare_cached("UPDATE suppressions SET expires = ?, sum = ? WHERE seq = ?")?
+        .execute(params![later.map(Timestamp::as_millis), row::checksum(&first), first.cursor.0])
+        .map(drop)
+}
+
+/// The later of two expiries, where none is the latest of all.
+pub(in crate::store) fn later_expiry(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    Some(one?.max(other?))
+}
+
+/// Moves an entry into the history of removals, where only its hashes remain.
+fn take_out(connection: &Connection, entry: &Entry, removal: &Removal) -> rusqlite::Result<()> {
+    let seq = step(connection, -1)?;
+    let (scope_kind, controller, list) = row::scope_columns(&entry.fact.scope);
+    connection
+        .prepare_cached(
+            "INSERT INTO removals (seq, entry, kind, exact, family, scope_kind, controller, list, cause, origin, \
+             since, created, removed_at, removed_by, because) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            seq,
+            entry.cursor.0,
+            entry.kind.as_str(),
+            entry.exact.octets(),
+            entry.family.octets(),
+            scope_kind,
+            controller,
+            list,
+            entry.fact.cause.as_str(),
+            entry.fact.origin.as_str(),
+            entry.fact.since.as_millis(),
+            entry.created.as_millis(),
+            removal.at.as_millis(),
+            removal.by,
+            removal.because
+        ])?;
+    connection.prepare_cached("DELETE FROM suppressions WHERE seq = ?")?.execute([entry.cursor.0]).map(drop)
+}

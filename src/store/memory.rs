@@ -1,0 +1,161 @@
+//! A store in memory, with the same answers as the embedded one and a switch to fail: what other rooms test with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::embedded::later_expiry;
+use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, lookup_key};
+use super::key::StoreKey;
+use super::{AddedMany, Cleartext, Kind, Match, NewSuppression, Removal, StoreError};
+use crate::mail::Mailbox;
+use crate::policy::{Cause, Suppression};
+
+/// A key that is no secret: what lies in memory is as readable as the key itself.
+const OPEN_KEY: [u8; 32] = [0; 32];
+
+/// Suppressions in memory; clones share them.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    key: StoreKey,
+    failing: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    seq: i64,
+    removed: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let (failing, state) = (AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(Shared { key: StoreKey::new(&OPEN_KEY), failing, state }))
+    }
+}
+
+impl Memory {
+    /// From now on every call fails with a transient error, or succeeds again.
+    pub fn fail(&self, failing: bool) {
+        self.0.failing.store(failing, Ordering::SeqCst);
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        self.probe()?;
+        Ok(self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        if self.0.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::Latched { because: "it was told to fail".to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn evidence(&self, recipients: &[&Mailbox]) -> Result<Vec<Vec<Suppression>>, StoreError> {
+        self.probe()?;
+        let facts = |mailbox: &&Mailbox| {
+            let found = self.matching(&Subject::Address((*mailbox).clone()))?;
+            Ok(found.into_iter().map(|(_, entry)| entry.fact).collect())
+        };
+        recipients.iter().map(facts).collect()
+    }
+
+    pub(super) fn matching(&self, subject: &Subject) -> Result<Vec<(Match, Entry)>, StoreError> {
+        let state = self.state()?;
+        let mut buffer = String::new();
+        let key = &self.0.key;
+        let (kind, first) = lookup_key(subject, key, &mut buffer);
+        let (domain, exact) = match subject {
+            Subject::Address(mailbox) => (Some(mailbox.domain()), key.exact(mailbox, &mut buffer)),
+            Subject::Domain(domain) => (Some(domain), first),
+            Subject::Hashed { exact, .. } => (None, *exact),
+        };
+        let domains = domain.map(|domain| key.domains(domain, &mut buffer)).unwrap_or_default();
+        let meets = |entry: &&Entry| {
+            (entry.kind == kind && entry.family == first)
+                || (entry.kind == Kind::Domain && domains.contains(&entry.family))
+        };
+        Ok(state.entries.iter().filter(meets).map(|entry| (entry.matched(&exact), entry.clone())).collect())
+    }
+
+    pub(super) fn add_many(&self, new: &mut dyn Iterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
+        let mut buffer = String::new();
+        let mut counts = AddedMany::default();
+        for new in new {
+            let entry = new.entry(&self.0.key, Cleartext::Keep, &mut buffer);
+            if self.state()?.add(entry) {
+                counts.new += 1;
+            } else {
+                counts.existing += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
+        let mut state = self.state()?;
+        let (kind, key) = lookup_key(&removal.subject, &self.0.key, &mut String::new());
+        let goes = |entry: &Entry| entry.kind == kind && entry.family == key && removal.covers(&entry.fact);
+        let found: Vec<Entry> = state.entries.iter().filter(|entry| goes(entry)).cloned().collect();
+        removal.check(&found)?;
+        state.entries.retain(|entry| !goes(entry));
+        for _ in &found {
+            state.seq += 1;
+            state.removed += 1;
+        }
+        Ok(found)
+    }
+
+    pub(super) fn list(&self, selection: &Selection, after: Cursor, limit: usize) -> Result<Page, StoreError> {
+        let state = self.state()?;
+        let limit = limit.clamp(1, PAGE_MAX);
+        let shown = |entry: &&Entry| entry.cursor > after && selection.covers(&entry.fact);
+        let mut entries: Vec<Entry> = state.entries.iter().filter(shown).take(limit + 1).cloned().collect();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().map(|entry| entry.cursor).filter(|_| more);
+        Ok(Page { entries, next })
+    }
+
+    pub(super) fn stats(&self) -> Result<Stats, StoreError> {
+        let state = self.state()?;
+        let count = |test: &dyn Fn(&Entry) -> bool| {
+            u64::try_from(state.entries.iter().filter(|entry| test(entry)).count()).unwrap_or(u64::MAX)
+        };
+        Ok(Stats {
+            store: "memory".to_owned(),
+            changes: state.seq,
+            addresses: count(&|entry| entry.kind == Kind::Address),
+            domains: count(&|entry| entry.kind == Kind::Domain),
+            removed: state.removed,
+            by_cause: Cause::ALL.iter().map(|cause| (*cause, count(&|entry| entry.fact.cause == *cause))).collect(),
+        })
+    }
+
+    pub(super) fn key_name(&self) -> String {
+        self.0.key.check().to_string()
+    }
+}
+
+impl State {
+    /// Whether the entry was new.
+    fn add(&mut self, mut entry: Entry) -> bool {
+        let same = |known: &&mut Entry| {
+            (known.kind, known.exact, &known.fact.scope, known.fact.cause)
+                == (entry.kind, entry.exact, &entry.fact.scope, entry.fact.cause)
+        };
+        if let Some(known) = self.entries.iter_mut().find(same) {
+            known.fact.expires = later_expiry(known.fact.expires, entry.fact.expires);
+            return false;
+        }
+        self.seq += 1;
+        entry.cursor = Cursor(self.seq);
+        self.entries.push(entry);
+        true
+    }
+}
