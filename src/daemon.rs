@@ -31,6 +31,8 @@ use crate::unsubscribe::{self, Door};
 
 /// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How often the store is looked at when nobody asks it.
+const STORE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Connections waiting to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -185,6 +187,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let delivery =
         Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
+    intake.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
     intake.spawn(control::serve(socket, spool.clone(), clock, stops));
@@ -196,6 +199,26 @@ fn report_recovery(recovered: &Recovered) {
     tracing::info!(copies, recipients, quarantined = recovered.quarantined.len(), "spool recovered");
     for damage in &recovered.quarantined {
         tracing::error!(?damage, "a damaged part of the spool was set aside");
+    }
+}
+
+/// Looks at the store about once a second: a store that was replaced or damaged is noticed before somebody asks, and
+/// what another process imported is taken in before it delays mail.
+async fn watch_store(store: Store, mut stops: watch::Receiver<bool>) {
+    let mut healthy = true;
+    loop {
+        tokio::select! {
+            _either_way = stops.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(STORE_LOOK_EVERY) => {}
+        }
+        match (store.probe().await, healthy) {
+            (Ok(()), _) => healthy = true,
+            (Err(error), true) => {
+                tracing::error!(%error, "the store does not answer; mail is deferred");
+                healthy = false;
+            }
+            (Err(_), false) => {}
+        }
     }
 }
 

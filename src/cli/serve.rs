@@ -14,8 +14,8 @@ use crate::exit::{Exit, Failure};
 
 use super::Place;
 
-/// How often the probe runs when systemd does not say: half of the unit's WatchdogSec.
-const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How often the probe runs: three times within the unit's WatchdogSec.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
     let settings = place.load()?;

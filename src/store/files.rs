@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,7 @@ impl Files {
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(false).mode(0o600);
         let file = options.open(&self.lock).map_err(StoreError::io("open the lock file", &self.lock))?;
+        hand_over(&self.lock);
         let start = Instant::now();
         loop {
             match file.try_lock() {
@@ -97,7 +98,19 @@ impl Files {
             .and_then(|()| file.sync_all())
             .and_then(|()| std::fs::rename(&next, &self.mark))
             .map_err(StoreError::io("write the mark", &self.mark))?;
+        hand_over(&self.mark);
         sync_folder(&self.mark)
+    }
+}
+
+/// Gives a file to the owner of its folder. An operator's command that runs as root must not leave a file that the
+/// daemon, under its own user, cannot read. SQLite does the same for its log.
+pub(super) fn hand_over(path: &Path) {
+    let Some(Ok(folder)) = path.parent().map(std::fs::metadata) else { return };
+    let owned = std::fs::metadata(path).is_ok_and(|file| (file.uid(), file.gid()) == (folder.uid(), folder.gid()));
+    if !owned {
+        // Only root may; for everybody else the file is their own already.
+        let _not_root = std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()));
     }
 }
 

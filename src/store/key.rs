@@ -179,6 +179,7 @@ pub(super) fn create(path: &Path) -> Result<StoreKey, StoreError> {
     file.write_all(format!("{}\n", hex(&secret)).as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(StoreError::io("write the key file", path))?;
+    super::files::hand_over(path);
     sync_folder(path)?;
     Ok(StoreKey::new(&secret))
 }

@@ -35,8 +35,8 @@ fn content(number: usize, octets: usize) -> Vec<u8> {
 
 fn suppress_a_hundred(folder: &std::path::Path) {
     let file = folder.join("no.txt");
-    let lines: String = (0..100).map(|n| format!("no{n}@b.example\n")).collect();
-    std::fs::write(&file, lines).unwrap();
+    let lines: Vec<_> = (0..100).map(|n| format!("no{n}@b.example")).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
     let imported = gateway::command(folder)
         .args(["suppress", "import", file.to_str().unwrap(), "--reason", "unsubscribe"])
         .output()
