@@ -60,7 +60,7 @@ fn every_torn_end_is_cut_and_written_again() {
             let torn = TempDir::new().unwrap();
             std::fs::write(torn.path().join(name), [&bytes[..cut], tail].concat()).unwrap();
             let mut trail = Trail::open(torn.path()).unwrap();
-            let lines = bytes[..cut].iter().filter(|octet| **octet == b'\n').count();
+            let lines = memchr::memchr_iter(b'\n', &bytes[..cut]).count();
             let expected = u64::try_from(lines).unwrap();
             if lines < 2 && tail.starts_with(b"{") {
                 // Here that is a line in its place.
