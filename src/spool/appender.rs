@@ -104,10 +104,15 @@ impl Appender {
 
     /// Works until the inbox is closed and empty.
     pub(super) fn run(mut self) {
+        let octets = u64::try_from(GROUP_OCTETS_MAX).unwrap_or(u64::MAX);
+        let mut answered = 0;
         loop {
             let patience = self.patience();
-            let taken = self.shared.inbox.take(patience, u64::try_from(GROUP_OCTETS_MAX).unwrap_or(u64::MAX));
+            // Those answered last are likely to come back, beside those who wait already.
+            let expected = self.shared.inbox.waiting() + answered;
+            let taken = self.shared.inbox.take(patience, octets, expected);
             let closed = taken.closed;
+            answered = taken.jobs.len();
             let mut jobs = taken.jobs;
             jobs.extend(self.notes_job(taken.notes, taken.notes_lost));
             self.group(jobs);

@@ -18,7 +18,13 @@ struct State {
     closed: bool,
     duty: bool,
     sleeping: bool,
+    /// Jobs for which a sleeping appender is woken.
+    wanted: usize,
 }
+
+/// How long a group waits for those who were just answered to come back. Without it two halves of the clients take
+/// turns, each waiting for the fsync of the other; a client that is alone never waits.
+pub(super) const GATHER_MAX: Duration = Duration::from_micros(300);
 
 /// A queue that is emptied as a whole: whatever came while the disk worked is the next group.
 #[derive(Debug, Default)]
@@ -49,7 +55,9 @@ impl Inbox {
             return Err(Box::new(job));
         }
         state.jobs.push_back(job);
-        self.wake(&mut state);
+        if state.jobs.len() >= state.wanted {
+            self.wake(&mut state);
+        }
         Ok(())
     }
 
@@ -85,8 +93,9 @@ impl Inbox {
         self.wake(&mut state);
     }
 
-    /// Takes what is there, up to `octets`; waits for something, but not longer than `patience`.
-    pub(super) fn take(&self, patience: Option<Duration>, octets: u64) -> Delivery {
+    /// Takes what is there, up to `octets`; waits for something, but not longer than `patience`, and then up to
+    /// [`GATHER_MAX`] for as many jobs as `expected`.
+    pub(super) fn take(&self, patience: Option<Duration>, octets: u64, expected: usize) -> Delivery {
         let mut state = self.state();
         while state.jobs.is_empty() && state.notes.is_empty() && !state.closed && !state.duty {
             state.sleeping = true;
@@ -96,6 +105,12 @@ impl Inbox {
             };
             state = self.arrived.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
             break;
+        }
+        if (1..expected).contains(&state.jobs.len()) && !state.closed {
+            state.sleeping = true;
+            state.wanted = expected;
+            state = self.arrived.wait_timeout(state, GATHER_MAX).unwrap_or_else(PoisonError::into_inner).0;
+            state.wanted = 0;
         }
         state.sleeping = false;
         state.duty = false;
@@ -124,6 +139,11 @@ impl Inbox {
         state.jobs.drain(..).collect()
     }
 
+    /// Jobs that wait now.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().jobs.len()
+    }
+
     /// Notes lost since they were last said in the trail.
     pub(super) fn notes_lost(&self) -> u64 {
         self.state().notes_lost
@@ -141,10 +161,10 @@ mod tests {
         assert_eq!(inbox.notes_lost(), 0);
         inbox.note(Bytes::from_static(b"x"));
         assert_eq!(inbox.notes_lost(), 1);
-        let taken = inbox.take(None, 1);
+        let taken = inbox.take(None, 1, 1);
         assert_eq!((taken.notes.len(), taken.notes_lost), (1, 1));
         inbox.note(Bytes::from_static(b"x"));
-        assert_eq!(inbox.take(None, 1).notes.len(), 1);
+        assert_eq!(inbox.take(None, 1, 1).notes.len(), 1);
     }
 
     #[test]
@@ -153,11 +173,11 @@ mod tests {
         let job = || Job::new(None, vec![Bytes::from(vec![b'x'; 1000])], None, 10_000).unwrap();
         let length = job().frame_length();
         (0..5).for_each(|_| assert!(inbox.push(job()).is_ok()));
-        assert_eq!(inbox.take(None, 1).jobs.len(), 1);
-        assert_eq!(inbox.take(None, 2 * length).jobs.len(), 2);
-        assert_eq!(inbox.take(None, 2 * length - 1).jobs.len(), 1);
+        assert_eq!(inbox.take(None, 1, 1).jobs.len(), 1);
+        assert_eq!(inbox.take(None, 2 * length, 1).jobs.len(), 2);
+        assert_eq!(inbox.take(None, 2 * length - 1, 1).jobs.len(), 1);
         inbox.close();
-        let last = inbox.take(None, u64::MAX);
+        let last = inbox.take(None, u64::MAX, 9);
         assert!(last.jobs.len() == 1 && last.closed);
         assert!(inbox.push(job()).is_err());
     }
