@@ -58,7 +58,7 @@ pub(super) fn import(
 }
 
 /// Imports what `input` holds. Bad lines go to `report` as CSV (`line,email,level,message`); when the arguments name
-/// no file for them, the first [`SHOWN_MAX`] also go to `out`.
+/// no file for them, the first `SHOWN_MAX` also go to `out`.
 ///
 /// # Errors
 /// [`SuppressError`]; the lines before it are added.
