@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 
 use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
-use crate::control;
+use crate::control::{self, Desk};
 use crate::delivery::Delivery;
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
-use crate::store::{Opening, Store, StoreError};
+use crate::store::{Fence, Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
 use crate::unsubscribe::{self, Door};
@@ -154,12 +154,14 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let privacy = privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
     let (spool, recovered) = open_spool(&settings, &clock)?;
     report_recovery(&recovered);
+    let fence = Fence::default();
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
     };
     let parts = Parts {
         store: store.clone(),
+        fence: fence.clone(),
         spool: spool.clone(),
         keyring: Arc::clone(&keyring),
         ids: IdSource::after(recovered.last_id),
@@ -176,6 +178,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let audit = spool.clone();
     let door = Door {
         store: store.clone(),
+        fence: fence.clone(),
         keyring,
         log: log.clone(),
         privacy: privacy.clone(),
@@ -190,7 +193,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     intake.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, spool.clone(), clock, stops));
+    intake.spawn(control::serve(socket, Desk { spool: spool.clone(), fence, clock }, stops));
     Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::config;
+use crate::control;
 use crate::exit::{Exit, Failure};
 use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
@@ -92,8 +93,12 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
         Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
         Operation::Suppress(arguments) => {
-            let store = crate::daemon::open_store(&place.load()?, Opening::Quick, &*clock)?;
+            let settings = place.load()?;
+            let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
             let outcome = suppress::run(&arguments.command, &store, &mut out, &*clock);
+            if outcome.is_ok() && arguments.command.adds() {
+                settle(&settings)?;
+            }
             outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
@@ -120,6 +125,13 @@ impl Place {
     fn load(&self) -> Result<config::Settings, Failure> {
         Ok(config::load(&self.file())?)
     }
+}
+
+/// A running daemon may have read the facts just before they changed: what was added counts, and may be acknowledged,
+/// once it is done with naming those recipients (promise P3).
+fn settle(settings: &config::Settings) -> Result<(), Failure> {
+    small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Fence))?;
+    Ok(())
 }
 
 /// A runtime for commands that wait for one thing.

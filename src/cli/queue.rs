@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::control::{Answer, Question, Selection, Waiting, ask, ask_offline};
+use crate::control::{Answer, Desk, Question, Selection, Waiting, ask, ask_offline};
 use crate::exit::{Exit, Failure};
+use crate::store::Fence;
 use crate::time::Clock;
 
 use super::Place;
@@ -58,8 +59,9 @@ pub(super) fn run(
             return Ok::<_, Failure>(answer);
         }
         let (spool, _) = crate::daemon::open_spool(&settings, clock)?;
-        let answer = ask_offline(question, &spool, clock.now()).await;
-        spool.shutdown().await;
+        let desk = Desk { spool, fence: Fence::default(), clock: Arc::clone(clock) };
+        let answer = ask_offline(question, &desk).await;
+        desk.spool.shutdown().await;
         Ok(answer)
     })?;
     print(command, answer, out)

@@ -48,6 +48,13 @@ pub enum SuppressCommand {
     Stats(StatsArgs),
 }
 
+impl SuppressCommand {
+    /// Whether it may add facts that stop mail.
+    pub const fn adds(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Import(_))
+    }
+}
+
 /// Arguments of `suppress add`.
 #[derive(Clone, Debug, Args)]
 pub struct AddArgs {

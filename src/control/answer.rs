@@ -8,6 +8,7 @@ use crate::spool::{Dropped, PendingCopy, Spool};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
+use super::Desk;
 use super::question::Question;
 
 /// Copies that one answer lists at most; the next question goes on behind the last.
@@ -84,9 +85,14 @@ pub struct Waiting {
     pub state: String,
 }
 
-/// Answers one question at `now`.
-pub(super) async fn answer(question: Question, spool: &Spool, now: Timestamp) -> Answer {
+/// Answers one question.
+pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
+    let (spool, now) = (&desk.spool, desk.clock.now());
     match question {
+        Question::Fence => {
+            desk.fence.passed().await;
+            Answer::Done { copies: 0, busy: 0 }
+        }
         Question::Stats => stats(spool),
         Question::List { limit, after } => list(spool, limit, after).await,
         Question::Retry { which } => match which.id() {

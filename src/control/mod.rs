@@ -21,7 +21,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::spool::Spool;
-use crate::time::{Clock, Timestamp};
+use crate::store::Fence;
+use crate::time::Clock;
 
 pub use answer::{Answer, Waiting};
 pub use question::{Question, Selection};
@@ -32,6 +33,17 @@ const QUESTION_MAX: u64 = 4096;
 const TALK_MAX: Duration = Duration::from_secs(30);
 /// Name of the socket in the data folder.
 const SOCKET: &str = "control.sock";
+
+/// What questions are about.
+#[derive(Clone)]
+pub struct Desk {
+    /// The queue.
+    pub spool: Spool,
+    /// Who acts on facts that were read.
+    pub fence: Fence,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
 
 /// A bound socket; its file goes when it is dropped.
 #[derive(Debug)]
@@ -66,14 +78,14 @@ impl Drop for Socket {
 }
 
 /// Answers until the stop.
-pub async fn serve(socket: Socket, spool: Spool, clock: Arc<dyn Clock>, mut stops: watch::Receiver<bool>) {
+pub async fn serve(socket: Socket, desk: Desk, mut stops: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = stopped(&mut stops) => return,
             accepted = socket.listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (spool, clock) = (spool.clone(), Arc::clone(&clock));
-                    tokio::spawn(async move { talk(stream, &spool, &*clock).await });
+                    let desk = desk.clone();
+                    tokio::spawn(async move { talk(stream, &desk).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept");
@@ -89,13 +101,13 @@ async fn stopped(stops: &mut watch::Receiver<bool>) {
     let _either_way = stops.wait_for(|stop| *stop).await;
 }
 
-async fn talk(stream: UnixStream, spool: &Spool, clock: &dyn Clock) {
+async fn talk(stream: UnixStream, desk: &Desk) {
     let exchange = async {
         let (input, mut output) = stream.into_split();
         let mut line = String::new();
         BufReader::new(input).take(QUESTION_MAX).read_line(&mut line).await?;
         let answer = match serde_json::from_str::<Question>(&line) {
-            Ok(question) => answer::answer(question, spool, clock.now()).await,
+            Ok(question) => answer::answer(question, desk).await,
             Err(error) => Answer::Fault { message: format!("not a question: {error}") },
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -109,9 +121,9 @@ async fn talk(stream: UnixStream, spool: &Spool, clock: &dyn Clock) {
     }
 }
 
-/// Answers a question on a spool that no daemon has open.
-pub async fn ask_offline(question: Question, spool: &Spool, now: Timestamp) -> Answer {
-    answer::answer(question, spool, now).await
+/// Answers a question where no daemon runs, by whoever has the spool open.
+pub async fn ask_offline(question: Question, desk: &Desk) -> Answer {
+    answer::answer(question, desk).await
 }
 
 /// Asks the daemon of a data folder; `None` when none is running there.

@@ -8,6 +8,8 @@ use crate::mail::QueueId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
+    /// Waits until nobody acts on facts older than this question: whoever changed a fact may then acknowledge it.
+    Fence,
     /// How much is waiting.
     Stats,
     /// What is waiting, at most `limit` copies behind the one named `after`.

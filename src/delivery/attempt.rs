@@ -53,6 +53,7 @@ pub(super) struct Desk<R> {
 impl<R: Recheck> Desk<R> {
     /// Asks for the decision on everyone who is still to be sent to. `None` when nobody is left: settled then.
     pub(super) async fn decide<L: Leased>(&self, mut draft: Draft<L>) -> Option<Job<L>> {
+        let hold = self.recheck.hold();
         let rulings = self.recheck.recheck(draft.lease.entry(), &draft.to).await;
         // An answer that does not fit the question is no answer.
         let Some(rulings) = rulings.ok().filter(|rulings| rulings.len() == draft.to.len()) else {
@@ -75,7 +76,7 @@ impl<R: Recheck> Desk<R> {
             return None;
         }
         match outgoing(draft.lease.entry(), &draft.to) {
-            Ok(outgoing) => Some(Job { draft, outgoing }),
+            Ok(outgoing) => Some(Job { draft, outgoing: outgoing.holding(hold) }),
             Err(unclean) => {
                 self.conclude_all(draft, &outcome::of_error(&ClientError::Unclean(unclean), false), None).await;
                 None

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use crate::mail::{Recipient, Reply};
-use crate::smtp::client;
+use crate::smtp::client::{self, Hold};
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
@@ -81,6 +81,12 @@ pub trait Recheck: Send + Sync + 'static {
         entry: &Entry,
         pending: &[(RecipientIndex, Recipient)],
     ) -> impl Future<Output = Result<Vec<Ruling>, Unavailable>> + Send;
+
+    /// Taken before each [`Recheck::recheck`], and given back as soon as the recipients have been named to the
+    /// upstream or are out of the way: until then the facts that were decided on may not be outrun.
+    fn hold(&self) -> Hold {
+        Hold::default()
+    }
 
     /// Composes and signs the delivery report for what finally failed; `None` when nothing may be reported (null
     /// reverse path, RFC 5321 section 6.1). [`dsn::compose`] writes the text.

@@ -6,6 +6,7 @@ use crate::delivery::{Failure, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
 use crate::policy::{Case, Decision, Rulebook, Suppression, Verdict, decide, precheck};
 use crate::smtp::Transaction;
+use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, RecipientIndex};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Event, EventType};
@@ -96,6 +97,10 @@ impl Recheck for Pipeline {
             }
         };
         Ok(pending.iter().zip(&facts).map(rule).collect())
+    }
+
+    fn hold(&self) -> Hold {
+        Hold::new(self.fence.enter())
     }
 
     fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch> {

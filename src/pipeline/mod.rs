@@ -30,7 +30,7 @@ use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
 use crate::policy::Rulebook;
 use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
-use crate::store::Store;
+use crate::store::{Fence, Store};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
 use crate::token::Keyring;
@@ -43,6 +43,8 @@ pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Se
 pub struct Parts {
     /// Facts.
     pub store: Store,
+    /// Who acts on facts that were read.
+    pub fence: Fence,
     /// The durable queue.
     pub spool: Spool,
     /// Keys of unsubscribe tokens.
@@ -59,6 +61,7 @@ pub struct Parts {
 pub struct Pipeline {
     settings: Arc<ArcSwap<Settings>>,
     store: Store,
+    fence: Fence,
     spool: Spool,
     keyring: Arc<Keyring>,
     ids: IdSource,
@@ -85,9 +88,21 @@ impl Pipeline {
         settings: Arc<ArcSwap<Settings>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let Parts { store, spool, keyring, ids, log, privacy } = parts;
+        let Parts { store, fence, spool, keyring, ids, log, privacy } = parts;
         let verdicts = credentials::Verdicts::new()?;
-        Ok(Self { settings, store, spool, keyring, ids, log, privacy, rulebook: Rulebook::built_in(), clock, verdicts })
+        Ok(Self {
+            settings,
+            store,
+            fence,
+            spool,
+            keyring,
+            ids,
+            log,
+            privacy,
+            rulebook: Rulebook::built_in(),
+            clock,
+            verdicts,
+        })
     }
 }
 

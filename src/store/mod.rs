@@ -15,6 +15,7 @@
 mod embedded;
 mod entry;
 mod error;
+mod fence;
 mod files;
 mod filter;
 mod fold;
@@ -35,6 +36,7 @@ pub use entry::{
     TEXT_MAX,
 };
 pub use error::StoreError;
+pub use fence::{Fence, Ticket};
 pub use key::AddressKey;
 pub use memory::Memory;
 pub use record::{EntryFormat, Record};

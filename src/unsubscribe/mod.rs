@@ -26,7 +26,7 @@ use axum::routing::get;
 
 use crate::mail::ControllerId;
 use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{self, NewSuppression, Store, StoreError};
+use crate::store::{self, Fence, NewSuppression, Store, StoreError};
 use crate::telemetry::{Event, EventLog, EventType, Privacy};
 use crate::time::Clock;
 use crate::token::{self, Keyring, Subject};
@@ -50,6 +50,8 @@ pub struct Settings {
 pub struct Door {
     /// Where opt-outs are recorded.
     pub store: Store,
+    /// Who acts on facts that were read.
+    pub fence: Fence,
     /// Keys of the tokens.
     pub keyring: Arc<Keyring>,
     /// The event log.
@@ -154,6 +156,8 @@ async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), St
     };
     let whom = store::Subject::Address(subject.mailbox.clone());
     door.store.add(NewSuppression::new(whom, fact, now)?).await?;
+    // Recorded; now whoever decided on older facts has to be done with naming recipients (promise P3).
+    door.fence.passed().await;
     let mut event = Event::new(EventType::SuppressionAdded, now);
     event.recipient = Some(door.privacy.form(&subject.mailbox));
     event.reason = Some("SUP_UNSUBSCRIBE");

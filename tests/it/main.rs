@@ -7,6 +7,7 @@ mod dialogue;
 mod faults;
 mod ledger;
 mod messages;
+mod races;
 mod support;
 mod tidy;
 mod verify;

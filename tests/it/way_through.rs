@@ -107,7 +107,7 @@ fn one_click_is_durable_and_get_changes_nothing() {
     assert!(forged.starts_with("HTTP/1.1 404"), "{forged}");
 }
 
-fn request(address: std::net::SocketAddr, line: &str, body: &str) -> String {
+pub(crate) fn request(address: std::net::SocketAddr, line: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     let head = format!(

@@ -10,6 +10,7 @@
 //!
 //! **Standards:** RFC 5321 (sections 3.8, 4.1.1, 4.5.2 and 4.5.3.2), RFC 2920, RFC 1870, RFC 6152, RFC 6531.
 
+mod hold;
 mod session;
 mod transaction;
 mod write;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use crate::mail::{Mailbox, Reply, ReversePath};
 use crate::smtp::wire::reply::ReplyError;
 
+pub use hold::Hold;
 pub use session::Session;
 pub use transaction::{EnvelopeReplies, Interrupted};
 pub use write::Unclean;
@@ -227,6 +229,8 @@ pub struct Outgoing {
     pub(super) body_dots: Vec<usize>,
     eight_bit: bool,
     smtputf8: bool,
+    /// Given back when every recipient has been named.
+    pub(super) hold: Hold,
 }
 
 /// What the client declared when it handed the message in; see [`Outgoing::new`].
@@ -259,7 +263,24 @@ impl Outgoing {
             scanner.finish()?;
         }
         let Declared { eight_bit, smtputf8 } = declared;
-        Ok(Self { reverse_path, recipients, header, body, header_dots, body_dots, eight_bit, smtputf8 })
+        Ok(Self {
+            reverse_path,
+            recipients,
+            header,
+            body,
+            header_dots,
+            body_dots,
+            eight_bit,
+            smtputf8,
+            hold: Hold::default(),
+        })
+    }
+
+    /// The same message, holding something until all its recipients have been named.
+    #[must_use]
+    pub fn holding(mut self, hold: Hold) -> Self {
+        self.hold = hold;
+        self
     }
 
     /// Octets of the message, without stuffed dots (RFC 1870 section 3).

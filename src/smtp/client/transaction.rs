@@ -68,6 +68,7 @@ impl Session {
         if !self.announced {
             self.put_envelope(message);
             self.send(Stage::Mail).await?;
+            message.hold.release();
         }
         self.announced = false;
         let patience = self.timeouts.command;
@@ -91,9 +92,13 @@ impl Session {
                 self.in_step(Stage::Rcpt)?;
                 self.put_rcpt(message, index);
                 self.send(Stage::Rcpt).await?;
+                if index + 1 == message.recipients.len() {
+                    message.hold.release();
+                }
                 recipients.push(self.reply(Stage::Rcpt, patience).await?);
             }
         }
+        message.hold.release();
         if !recipients.iter().any(|reply| reply.code().is_success()) {
             return judge(mail, recipients, None);
         }
@@ -170,6 +175,9 @@ impl Session {
         let mut written = 0;
         let result = write_pieces(&mut self.stream, &pieces, self.timeouts.block, &mut written).await;
         self.commands.clear();
+        if let Some(next) = next {
+            next.hold.release();
+        }
         result.map_err(|error| Interrupted {
             error: write_error(error, Stage::Content),
             sent: written >= before + dot_end,

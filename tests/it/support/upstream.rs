@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One message as it arrived: envelope, and content with the dots un-stuffed.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Received {
 #[derive(Default)]
 struct Shared {
     received: Mutex<Vec<Received>>,
-    forward_paths: Mutex<Vec<String>>,
+    forward_paths: Mutex<Vec<(String, Instant)>>,
     refused: Mutex<Vec<String>>,
 }
 
@@ -79,7 +79,13 @@ impl Upstream {
 
     /// Every forward path that a RCPT ever named, whether a message followed or not.
     pub(crate) fn forward_paths(&self) -> Vec<String> {
-        self.shared.forward_paths.lock().unwrap().clone()
+        self.shared.forward_paths.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// When the last RCPT for this forward path was read.
+    pub(crate) fn last_named(&self, wanted: &str) -> Option<Instant> {
+        let named = self.shared.forward_paths.lock().unwrap();
+        named.iter().filter(|(path, _)| path == wanted).map(|(_, at)| *at).max()
     }
 }
 
@@ -110,7 +116,7 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 b"250 2.1.0 ok\r\n"
             }
             "RCPT" => {
-                shared.forward_paths.lock().unwrap().push(path());
+                shared.forward_paths.lock().unwrap().push((path(), Instant::now()));
                 if shared.refused.lock().unwrap().contains(&path()) {
                     b"550 5.1.1 no such mailbox\r\n"
                 } else {
