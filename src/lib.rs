@@ -5,6 +5,7 @@ pub mod hex;
 pub mod mail;
 pub mod message;
 pub mod policy;
+pub mod rules;
 pub mod smtp;
 pub mod spool;
 pub mod telemetry;
