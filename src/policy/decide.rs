@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::mail::{Mailbox, StreamName};
     use crate::policy::rulebook::FromDomains;
-    use crate::policy::{Origin, Scope};
+    use crate::policy::{Country, Origin, Scope, StreamLaw};
 
     fn stream(class: MessageClass) -> StreamRules {
         StreamRules {
@@ -292,6 +292,21 @@ mod tests {
             };
             assert_eq!(decide(&case, &Rulebook::built_in()).reason.as_str(), reason);
         }
+    }
+
+    #[test]
+    fn a_law_without_rules_lets_nothing_pass() {
+        let mut stream = stream(MessageClass::Marketing);
+        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let now = Timestamp::from_secs(1);
+        let without = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!((without.reason.as_str(), without.facts), ("OK_MARKETING", None));
+        stream.law = Law::Applied(Box::new(StreamLaw::new(Country::parse("FR").unwrap())));
+        let with = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!((with.reason.as_str(), with.rule.as_str()), ("LAW_NO_RULE", "LAW-0"));
+        stream.class = MessageClass::Transactional;
+        let receipt = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!(receipt.reason.as_str(), "OK_TRANSACTIONAL");
     }
 
     fn any_fact() -> impl Strategy<Value = Suppression> {

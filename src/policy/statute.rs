@@ -348,3 +348,41 @@ impl Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{ReasonCode, RuleId};
+
+    #[test]
+    fn a_rule_is_in_force_from_its_first_instant_until_just_before_its_last() {
+        let (id, reason) = (RuleId::new("X-1").unwrap(), ReasonCode::new("LAW_X").unwrap());
+        let mut law = LawRule {
+            rule: Rule { id, version: 1, title: "t", source: "s", reason },
+            stage: Stage::Basis,
+            effect: Effect::Refuse,
+            mail: Box::from([MessageClass::Marketing]),
+            when: Box::default(),
+            require: Box::from([Requirement::Never]),
+            effective_from: None,
+            effective_until: None,
+            overridden: None,
+        };
+        assert!(law.is_in_force(Timestamp::from_secs(0)));
+        law.effective_from = Some(Timestamp::from_secs(10));
+        law.effective_until = Some(Timestamp::from_secs(20));
+        for (now, holds) in [(9_999, false), (10_000, true), (19_999, true), (20_000, false)] {
+            assert_eq!(law.is_in_force(Timestamp::from_millis(now)), holds, "{now}");
+        }
+    }
+
+    #[test]
+    fn names_of_rules_and_reasons_are_capitals() {
+        for bad in ["", "fr-c1", "FR C1", "FR_C1"] {
+            assert!(RuleId::new(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "LAW-X", "SUP_OBJECTION", "law_x"] {
+            assert!(ReasonCode::new(bad).is_err(), "{bad}");
+        }
+    }
+}

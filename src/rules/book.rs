@@ -14,9 +14,9 @@ use super::shipped;
 use super::terms::Terms;
 
 /// The largest file that is read, in octets: the largest pack that is shipped has a tenth of it.
-const FILE_OCTETS_MAX: u64 = 1024 * 1024;
+pub(super) const FILE_OCTETS_MAX: u64 = 1024 * 1024;
 /// The most files in an operator's folder.
-const FILES_MAX: usize = 200;
+pub(super) const FILES_MAX: usize = 200;
 /// Version of what is shipped; a digest of every file is added to it.
 const EDITION: &str = "2026.11";
 

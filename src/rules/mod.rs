@@ -22,6 +22,8 @@ mod shipped;
 mod terms;
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,11 @@ use super::intern::intern;
 use super::reader::{Fields, Problems, document};
 
 /// The most rules in one file: more than any country has by an order of magnitude.
-const RULES_MAX: usize = 500;
+pub(super) const RULES_MAX: usize = 500;
 /// The most days that a copy of a national list may be old, or a way out must work: ten years.
-const DAYS_MAX: u32 = 3660;
+pub(super) const DAYS_MAX: u32 = 3660;
 /// The highest version of a rule.
-const VERSION_MAX: u32 = 1_000_000;
+pub(super) const VERSION_MAX: u32 = 1_000_000;
 
 /// A file as it was read; includes are names yet.
 pub(super) struct PackFile {
@@ -151,7 +151,7 @@ fn law_rule(mut table: Fields<'_>, problems: &mut Problems<'_>) -> Option<LawRul
     let mail = table.words::<MessageClass>("mail", problems).unwrap_or_else(|| Box::from([MessageClass::Marketing]));
     let when = table.table("when", problems).map_or_else(Box::default, |when| conditions(when, problems));
     let require = requirements(&mut table, problems);
-    if require.is_empty() {
+    if !["forbid", "one_of", "require"].into_iter().any(|key| table.has(key)) {
         table.wrong("asks for nothing; expected `forbid = true`, `[[rule.one_of]]` or `require`", problems);
     }
     let effective_from = table.word::<Instant>("effective_from", problems).map(|instant| instant.0);
@@ -212,11 +212,8 @@ fn requirements(rule: &mut Fields<'_>, problems: &mut Problems<'_>) -> Box<[Requ
         require.extend(within(&mut table, problems).map(|(months, since)| Requirement::Within(months, since)));
         let register = table.word::<RegisterName>("register", problems);
         let days = table.number("register_max_days", DAYS_MAX, problems);
-        match (register, days) {
-            (Some(register), Some(days)) => require.push(Requirement::Register(register, days)),
-            (None, None) => {}
-            (_, _) => table.wrong("`register` and `register_max_days` belong together", problems),
-        }
+        together(&mut table, ["register", "register_max_days"], problems);
+        require.extend(register.zip(days).map(|(register, days)| Requirement::Register(register, days)));
         let duties = table.words("message", problems).unwrap_or_default();
         require.extend(duties.iter().copied().map(Requirement::Message));
         if table.flag("tracking_consent", problems) {
@@ -234,19 +231,21 @@ fn requirements(rule: &mut Fields<'_>, problems: &mut Problems<'_>) -> Box<[Requ
 fn within(table: &mut Fields<'_>, problems: &mut Problems<'_>) -> Option<(u32, Since)> {
     let months = table.number("within_months", MONTHS_MAX, problems);
     let since = table.word::<Since>("since", problems);
-    match (months, since) {
-        (Some(months), Some(since)) => Some((months, since)),
-        (None, None) => None,
-        (_, _) => {
-            table.wrong("`within_months` and `since` belong together", problems);
-            None
-        }
+    together(table, ["within_months", "since"], problems);
+    months.zip(since)
+}
+
+/// Two keys that mean nothing without each other.
+fn together(table: &mut Fields<'_>, keys: [&'static str; 2], problems: &mut Problems<'_>) {
+    let [first, second] = keys;
+    if table.has(first) != table.has(second) {
+        table.wrong(format!("`{first}` and `{second}` belong together"), problems);
     }
 }
 
 fn route(mut table: Fields<'_>, problems: &mut Problems<'_>) -> Route {
     let basis = table.words("basis", problems).unwrap_or_default();
-    if basis.is_empty() {
+    if !table.has("basis") {
         table.wrong("`basis` is missing", problems);
     }
     let mut asks = Vec::new();
