@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use consentry::mail::{ControllerId, ListName, Mailbox, Recipient, StreamName};
 use consentry::policy::{
-    Basis, Case, ConsentFact, Contact, Country, Duty, Facts, FromDomains, Law, MessageClass, MessageFacts, Purpose,
-    RefusalBox, StreamLaw, StreamRules, Verdict, decide,
+    Basis, Case, Confirmation, ConsentFact, Contact, Country, Duty, Facts, FromDomains, Law, MessageClass,
+    MessageFacts, Purpose, RefusalBox, StreamLaw, StreamRules, Verdict, decide,
 };
 use consentry::time::Timestamp;
 
@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut opt_out = ConsentFact::new(controller.clone(), Purpose::Marketing, Basis::OptOutActive, collected);
     opt_out.notice = Some("2025-3".into());
     opt_out.refusal_box = RefusalBox::Offered;
-    let mut opt_in = ConsentFact::new(controller, Purpose::Marketing, Basis::OptIn, collected);
+    let mut opt_in = ConsentFact::new(controller, Purpose::Marketing, Basis::DoubleOptIn, collected);
+    opt_in.confirmation = Confirmation::At(collected);
     opt_in.evidence = Some("form 17".into());
     let consents = [opt_out, opt_in];
     let message = Duty::ALL.iter().fold(MessageFacts::new(), |facts, duty| facts.with(*duty));

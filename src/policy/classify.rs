@@ -68,14 +68,13 @@ impl Classifier {
     pub fn classify(&self, mailbox: &Mailbox) -> Classified {
         let local = Folded::new(mailbox.local_part());
         let domain = mailbox.domain().as_str();
-        let class = if self.is_personal(domain) { RecipientClass::Consumer } else { self.at_work(&local, domain) };
-        let address = if self.technical.contains(local.joined()) {
-            AddressKind::Technical
-        } else if self.is_personal(domain) {
-            AddressKind::Personal
-        } else {
-            AddressKind::Work
+        let is_personal = self.is_personal(domain);
+        let address = match is_personal {
+            _ if self.technical.contains(local.joined()) => AddressKind::Technical,
+            true => AddressKind::Personal,
+            false => AddressKind::Work,
         };
+        let class = if is_personal { RecipientClass::Consumer } else { self.at_work(&local, domain) };
         Classified { class, address }
     }
 
