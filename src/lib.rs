@@ -25,6 +25,7 @@ pub mod mail;
 pub mod message;
 pub mod pipeline;
 pub mod policy;
+pub mod rules;
 pub mod smtp;
 pub mod spool;
 pub mod store;

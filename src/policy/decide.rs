@@ -5,8 +5,13 @@ use crate::time::Timestamp;
 
 use super::MessageClass;
 use super::decision::{Decision, Obligations, OneClick, Permanence, Permit, Refusal, Verdict};
+use super::law::{Facts, Law};
 use super::rulebook::{self, Rule, Rulebook, StreamRules};
+use super::ruling::Ruling;
+use super::statute::{Effect, Stage};
 use super::suppression::{Cause, Suppression};
+use super::trace::{Considered, Nobody, Outcome, Trace, Witness};
+use super::view::{Stand, View};
 
 /// Everything a decision may look at.
 #[derive(Clone, Copy, Debug)]
@@ -24,37 +29,125 @@ pub struct Case<'a> {
     pub author: Option<&'a Domain>,
     /// All suppression facts about the recipient, in any order, of any scope.
     pub suppressions: &'a [Suppression],
+    /// What rules of law read. The default knows nothing.
+    pub facts: Facts<'a>,
     /// When.
     pub now: Timestamp,
 }
 
-/// Decides one case.
-pub fn decide(case: &Case<'_>, _rules: &Rulebook) -> Decision {
-    if let Some(decision) = refusal(case) {
-        return decision;
+impl<'a> Case<'a> {
+    /// A case about which nothing is known beyond who, on which stream, and when: no list but the stream's, no
+    /// suppression, no facts of law.
+    pub fn new(recipient: &'a Recipient, stream: &'a StreamRules, now: Timestamp) -> Self {
+        Self {
+            recipient,
+            stream,
+            controller: &stream.controller,
+            list: stream.list.as_ref(),
+            author: None,
+            suppressions: &[],
+            facts: Facts::default(),
+            now,
+        }
     }
-    let (rule, one_click) = match case.stream.class {
-        MessageClass::Marketing => (rulebook::MARKETING, OneClick::Owed),
-        MessageClass::Transactional => (rulebook::TRANSACTIONAL, OneClick::NotOwed),
-    };
-    decision(rule, Verdict::Permit(Permit::new(case.recipient.clone(), Obligations { one_click })), None)
+}
+
+/// Decides one case: sector ban, suppression, the stream's own rules, national lists, basis, age, message duties,
+/// provider duties, in this order; the first refusal decides. Of several laws that apply the stricter answer wins.
+pub fn decide(case: &Case<'_>, rules: &Rulebook) -> Decision {
+    judge(case, rules, Stand::Full, &mut Nobody)
+}
+
+/// Decides like [`decide`], and tells every rule that was considered. The decision is the same.
+pub fn explain(case: &Case<'_>, rules: &Rulebook) -> (Decision, Trace) {
+    let mut trace = Trace::default();
+    let decision = judge(case, rules, Stand::Full, &mut trace);
+    (decision, trace)
 }
 
 /// At RCPT: refuses what [`decide`] would refuse whatever the content will be; `None` promises nothing.
 ///
 /// The list is taken from the stream: a control header may still name another, so list-scoped facts are left to
-/// [`decide`] when `list` is `None`.
-pub fn precheck(case: &Case<'_>, _rules: &Rulebook) -> Option<Decision> {
-    refusal(case)
+/// [`decide`] when `list` is `None`, and a consent to any list counts.
+pub fn precheck(case: &Case<'_>, rules: &Rulebook) -> Option<Decision> {
+    let early = Case { facts: Facts { message: None, ..case.facts }, ..*case };
+    let decision = judge(&early, rules, Stand::Early, &mut Nobody);
+    matches!(decision.verdict, Verdict::Refuse(_)).then_some(decision)
 }
 
-fn refusal(case: &Case<'_>) -> Option<Decision> {
+/// The stages after suppression, in order.
+const STAGES: [Stage; 5] = [Stage::Register, Stage::Basis, Stage::Age, Stage::Message, Stage::Provider];
+
+fn judge<W: Witness>(case: &Case<'_>, rules: &Rulebook, stand: Stand, witness: &mut W) -> Decision {
+    let Law::Applied(law) = &case.stream.law else {
+        return suppression_and_stream(case, witness).unwrap_or_else(|| permit(case, None));
+    };
+    let view = View::new(case, law, rules, stand);
+    let mut ruling = Ruling::default();
+    ruling.ask(&view, Stage::Ban, witness);
+    let banned = ruling.is_refused(&view);
+    let stopped = if banned && !W::EXHAUSTIVE { None } else { suppression_and_stream(case, witness) };
+    if stopped.is_some() {
+        ruling.stop();
+    }
+    if W::EXHAUSTIVE || (!banned && stopped.is_none()) {
+        for stage in STAGES {
+            ruling.ask(&view, stage, witness);
+            if ruling.is_refused(&view) && !W::EXHAUSTIVE {
+                break;
+            }
+        }
+    }
+    let answer = ruling.answer(&view);
+    let decided = match (stopped, answer.refused_by) {
+        (Some(stopped), refused) if !(banned && refused.is_some()) => stopped,
+        (_, Some(rule)) => refuse(rule, None),
+        (_, None) => permit(case, answer.granted_by),
+    };
+    Decision {
+        facts: Some(answer.facts),
+        warnings: answer.warnings,
+        would_refuse: answer.would_refuse,
+        overrides: answer.overrides,
+        ..decided
+    }
+}
+
+/// A permit, by the rule of law that grants it where one does.
+fn permit(case: &Case<'_>, granted_by: Option<Rule>) -> Decision {
+    let (rule, one_click) = match case.stream.class {
+        MessageClass::Marketing => (rulebook::MARKETING, OneClick::Owed),
+        MessageClass::Transactional => (rulebook::TRANSACTIONAL, OneClick::NotOwed),
+    };
+    let verdict = Verdict::Permit(Permit::new(case.recipient.clone(), Obligations { one_click }));
+    let reason = rule.reason;
+    Decision { reason, ..decision(granted_by.unwrap_or(rule), verdict, None) }
+}
+
+fn suppression_and_stream<W: Witness>(case: &Case<'_>, witness: &mut W) -> Option<Decision> {
     let stopping =
         case.suppressions.iter().filter(|fact| stops(fact, case)).min_by_key(|fact| (fact.cause, fact.since));
     if let Some(fact) = stopping {
+        note(
+            witness,
+            rule_for(fact.cause),
+            "a newer opt-in of the person, with evidence, or an operator's audited removal",
+        );
         return Some(refuse(rule_for(fact.cause), fact.evidence.clone()));
     }
-    case.author.filter(|domain| !case.stream.from_domains.allow(domain)).map(|_| refuse(rulebook::FROM_DOMAIN, None))
+    case.author.filter(|domain| !case.stream.from_domains.allow(domain)).map(|_| {
+        note(witness, rulebook::FROM_DOMAIN, "an author domain of this stream");
+        refuse(rulebook::FROM_DOMAIN, None)
+    })
+}
+
+fn note<W: Witness>(witness: &mut W, rule: Rule, remedy: &str) {
+    witness.note(|| Considered {
+        rule,
+        stage: None,
+        effect: Effect::Refuse,
+        outcome: Outcome::Failed { remedies: vec![remedy.to_owned()] },
+    });
 }
 
 fn stops(fact: &Suppression, case: &Case<'_>) -> bool {
@@ -83,7 +176,18 @@ fn refuse(rule: Rule, evidence: Option<String>) -> Decision {
 }
 
 fn decision(rule: Rule, verdict: Verdict, evidence: Option<String>) -> Decision {
-    Decision { verdict, reason: rule.reason, rule: rule.id, rule_version: rule.version, source: rule.source, evidence }
+    Decision {
+        verdict,
+        reason: rule.reason,
+        rule: rule.id,
+        rule_version: rule.version,
+        source: rule.source,
+        evidence,
+        facts: None,
+        warnings: Vec::new(),
+        would_refuse: None,
+        overrides: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +197,7 @@ mod tests {
     use super::*;
     use crate::mail::{Mailbox, StreamName};
     use crate::policy::rulebook::FromDomains;
-    use crate::policy::{Origin, Scope};
+    use crate::policy::{Country, Origin, Scope, StreamLaw};
 
     fn stream(class: MessageClass) -> StreamRules {
         StreamRules {
@@ -102,6 +206,7 @@ mod tests {
             class,
             list: Some(ListName::new("weekly").unwrap()),
             from_domains: FromDomains::Only(vec![Domain::parse("acme.example").unwrap()]),
+            law: Law::NotApplied,
         }
     }
 
@@ -126,6 +231,7 @@ mod tests {
             list: stream.list.as_ref(),
             author: None,
             suppressions: facts,
+            facts: Facts::default(),
             now: Timestamp::from_secs(100),
         };
         decide(&case, &Rulebook::built_in()).reason.as_str()
@@ -181,10 +287,26 @@ mod tests {
                 list: None,
                 author: Some(&domain),
                 suppressions: &[],
+                facts: Facts::default(),
                 now: Timestamp::from_secs(1),
             };
             assert_eq!(decide(&case, &Rulebook::built_in()).reason.as_str(), reason);
         }
+    }
+
+    #[test]
+    fn a_law_without_rules_lets_nothing_pass() {
+        let mut stream = stream(MessageClass::Marketing);
+        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let now = Timestamp::from_secs(1);
+        let without = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!((without.reason.as_str(), without.facts), ("OK_MARKETING", None));
+        stream.law = Law::Applied(Box::new(StreamLaw::new(Country::parse("FR").unwrap())));
+        let with = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!((with.reason.as_str(), with.rule.as_str()), ("LAW_NO_RULE", "LAW-0"));
+        stream.class = MessageClass::Transactional;
+        let receipt = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
+        assert_eq!(receipt.reason.as_str(), "OK_TRANSACTIONAL");
     }
 
     fn any_fact() -> impl Strategy<Value = Suppression> {
@@ -229,7 +351,7 @@ mod tests {
         fn precheck_refuses_only_what_decide_refuses(facts in prop::collection::vec(any_fact(), 0..6)) {
             let stream = stream(MessageClass::Marketing);
             let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
-            let case = Case { recipient: &recipient, stream: &stream, controller: &stream.controller, list: stream.list.as_ref(), author: None, suppressions: &facts, now: Timestamp::from_secs(100) };
+            let case = Case { recipient: &recipient, stream: &stream, controller: &stream.controller, list: stream.list.as_ref(), author: None, suppressions: &facts, facts: Facts::default(), now: Timestamp::from_secs(100) };
             let early = precheck(&case, &Rulebook::built_in());
             let full = decide(&case, &Rulebook::built_in());
             prop_assert_eq!(early.is_some(), matches!(full.verdict, Verdict::Refuse(_)));

@@ -1,8 +1,13 @@
 //! What a decision says: verdict, reason, rule, and the duties that come with a permit.
 
+use std::sync::Arc;
+
 use crate::mail::Recipient;
 
-use super::rulebook::RuleId;
+use super::consent::{Basis, RecipientClass, Standing};
+use super::rulebook::{CODE_MAX, Rule, RuleId, is_code};
+use super::statute::{Certainty, Override};
+use super::word::Country;
 
 /// Stable word for why a decision fell as it did; the list is `docs/reference/reasons.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +17,21 @@ impl ReasonCode {
     /// The word: `SUP_UNSUBSCRIBE`, `OK_MARKETING`…
     pub const fn as_str(self) -> &'static str {
         self.0
+    }
+
+    /// Makes the reason code of a rule of law.
+    ///
+    /// # Errors
+    /// A sentence, unless it is 1 to [`CODE_MAX`] of A-Z, 0-9, `_`, beginning with `LAW_`.
+    pub fn new(word: &'static str) -> Result<Self, String> {
+        let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        if word.starts_with("LAW_") && is_code(word, fits) {
+            Ok(Self(word))
+        } else {
+            Err(format!(
+                "`{word}` is no reason code; expected at most {CODE_MAX} of A-Z, 0-9, `_`, like `LAW_FR_NO_OPTIN`"
+            ))
+        }
     }
 }
 
@@ -106,6 +126,25 @@ impl Verdict {
     }
 }
 
+/// The facts that rules of law were applied to, each with how sure it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactsUsed {
+    /// The recipient's country; `None` when unknown, which is read as the strictest.
+    pub country: Option<Country>,
+    /// Declared by the contact, or assumed from the stream's default.
+    pub country_is: Certainty,
+    /// Where the sender is established.
+    pub establishment: Country,
+    /// What the recipient is.
+    pub class: RecipientClass,
+    /// Declared, or read from the address.
+    pub class_is: Certainty,
+    /// The basis that opened the way, and what stands behind it; `None` where none was needed or none was found.
+    pub basis: Option<(Basis, Standing)>,
+    /// The proof of that basis.
+    pub evidence: Option<Arc<str>>,
+}
+
 /// A verdict that explains itself (promise P5).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -121,4 +160,12 @@ pub struct Decision {
     pub source: &'static str,
     /// What proves the deciding fact, where there is one.
     pub evidence: Option<String>,
+    /// What the rules of law were applied to; `None` where no law applies.
+    pub facts: Option<FactsUsed>,
+    /// Rules of law that were not fulfilled and only warn, each once.
+    pub warnings: Vec<Rule>,
+    /// In shadow: the rule of law that would have refused.
+    pub would_refuse: Option<Rule>,
+    /// Rules of law that would have refused, and that the operator chose not to follow.
+    pub overrides: Vec<Override>,
 }

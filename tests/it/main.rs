@@ -1,6 +1,7 @@
 //! Tests of the whole house, in one binary because linking is what costs time.
 #![cfg(test)]
 
+mod cases;
 mod clients;
 mod config;
 mod dialogue;
