@@ -9,7 +9,7 @@ use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Signer, Signing};
 use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
-use crate::policy::{FromDomains, MessageClass, StreamRules};
+use crate::policy::{FromDomains, Law, MessageClass, StreamRules};
 
 use super::error::Problems;
 use super::files;
@@ -142,6 +142,7 @@ fn stream(
             controller: controller?,
             class: class?,
             list,
+            law: Law::NotApplied,
             from_domains: if from.is_empty() { FromDomains::Any } else { FromDomains::Only(from) },
         },
         also_lists,

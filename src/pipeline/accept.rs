@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
 use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
-use crate::policy::{Case, Decision, Permit, Verdict, decide};
+use crate::policy::{Case, Decision, Facts, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
@@ -114,6 +114,7 @@ impl Passage<'_> {
                 list: message.label.list.as_ref(),
                 author: Some(&message.author),
                 suppressions,
+                facts: Facts::default(),
                 now,
             };
             let decision = decide(&case, &self.hall.rulebook);

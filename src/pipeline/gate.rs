@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::delivery::{Failure, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
-use crate::policy::{Case, Decision, Rulebook, Suppression, Verdict, decide, precheck};
+use crate::policy::{Case, Decision, Facts, Rulebook, Suppression, Verdict, decide, precheck};
 use crate::smtp::Transaction;
 use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, RecipientIndex};
@@ -35,6 +35,7 @@ impl Pipeline {
             list: stream.only_list(),
             author: None,
             suppressions,
+            facts: Facts::default(),
             now,
         };
         let Some(decision) = precheck(&case, &self.rulebook) else { return Ok(()) };
@@ -88,6 +89,7 @@ impl Recheck for Pipeline {
                 list: label.list.as_ref(),
                 author: None,
                 suppressions,
+                facts: Facts::default(),
                 now,
             };
             let decision = decide(&case, &self.rulebook);
@@ -145,6 +147,7 @@ pub async fn explain(
         list,
         author: None,
         suppressions: &facts,
+        facts: Facts::default(),
         now,
     };
     let decision = decide(&case, &Rulebook::built_in());
