@@ -135,6 +135,16 @@ fn suppression_and_stream<W: Witness>(case: &Case<'_>, witness: &mut W) -> Optio
         );
         return Some(refuse(rule_for(fact.cause), fact.evidence.clone()));
     }
+    if W::EXHAUSTIVE {
+        for cause in Cause::ALL {
+            witness.note(|| Considered {
+                rule: rule_for(*cause),
+                stage: None,
+                effect: Effect::Refuse,
+                outcome: Outcome::Passed,
+            });
+        }
+    }
     case.author.filter(|domain| !case.stream.from_domains.allow(domain)).map(|_| {
         note(witness, rulebook::FROM_DOMAIN, "an author domain of this stream");
         refuse(rulebook::FROM_DOMAIN, None)

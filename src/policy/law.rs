@@ -29,7 +29,8 @@ words! {
 words! {
     /// Whether the class may be read from an address that nobody declared.
     Assumptions {
-        /// By the heuristics, marked as assumed.
+        /// By the heuristics, marked as assumed. Losing a declaration may then loosen the answer: a consumer at a
+        /// company's domain reads as somebody at work.
         Allowed = "allowed",
         /// Never: an undeclared class is unknown, and the rules of every class apply.
         Never = "never",

@@ -336,6 +336,20 @@ proptest! {
 }
 
 proptest! {
+    #[test]
+    fn a_damaged_file_is_read_without_panic(from in any::<Index>(), len in 1..60_usize, put in "[a-z\\[\\]{}=\"\n]{0,4}") {
+        let text = include_str!("../../config/rules/fr.toml");
+        let mut bytes = text.as_bytes().to_vec();
+        let start = from.index(bytes.len());
+        let end = (start + len).min(bytes.len());
+        bytes.splice(start..end, put.bytes());
+        let damaged = String::from_utf8_lossy(&bytes);
+        let (_, problems) = super::pack::read("fr.toml", &damaged);
+        prop_assert!(problems.iter().all(|problem| problem.line <= damaged.lines().count() + 1));
+    }
+}
+
+proptest! {
     // Each case loads all packs.
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -23,6 +23,23 @@ allows nothing (rule LAW-0, `LAW_NO_RULE`).
 
 An operator's folder of rule files may add rules. It can take none away: to stop following one, it names the rule in an
 `[[override]]` with a reason, a person and a day, and every decision that the override changes carries it.
+
+## Where it began
+
+The rules for France began with a French article on opt-out. Its statements, and where each is kept (the cases in
+`tests/cases/fr` carry the same names):
+
+| statement | kept by |
+|---|---|
+| SEED-1: opt-out presumes consent, opt-in asks first | the basis is recorded with each contact and never guessed; FR-C1 |
+| SEED-2: active opt-out means a box to refuse was there and left empty | FR-P1 and FR-S1 ask for the offered box; a ticked one ends every basis of its record |
+| SEED-3: passive opt-out enrols by the mere use of a service, and can be left later | FR-G1; an unsubscribe stops it (X-011) |
+| SEED-4: opt-out is for professionals only | FR-C1 |
+| SEED-5: opt-out to natural persons or private addresses is unlawful in France | FR-C1, FR-S1 |
+| SEED-6: professionals are informed at collection and can leave at any time | FR-P1, FR-M2, and one-click on every marketing permit |
+| SEED-7: active opt-out is allowed to a person at work about their function | FR-P1 |
+| SEED-8: passive opt-out is allowed to a service of a company | FR-G1; to a named person it is refused by FR-P2 |
+| SEED-9: the strategy is chosen by target and service | law, topics, enforcement and assumptions are settings of each stream |
 ";
 
 /// The page for these rules, in Markdown.

@@ -273,3 +273,48 @@ fn addresses_are_read_as_the_words_say() {
         assert_eq!(rules.classifier().classify(&mailbox).class, class, "{address}");
     }
 }
+
+#[test]
+fn an_explanation_names_every_rule_and_what_would_change_the_answer() {
+    use crate::mail::{ControllerId, Mailbox, Recipient, StreamName};
+    use crate::policy::{Basis, Case, ConsentFact, Country, Facts, FromDomains, Law, Purpose, StreamLaw, StreamRules};
+    use crate::policy::{MessageClass, explain};
+    use crate::time::Timestamp;
+
+    let controller = ControllerId::new("sender").unwrap();
+    let now = Timestamp::parse("2026-11-24").unwrap();
+    let held = [ConsentFact::new(controller.clone(), Purpose::Marketing, Basis::OptOutActive, now)];
+    let france = Country::parse("FR").unwrap();
+    let law = StreamLaw { default_recipient_country: Some(france), ..StreamLaw::new(france) };
+    let name = StreamName::new("news").unwrap();
+    let (class, law) = (MessageClass::Marketing, Law::Applied(Box::new(law)));
+    let stream = StreamRules { name, controller, class, list: None, from_domains: FromDomains::Any, law };
+    let recipient = Recipient { mailbox: Mailbox::parse("paul.martin@acier.example").unwrap() };
+    let facts = Facts { consents: &held, ..Facts::default() };
+    let rules = embedded().unwrap();
+    let (decision, trace) = explain(&Case { facts, ..Case::new(&recipient, &stream, now) }, &rules);
+    let used = decision.facts.unwrap();
+    assert_eq!((used.class.as_str(), used.class_is.as_str()), ("professional", "assumed"));
+    assert_eq!((used.country, used.country_is.as_str()), (Some(france), "assumed"));
+    let outcome = |id: &str| {
+        let entry = trace.considered().iter().find(|entry| entry.rule.id.as_str() == id);
+        entry.map(|entry| entry.outcome.as_str())
+    };
+    for (id, expected) in [
+        ("FR-BAN", Some("not applicable")),
+        ("X-010", Some("pass")),
+        ("FR-C1", Some("not applicable")),
+        ("FR-P1", Some("fail")),
+        ("FR-R1", Some("pass")),
+        ("FR-M1", Some("not in view")),
+        ("DE-1", None),
+    ] {
+        assert_eq!(outcome(id), expected, "{id}");
+    }
+    let remedies: Vec<_> = trace.remedies().collect();
+    assert_eq!(remedies.len(), 1, "{remedies:?}");
+    let (rule, remedy) = remedies[0];
+    assert_eq!(rule.id, decision.rule);
+    assert!(remedy.contains("`opt_in` or `double_opt_in`; or `existing_customer` with"), "{remedy}");
+    assert!(remedy.contains("`opt_out_active` with the notice shown at collection"), "{remedy}");
+}
