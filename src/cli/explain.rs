@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::mail::{ListName, Mailbox, StreamName};
-use crate::pipeline::{Explained, Stream, explain};
-use crate::policy::{Rulebook, Verdict};
+use crate::pipeline::{Explained, Inquiry};
+use crate::policy::Verdict;
 use crate::store::Opening;
 use crate::time::{Clock, Timestamp};
 
@@ -56,11 +56,13 @@ pub(super) fn run(
         return Err(usage(format!("`{list}` is not a list of stream `{}`", asked.stream)));
     }
     let store = crate::daemon::open_store(&settings, Opening::Quick, &**clock)?;
-    let answer = super::small_runtime()?.block_on(explain(&store, stream, asked.list.as_ref(), &mailbox, now))?;
+    let list = asked.list.as_ref().or(stream.rules.list.as_ref());
+    let inquiry = Inquiry { store: &store, stream, list, rulebook: &settings.pipeline.rulebook, now };
+    let answer = super::small_runtime()?.block_on(inquiry.explain(&mailbox))?;
     if asked.json {
-        print_json(&answer, stream, &mailbox, now, out)?;
+        print_json(&answer, &inquiry, &mailbox, out)?;
     } else {
-        print_text(&answer, stream, &mailbox, now, out)?;
+        print_text(&answer, &inquiry, &mailbox, out)?;
     }
     Ok(match answer.decision.verdict {
         Verdict::Permit(_) => Exit::Done,
@@ -70,15 +72,16 @@ pub(super) fn run(
 
 fn print_text(
     answer: &Explained,
-    stream: &Stream,
+    inquiry: &Inquiry<'_>,
     mailbox: &Mailbox,
-    now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Explained { decision, facts, list } = answer;
+    let Explained { decision, known, .. } = answer;
+    let Inquiry { stream, list, now, .. } = *inquiry;
+    let facts = &known.suppressions;
     writeln!(out, "{}  {}", decision.verdict.as_str().to_uppercase(), decision.reason)?;
     writeln!(out, "  recipient   {}", mailbox.as_str())?;
-    let list = list.as_ref().map_or_else(String::new, |list| format!(", list {list}"));
+    let list = list.map_or_else(String::new, |list| format!(", list {list}"));
     writeln!(
         out,
         "  stream      {} ({} of {}{list})",
@@ -92,7 +95,7 @@ fn print_text(
         "  rule        {}@{} (rulebook {})",
         decision.rule,
         decision.rule_version,
-        Rulebook::built_in().version()
+        inquiry.rulebook.version()
     )?;
     writeln!(out, "  source      {}", decision.source)?;
     if let Some(evidence) = &decision.evidence {
@@ -120,12 +123,13 @@ fn print_text(
 
 fn print_json(
     answer: &Explained,
-    stream: &Stream,
+    inquiry: &Inquiry<'_>,
     mailbox: &Mailbox,
-    now: Timestamp,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Explained { decision, facts, list } = answer;
+    let Explained { decision, known, .. } = answer;
+    let Inquiry { stream, list, now, .. } = *inquiry;
+    let facts = &known.suppressions;
     let facts: Vec<_> = facts
         .iter()
         .map(|fact| {
@@ -137,9 +141,9 @@ fn print_json(
         .collect();
     let object = json!({
         "recipient": mailbox.as_str(), "stream": stream.rules.name.as_str(), "class": stream.rules.class.as_str(),
-        "controller": stream.rules.controller.as_str(), "list": list.as_ref().map(ListName::as_str), "at": now.to_string(),
+        "controller": stream.rules.controller.as_str(), "list": list.map(ListName::as_str), "at": now.to_string(),
         "verdict": decision.verdict.as_str(), "reason": decision.reason.as_str(),
-        "rule": format!("{}@{}", decision.rule, decision.rule_version), "rulebook": Rulebook::built_in().version(),
+        "rule": format!("{}@{}", decision.rule, decision.rule_version), "rulebook": inquiry.rulebook.version(),
         "source": decision.source, "evidence": decision.evidence, "facts": facts,
     });
     writeln!(out, "{object}")?;

@@ -12,6 +12,7 @@ use crate::pipeline::OneClickScope;
 use crate::store::Cleartext;
 
 use super::error::Problems;
+use super::law;
 use super::streams::{self, domain, parsed, word};
 use super::v1::{self, At};
 use super::{LogAddresses, Settings, files};
@@ -51,6 +52,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
         hostname: hostname.clone(),
+        rulebook: law::rulebook(&spec.rules, base, problems)?,
         streams,
         credentials,
     };
@@ -74,6 +76,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         delivery,
         spool,
         store: store?,
+        rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
     })
 }

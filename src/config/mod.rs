@@ -10,6 +10,7 @@
 mod build;
 mod error;
 mod files;
+mod law;
 mod streams;
 mod v1;
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub store: crate::store::Settings,
     /// Keys of unsubscribe tokens.
     pub token_keys: PathBuf,
+    /// Rule files of the operator, on top of the shipped packs.
+    pub rules_directory: Option<PathBuf>,
 }
 
 /// How addresses appear in log and audit.

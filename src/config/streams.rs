@@ -9,11 +9,11 @@ use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Signer, Signing};
 use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
-use crate::policy::{FromDomains, Law, MessageClass, StreamRules};
+use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;
-use super::files;
 use super::v1::{self, At};
+use super::{files, law};
 
 /// Reads one word out of a closed set.
 pub(super) fn word<T: Copy>(
@@ -135,6 +135,9 @@ fn stream(
         .feedback_sender_id
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
+    let law = law::law(written, controller.as_ref(), problems);
+    let postal_address = written.postal_address.as_ref().map(|text| text.as_ref().clone());
+    let brand = written.brand.as_ref().map(|text| text.as_ref().clone());
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -142,7 +145,7 @@ fn stream(
             controller: controller?,
             class: class?,
             list,
-            law: Law::NotApplied,
+            law,
             from_domains: if from.is_empty() { FromDomains::Any } else { FromDomains::Only(from) },
         },
         also_lists,
@@ -151,6 +154,8 @@ fn stream(
         one_click_scope,
         list_domain: list_domain?,
         feedback_sender_id,
+        brand,
+        postal_address,
         signing,
     })
 }

@@ -26,6 +26,8 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) token: Token,
     #[serde(default)]
+    pub(super) rules: Rules,
+    #[serde(default)]
     pub(super) dkim: Vec<At<Dkim>>,
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
@@ -96,6 +98,12 @@ pub(super) struct Token {
     pub(super) key_file: Option<At<String>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rules {
+    pub(super) directory: Option<At<String>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dkim {
@@ -123,6 +131,19 @@ pub(super) struct Stream {
     pub(super) one_click_scope: Option<At<String>>,
     pub(super) list_domain: Option<At<String>>,
     pub(super) feedback_sender_id: Option<At<String>>,
+    pub(super) brand: Option<At<String>>,
+    pub(super) postal_address: Option<At<String>>,
+    pub(super) establishment: Option<At<String>>,
+    pub(super) default_country: Option<At<String>>,
+    pub(super) sector: Option<At<String>>,
+    #[serde(default)]
+    pub(super) topics: Vec<At<String>>,
+    pub(super) product_family: Option<At<String>>,
+    pub(super) asserted_basis: Option<At<String>>,
+    pub(super) asserted_since: Option<At<String>>,
+    pub(super) enforcement: Option<At<String>>,
+    pub(super) assume_class: Option<bool>,
+    pub(super) count_free_accounts: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

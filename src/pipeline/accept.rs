@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
 use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
-use crate::policy::{Case, Decision, Facts, Permit, Verdict, decide};
+use crate::policy::{Case, Decision, MessageFacts, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
 use super::compose::{ComposeError, Material};
+use super::facts::{self, gather};
 use super::note::{self, About};
 use super::receive::{self, Hashing};
 use super::settings::{OnRefusal, Settings, Stream};
@@ -31,6 +32,8 @@ struct Examined {
     section: HeaderSection,
     author: Domain,
     label: Label,
+    /// What the message shows, when a law asks.
+    duties: Option<MessageFacts>,
 }
 
 /// A recipient who may be written to, with the event that will say so.
@@ -95,29 +98,25 @@ impl Passage<'_> {
             list,
             campaign: controls.campaign,
         };
-        Ok(Examined { section, author, label })
+        Ok(Examined { section, author, label, duties: None })
     }
 
     async fn decide(&self, message: &Examined, now: Timestamp) -> Result<(Vec<Accepted>, Vec<Declined>), Reply> {
         let recipients = &self.transaction.envelope.recipients;
         let mailboxes: Vec<_> = recipients.iter().map(|recipient| &recipient.mailbox).collect();
-        let facts = self.hall.store.evidence(&mailboxes).await.map_err(|error| answer::store_down(&error))?;
-        if facts.len() != recipients.len() {
-            return Err(answer::ours());
-        }
+        let known =
+            gather(&self.hall.store, &self.stream, &mailboxes).await.map_err(|error| answer::store_down(&error))?;
         let (mut accepted, mut declined) = (Vec::with_capacity(recipients.len()), Vec::new());
-        for (recipient, suppressions) in recipients.iter().zip(&facts) {
+        for (recipient, dossier) in recipients.iter().zip(&known) {
+            let (suppressions, facts) = facts::of(dossier, message.duties.as_ref());
             let case = Case {
-                recipient,
-                stream: &self.stream.rules,
-                controller: &self.stream.rules.controller,
                 list: message.label.list.as_ref(),
                 author: Some(&message.author),
                 suppressions,
-                facts: Facts::default(),
-                now,
+                facts,
+                ..Case::new(recipient, &self.stream.rules, now)
             };
-            let decision = decide(&case, &self.hall.rulebook);
+            let decision = decide(&case, &self.settings.rulebook);
             let reference = self.hall.ids.decision_ref(now);
             match decision.verdict {
                 Verdict::Permit(_) => {
@@ -144,8 +143,12 @@ impl Passage<'_> {
         reference: DecisionRef,
         now: Timestamp,
     ) -> Event {
-        let about =
-            About { transaction: &self.transaction, rulebook: &self.hall.rulebook, privacy: &self.hall.privacy, now };
+        let about = About {
+            transaction: &self.transaction,
+            rulebook: &self.settings.rulebook,
+            privacy: &self.hall.privacy,
+            now,
+        };
         about.decision(kind, to, decision, reference)
     }
 

@@ -4,14 +4,15 @@ use bytes::Bytes;
 
 use crate::delivery::{Failure, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
-use crate::policy::{Case, Decision, Facts, Rulebook, Suppression, Verdict, decide, precheck};
+use crate::policy::{Case, Decision, Rulebook, Trace, Verdict, decide, precheck};
 use crate::smtp::Transaction;
 use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, RecipientIndex};
-use crate::store::{Store, StoreError};
+use crate::store::{Dossier, Store, StoreError};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
+use super::facts::{self, gather};
 use super::note::{self, About};
 use super::settings::{OnRefusal, Stream};
 use super::{Pipeline, answer, notice};
@@ -25,29 +26,28 @@ impl Pipeline {
             // The decision falls after DATA, where the record of it is written once.
             return Ok(());
         }
-        let facts = self.store.evidence(&[&to.mailbox]).await.map_err(|error| answer::store_down(&error))?;
+        let known = gather(&self.store, stream, &[&to.mailbox]).await.map_err(|error| answer::store_down(&error))?;
+        let dossier = known.first().ok_or_else(answer::ours)?;
         let now = self.clock.now();
-        let suppressions = facts.first().map(Vec::as_slice).ok_or_else(answer::ours)?;
-        let case = Case {
-            recipient: to,
-            stream: &stream.rules,
-            controller: &stream.rules.controller,
-            list: stream.only_list(),
-            author: None,
-            suppressions,
-            facts: Facts::default(),
-            now,
-        };
-        let Some(decision) = precheck(&case, &self.rulebook) else { return Ok(()) };
+        let (suppressions, facts) = facts::of(dossier, None);
+        let case = Case { list: stream.only_list(), suppressions, facts, ..Case::new(to, &stream.rules, now) };
+        let Some(decision) = precheck(&case, &settings.rulebook) else { return Ok(()) };
         let reference = self.ids.decision_ref(now);
         let reply = answer::refused(&decision, reference);
-        let about = About { transaction, rulebook: &self.rulebook, privacy: &self.privacy, now };
+        let about = About { transaction, rulebook: &settings.rulebook, privacy: &self.privacy, now };
         let event = about.decision(EventType::Rejection, to, &decision, reference);
         self.spool.note(self.log.record(&note::answered(event, &reply)));
         Err(reply)
     }
 
-    fn withdrawal(&self, entry: &Entry, to: &Recipient, decision: &Decision, now: Timestamp) -> Bytes {
+    fn withdrawal(
+        &self,
+        entry: &Entry,
+        to: &Recipient,
+        decision: &Decision,
+        rulebook: &Rulebook,
+        now: Timestamp,
+    ) -> Bytes {
         let manifest = &entry.manifest;
         let mut event = Event::new(EventType::Withdrawn, now);
         event.sender = Some(self.privacy.form_path(&manifest.reverse_path));
@@ -56,7 +56,7 @@ impl Pipeline {
         event.created = Some(manifest.received);
         event.num_attempts = Some(entry.attempts);
         event.reference = Some(self.ids.decision_ref(now).to_string());
-        note::explain(&mut event, decision, &self.rulebook);
+        note::explain(&mut event, decision, rulebook);
         let octets = entry.header.len() as u64;
         self.log.record(&note::queued(event, entry.id, &manifest.label, to, octets))
     }
@@ -76,29 +76,26 @@ impl Recheck for Pipeline {
         let stream =
             settings.streams.get(&label.stream).ok_or_else(|| unavailable(&"its stream is not configured any more"))?;
         let mailboxes: Vec<_> = pending.iter().map(|(_, recipient)| &recipient.mailbox).collect();
-        let facts = self.store.evidence(&mailboxes).await.map_err(|error| unavailable(&error))?;
-        if facts.len() != pending.len() {
-            return Err(unavailable(&"the store answered for other recipients"));
-        }
+        let known = gather(&self.store, stream, &mailboxes).await.map_err(|error| unavailable(&error))?;
         let now = self.clock.now();
-        let rule = |((_, recipient), suppressions): (&(RecipientIndex, Recipient), &Vec<Suppression>)| {
+        let rule = |((_, recipient), dossier): (&(RecipientIndex, Recipient), &Dossier)| {
+            let (suppressions, facts) = facts::of(dossier, None);
             let case = Case {
-                recipient,
-                stream: &stream.rules,
                 controller: &label.controller,
                 list: label.list.as_ref(),
-                author: None,
                 suppressions,
-                facts: Facts::default(),
-                now,
+                facts,
+                ..Case::new(recipient, &stream.rules, now)
             };
-            let decision = decide(&case, &self.rulebook);
+            let decision = decide(&case, &settings.rulebook);
             match decision.verdict {
                 Verdict::Permit(_) => Ruling::Send,
-                Verdict::Refuse(_) => Ruling::Withdraw { note: self.withdrawal(entry, recipient, &decision, now) },
+                Verdict::Refuse(_) => {
+                    Ruling::Withdraw { note: self.withdrawal(entry, recipient, &decision, &settings.rulebook, now) }
+                }
             }
         };
-        Ok(pending.iter().zip(&facts).map(rule).collect())
+        Ok(pending.iter().zip(&known).map(rule).collect())
     }
 
     fn hold(&self) -> Hold {
@@ -115,41 +112,59 @@ fn unavailable(why: &dyn std::fmt::Display) -> Unavailable {
     Unavailable
 }
 
+/// A question about many recipients of one stream, outside any message.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'a> {
+    /// Where the facts are.
+    pub store: &'a Store,
+    /// On which stream.
+    pub stream: &'a Stream,
+    /// On which list; the stream's own when there is none.
+    pub list: Option<&'a ListName>,
+    /// By which rules.
+    pub rulebook: &'a Rulebook,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// A decision with everything it was made from, for `consentry explain`.
 #[derive(Debug)]
 pub struct Explained {
     /// The decision.
     pub decision: Decision,
-    /// Every fact about the recipient, whether it counted or not.
-    pub facts: Vec<Suppression>,
-    /// The list that the question was about.
-    pub list: Option<ListName>,
+    /// Every rule of law that was considered.
+    pub trace: Trace,
+    /// What is known of the recipient, whether it counted or not.
+    pub known: Dossier,
 }
 
-/// Answers what the gateway would decide for `mailbox` on `stream` at `now`.
-///
-/// # Errors
-/// [`StoreError`] when the facts cannot be had; then the gateway would not decide either.
-pub async fn explain(
-    store: &Store,
-    stream: &Stream,
-    list: Option<&ListName>,
-    mailbox: &Mailbox,
-    now: Timestamp,
-) -> Result<Explained, StoreError> {
-    let facts = store.evidence(&[mailbox]).await?.pop().unwrap_or_default();
-    let recipient = Recipient { mailbox: mailbox.clone() };
-    let list = list.or(stream.rules.list.as_ref());
-    let case = Case {
-        recipient: &recipient,
-        stream: &stream.rules,
-        controller: &stream.rules.controller,
-        list,
-        author: None,
-        suppressions: &facts,
-        facts: Facts::default(),
-        now,
-    };
-    let decision = decide(&case, &Rulebook::built_in());
-    Ok(Explained { decision, list: list.cloned(), facts })
+impl Inquiry<'_> {
+    /// What the gateway would decide for each of `mailboxes`, in their order, before it has seen a message.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the facts cannot be had; then the gateway would not decide either.
+    pub async fn decide(&self, mailboxes: &[&Mailbox]) -> Result<Vec<Decision>, StoreError> {
+        let known = gather(self.store, self.stream, mailboxes).await?;
+        let each = mailboxes.iter().zip(&known);
+        Ok(each
+            .map(|(mailbox, dossier)| self.with_case(mailbox, dossier, |case| decide(case, self.rulebook)))
+            .collect())
+    }
+
+    /// What the gateway would decide for `mailbox`, and why.
+    ///
+    /// # Errors
+    /// As [`Inquiry::decide`].
+    pub async fn explain(&self, mailbox: &Mailbox) -> Result<Explained, StoreError> {
+        let known = gather(self.store, self.stream, &[mailbox]).await?.pop().ok_or(StoreError::Stopping)?;
+        let (decision, trace) = self.with_case(mailbox, &known, |case| crate::policy::explain(case, self.rulebook));
+        Ok(Explained { decision, trace, known })
+    }
+
+    fn with_case<T>(&self, mailbox: &Mailbox, dossier: &Dossier, ask: impl FnOnce(&Case<'_>) -> T) -> T {
+        let recipient = Recipient { mailbox: mailbox.clone() };
+        let (suppressions, facts) = facts::of(dossier, None);
+        let list = self.list.or(self.stream.rules.list.as_ref());
+        ask(&Case { list, suppressions, facts, ..Case::new(&recipient, &self.stream.rules, self.now) })
+    }
 }

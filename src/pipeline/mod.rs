@@ -14,6 +14,7 @@ mod accept;
 mod answer;
 mod compose;
 mod credentials;
+mod facts;
 mod gate;
 mod note;
 mod notice;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
-use crate::policy::Rulebook;
 use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
@@ -35,7 +35,7 @@ use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
 use crate::token::Keyring;
 
-pub use gate::{Explained, explain};
+pub use gate::{Explained, Inquiry};
 pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
 
 /// What the hall is built from.
@@ -67,7 +67,6 @@ pub struct Pipeline {
     ids: IdSource,
     log: EventLog,
     privacy: Privacy,
-    rulebook: Rulebook,
     clock: Arc<dyn Clock>,
     verdicts: credentials::Verdicts,
 }
@@ -90,19 +89,7 @@ impl Pipeline {
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let Parts { store, fence, spool, keyring, ids, log, privacy } = parts;
         let verdicts = credentials::Verdicts::new()?;
-        Ok(Self {
-            settings,
-            store,
-            fence,
-            spool,
-            keyring,
-            ids,
-            log,
-            privacy,
-            rulebook: Rulebook::built_in(),
-            clock,
-            verdicts,
-        })
+        Ok(Self { settings, store, fence, spool, keyring, ids, log, privacy, clock, verdicts })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Decisions as events: the one object that goes to log and audit (promise P5).
 
+use std::fmt::Write as _;
+
 use crate::mail::{DecisionRef, Label, QueueId, Recipient, Reply};
-use crate::policy::{Decision, Rulebook};
+use crate::policy::{Country, Decision, FactsUsed, Rule, Rulebook};
 use crate::smtp::Transaction;
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::Timestamp;
@@ -45,6 +47,32 @@ pub(super) fn explain(event: &mut Event, decision: &Decision, rulebook: &Ruleboo
     event.source = Some(decision.source);
     event.rulebook = Some(rulebook.version());
     event.evidence.clone_from(&decision.evidence);
+    event.facts = decision.facts.as_ref().map(facts);
+    event.would_refuse = decision.would_refuse.as_ref().map(named);
+    event.warnings = decision.warnings.iter().map(named).collect();
+    event.overrides = decision.overrides.iter().map(|chosen| format!("{}: {}", chosen.rule, chosen.reason)).collect();
+}
+
+fn named(rule: &Rule) -> String {
+    format!("{}@{}", rule.id, rule.version)
+}
+
+fn facts(used: &FactsUsed) -> String {
+    let country = used.country.as_ref().map_or("unknown", Country::as_str);
+    let mut text = format!(
+        "sender {}; country {country} ({}); class {} ({})",
+        used.establishment.as_str(),
+        used.country_is,
+        used.class,
+        used.class_is
+    );
+    if let Some((basis, standing)) = used.basis {
+        let _infallible = write!(text, "; basis {basis} ({standing})");
+    }
+    if let Some(evidence) = &used.evidence {
+        let _infallible = write!(text, "; evidence {evidence}");
+    }
+    text
 }
 
 /// What an event says of a copy that was queued.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
 use crate::message::{ExistingUnsubscribe, Signing};
-use crate::policy::StreamRules;
+use crate::policy::{Rulebook, StreamRules};
 
 /// Streams and credentials, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub upstream: String,
     /// Mailbox of the mailto: alternative.
     pub unsubscribe_mailbox: String,
+    /// The rules in force.
+    pub rulebook: Arc<Rulebook>,
     /// How long a copy is tried before it expires.
     pub give_up: Duration,
     /// Streams by name.
@@ -45,6 +47,10 @@ pub struct Stream {
     pub list_domain: Domain,
     /// SenderId of the Feedback-ID, when one is set.
     pub feedback_sender_id: Option<String>,
+    /// The name that recipients know the sender by.
+    pub brand: Option<String>,
+    /// The controller's postal address, as it stands in messages.
+    pub postal_address: Option<String>,
     /// The keys that sign.
     pub signing: Signing,
 }

@@ -12,6 +12,7 @@
 //! **Standards:** RFC 5321 section 2.4 and RFC 6531 (what one local part can look like), UAX #15 (normal forms),
 //! RFC 2104 (HMAC), GDPR articles 5(1)(c) and 17 (a hash instead of an address), 21 (objections stay).
 
+mod dossier;
 mod embedded;
 mod entry;
 mod error;
@@ -30,6 +31,7 @@ mod tests;
 use std::io::Write;
 use std::path::PathBuf;
 
+pub use dossier::Dossier;
 pub use embedded::Embedded;
 pub use entry::{
     Added, AddedMany, Cursor, Entry, Kind, Match, NewSuppression, PAGE_MAX, Page, Removal, Selection, Stats, Subject,
@@ -109,6 +111,15 @@ impl Store {
     #[expect(clippy::unused_async, reason = "a store on the network joins later and will wait for its answer")]
     pub async fn evidence(&self, recipients: &[&Mailbox]) -> Result<Vec<Vec<Suppression>>, StoreError> {
         self.blocking_evidence(recipients)
+    }
+
+    /// Everything that is known of each recipient, in their order.
+    ///
+    /// # Errors
+    /// As [`Store::evidence`].
+    pub async fn dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
+        let evidence = self.evidence(recipients).await?;
+        Ok(evidence.into_iter().map(|suppressions| Dossier { suppressions, ..Dossier::default() }).collect())
     }
 
     /// [`Store::evidence`] for callers outside the runtime.

@@ -156,6 +156,18 @@ pub struct Event {
     /// What proves the deciding fact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// Facts of law that were used: `country`, `class`, `basis`, each with `declared`, `assumed`, `proven` or `asserted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<String>,
+    /// In shadow: the rule that would have refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_refuse: Option<String>,
+    /// Rules that were not fulfilled and only warn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Rules that would have refused, and that the operator chose not to follow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     /// The stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
@@ -210,6 +222,10 @@ impl Event {
             rulebook: None,
             reference: None,
             evidence: None,
+            facts: None,
+            would_refuse: None,
+            warnings: Vec::new(),
+            overrides: Vec::new(),
             stream: None,
             list: None,
             campaign: None,
