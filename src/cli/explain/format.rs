@@ -115,7 +115,7 @@ impl Page {
             let functions: Vec<_> = contact.functions.iter().map(ToString::to_string).collect();
             self.row("function", &format!("{} (declared)", functions.join(", ")));
         }
-        self.row("basis", &basis(facts.basis));
+        self.row("basis", &basis(facts.basis, shown));
         self.row("proof", facts.evidence.as_deref().unwrap_or_default());
     }
 
@@ -190,11 +190,12 @@ impl Page {
     }
 }
 
-fn basis(basis: Option<(Basis, Standing)>) -> String {
+fn basis(basis: Option<(Basis, Standing)>, shown: &Shown<'_>) -> String {
     match basis {
         Some((basis, Standing::Proven)) => format!("{basis} (on record)"),
         Some((basis, Standing::Asserted)) => format!("{basis} (asserted by the operator, not proven)"),
-        None => String::from("none found, or none needed"),
+        None if shown.is_refused() => String::from("none on which this message may leave"),
+        None => String::from("none is needed, or none was found"),
     }
 }
 

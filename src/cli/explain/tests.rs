@@ -113,7 +113,7 @@ fn a_no_says_what_would_change_it() {
     let known = professional(&["purchasing"], vec![active()]);
     let (page, object) = said("dsi@corp.example", &stream(Enforcement::Enforce), &known);
     assert!(page.starts_with("REFUSE  LAW_FR_PROFESSIONAL\n"), "{page}");
-    assert!(page.contains("  basis       none found"), "{page}");
+    assert!(page.contains("  basis       none on which"), "{page}");
     let (_, change) = page.split_once("  to change the answer, all of\n").unwrap();
     assert!(change.starts_with("    FR-P1: `opt_in` or `double_opt_in`"), "{page}");
     assert!(change.contains("a topic that belongs to the person's function"), "{page}");
