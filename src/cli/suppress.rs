@@ -438,7 +438,7 @@ fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome,
 }
 
 /// A new or emptied file that only its owner can read: it will hold addresses.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).write(true).truncate(true).mode(0o600);
     options.open(path)
