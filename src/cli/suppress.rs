@@ -1,6 +1,6 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
-mod import;
+pub(super) mod import;
 #[cfg(test)]
 mod tests;
 
@@ -438,7 +438,7 @@ fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome,
 }
 
 /// A new or emptied file that only its owner can read: it will hold addresses.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(super) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).write(true).truncate(true).mode(0o600);
     options.open(path)
