@@ -9,8 +9,11 @@
 mod check;
 pub mod consent;
 mod explain;
+mod inquiry;
 mod keygen;
+mod preflight;
 mod queue;
+mod rules;
 mod serve;
 pub mod suppress;
 
@@ -54,6 +57,10 @@ enum Operation {
     Demo(crate::demo::Arguments),
     /// Say what would be decided for one recipient on one stream, and why.
     Explain(explain::Arguments),
+    /// Say what would be decided for every recipient of a file, before a campaign is sent.
+    Preflight(preflight::Arguments),
+    /// The law that the gateway goes by: list, show, check, test.
+    Rules(rules::Arguments),
     /// Who must not be written to: add, remove, show, list, import, export, count.
     Suppress(suppress::SuppressArgs),
     /// Who agreed to be written to, and what proves it: set, confirm, show, history, proof, import.
@@ -95,6 +102,11 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Check => check::run(&place, &mut out),
         Operation::Demo(demo) => crate::demo::run(&demo, place.data, clock),
         Operation::Explain(question) => explain::run(&question, &place, &clock, &mut out),
+        Operation::Preflight(question) => preflight::run(&question, &place, &clock, &mut out),
+        Operation::Rules(asked) => {
+            let configured = if asked.name_a_folder() { None } else { place.rules_directory()? };
+            rules::run(&asked, configured.as_deref(), &mut out)
+        }
         Operation::Suppress(arguments) => {
             let settings = place.load()?;
             let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
@@ -132,6 +144,13 @@ impl Place {
             (None, Some(file)) => file.clone(),
             (None, None) => PathBuf::from(DEFAULT_CONFIG),
         }
+    }
+
+    /// The folder of the operator's own rules. Nobody needs a configuration to read the law: none at the usual place
+    /// is none, and one that was named must be there.
+    fn rules_directory(&self) -> Result<Option<PathBuf>, Failure> {
+        let is_named = self.config.is_some() || self.data.is_some();
+        if is_named || self.file().exists() { Ok(self.load()?.rules_directory) } else { Ok(None) }
     }
 
     fn load(&self) -> Result<config::Settings, Failure> {

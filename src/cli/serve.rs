@@ -22,7 +22,7 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
     diagnostics("info");
     let file = place.file();
     let (log, writer) = EventLog::start(std::io::stdout())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = daemon::runtime()?;
     let outcome = runtime.block_on(async {
         let gateway = daemon::start(settings, log, clock).await?;
         tracing::info!(submission = ?gateway.submission, http = ?gateway.http, "ready");

@@ -235,6 +235,8 @@ fn delivery(spec: &v1::Spec, hostname: &Domain, problems: &mut Problems<'_>) -> 
         settings.max_connections as u64,
     );
     settings.max_connections = usize::try_from(connections?).ok()?;
+    // As many as can be under way at once: one whose reply is awaited on each connection, one whose settlement is being written.
+    settings.max_unsettled = settings.max_connections.saturating_mul(2);
     settings.retry.first = first?;
     settings.retry.cap = longest?;
     settings.rest.first = settings.rest.first.min(settings.retry.first);

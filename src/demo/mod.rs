@@ -80,7 +80,7 @@ fn upstream(text: &str) -> Result<(String, u16), String> {
 pub fn run(arguments: &Arguments, data: Option<PathBuf>, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
     crate::telemetry::diagnostics("warn");
     let folder = Folder::open(data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = daemon::runtime()?;
     let (log, writer) = EventLog::start(folder.event_log()?)?;
     let outcome = runtime.block_on(demonstrate(arguments, &folder, log, clock));
     drop(runtime);

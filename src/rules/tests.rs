@@ -34,6 +34,22 @@ fn the_cases_of_this_repository_come_out_as_they_say() {
 }
 
 #[test]
+fn every_case_file_is_shipped() {
+    let rules = embedded().unwrap();
+    let report = cases::run(&root().join("tests/cases"), &rules).unwrap();
+    let shipped = cases::shipped(&rules).unwrap();
+    let below_root = |file: &str| file.strip_prefix(&format!("{}/", root().display())).unwrap_or(file).to_owned();
+    let titles = |report: &Report| {
+        let mut names: Vec<_> =
+            report.answers.iter().map(|answer| (below_root(&answer.file), answer.title.clone())).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(titles(&shipped), titles(&report));
+    assert_eq!(shipped.answers.len(), shipped.asked);
+}
+
+#[test]
 fn every_rule_decides_a_case() {
     let rules = embedded().unwrap();
     let report = cases::run(&root().join("tests/cases"), &rules).unwrap();

@@ -152,8 +152,7 @@ fn fifty_kills_lose_nothing_and_repeat_little() {
 
 fn crash_spec(upstream: SocketAddr) -> Spec {
     let mut spec = Spec::new(upstream);
-    spec.more = String::new();
-    spec.smtp = String::new();
+    spec.connections = "max_connections = 4".to_owned();
     spec
 }
 

@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod dialogue;
 mod faults;
+mod france;
 mod ledger;
 mod messages;
 mod races;

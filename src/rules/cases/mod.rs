@@ -22,6 +22,38 @@ pub struct Report {
     pub failures: Vec<Problem>,
     /// Rules that decided a case, or warned in one.
     pub deciding: BTreeSet<RuleId>,
+    /// The cases one by one, in the order of asking.
+    pub answers: Vec<Answer>,
+}
+
+/// What became of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The file, as it was named to us.
+    pub file: String,
+    /// The line that the case begins on, counted from 1.
+    pub line: usize,
+    /// The case in one sentence.
+    pub title: String,
+    /// `permit` or `refuse`.
+    pub verdict: &'static str,
+    /// The rule that decided.
+    pub rule: RuleId,
+    /// Rules that warned, and the one that would have refused in shadow.
+    pub noted: Vec<RuleId>,
+}
+
+/// Runs the cases that are shipped with the packs. With an operator's own rules some may come out otherwise than they
+/// say: that is what the operator's rules change.
+///
+/// # Errors
+/// [`RulesError::Wrong`] when a shipped file is not a set of cases, which a test excludes.
+pub fn shipped(rules: &Rulebook) -> Result<Report, RulesError> {
+    let mut report = Report::default();
+    for (file, text) in super::shipped::CASES {
+        run_text(file, text, rules, &mut report)?;
+    }
+    Ok(report)
 }
 
 /// Runs every `*.toml` below a folder, in the order of their paths.
@@ -69,8 +101,17 @@ pub fn run_text(file: &str, text: &str, rules: &Rulebook, report: &mut Report) -
     for question in CaseFile::read(file, text)?.questions()? {
         let (decision, failures) = answer(&question, rules);
         report.asked += 1;
+        let noted: Vec<_> = decision.warnings.iter().chain(&decision.would_refuse).map(|rule| rule.id).collect();
         report.deciding.insert(decision.rule);
-        report.deciding.extend(decision.warnings.iter().chain(&decision.would_refuse).map(|rule| rule.id));
+        report.deciding.extend(&noted);
+        report.answers.push(Answer {
+            file: file.to_owned(),
+            line: question.line,
+            title: question.title.clone(),
+            verdict: decision.verdict.as_str(),
+            rule: decision.rule,
+            noted,
+        });
         report.failures.extend(failures.into_iter().map(|message| Problem {
             file: file.to_owned(),
             line: question.line,
