@@ -7,6 +7,7 @@
 //! **Never knows:** the rules of the domain.
 
 mod check;
+pub mod consent;
 mod explain;
 mod inquiry;
 mod keygen;
@@ -62,6 +63,8 @@ enum Operation {
     Rules(rules::Arguments),
     /// Who must not be written to: add, remove, show, list, import, export, count.
     Suppress(suppress::SuppressArgs),
+    /// Who agreed to be written to, and what proves it: set, confirm, show, history, proof, import.
+    Consent(consent::ConsentArgs),
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -112,6 +115,15 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 settle(&settings)?;
             }
             outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
+        }
+        Operation::Consent(arguments) => {
+            let settings = place.load()?;
+            let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
+            let outcome = consent::run(&arguments.command, &store, &mut out, &*clock);
+            if outcome.is_ok() && arguments.command.changes() {
+                settle(&settings)?;
+            }
+            outcome.map(consent::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),

@@ -1,6 +1,6 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
-mod import;
+pub(super) mod import;
 #[cfg(test)]
 mod tests;
 

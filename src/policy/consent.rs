@@ -1,5 +1,6 @@
 //! Consent facts: on what basis somebody may be written to, and what proves it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::mail::{ControllerId, ListName};
@@ -121,6 +122,34 @@ pub enum Purpose {
     List(ListName),
     /// Individual tracking of opens: a consent of its own (CNIL deliberation 2026-042), never one to marketing.
     OpenTracking,
+}
+
+/// `marketing`, `topic:NAME`, `list:NAME` or `open_tracking`: the form of command lines, files and logs.
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Marketing => f.write_str("marketing"),
+            Self::Topic(topic) => write!(f, "topic:{topic}"),
+            Self::List(list) => write!(f, "list:{list}"),
+            Self::OpenTracking => f.write_str("open_tracking"),
+        }
+    }
+}
+
+impl std::str::FromStr for Purpose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "marketing" => Ok(Self::Marketing),
+            None if text == "open_tracking" => Ok(Self::OpenTracking),
+            Some(("topic", name)) => Topic::new(name).map(Self::Topic),
+            Some(("list", name)) => ListName::new(name).map(Self::List).map_err(|error| error.to_string()),
+            Some(_) | None => Err(format!(
+                "`{text}` is not a purpose; expected `marketing`, `open_tracking`, `topic:NAME` or `list:NAME`"
+            )),
+        }
+    }
 }
 
 /// A sale, for "existing customer".
@@ -325,6 +354,16 @@ mod tests {
         ] {
             fact.confirmation = confirmation;
             assert_eq!(fact.counts_at(at(150)), counts, "{confirmation:?}");
+        }
+    }
+
+    #[test]
+    fn purposes_read_back_what_they_write() {
+        for text in ["marketing", "open_tracking", "topic:it-security", "list:weekly"] {
+            assert_eq!(text.parse::<Purpose>().unwrap().to_string(), text);
+        }
+        for bad in ["", "topic:", "list:a b", "open", "topic", "x:y"] {
+            assert!(bad.parse::<Purpose>().is_err(), "{bad}");
         }
     }
 

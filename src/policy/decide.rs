@@ -162,7 +162,14 @@ fn note<W: Witness>(witness: &mut W, rule: Rule, remedy: &str) {
 
 fn stops(fact: &Suppression, case: &Case<'_>) -> bool {
     let class_fits = case.stream.class == MessageClass::Marketing || fact.cause.stops_every_class();
-    fact.counts_at(case.now) && class_fits && in_scope(fact, case.controller, case.list)
+    fact.counts_at(case.now) && class_fits && in_scope(fact, case.controller, case.list) && !is_lifted(fact, case)
+}
+
+/// Whether a consent of the recipient lifts the entry; [`ConsentFact::lifts`] says when one does.
+///
+/// [`ConsentFact::lifts`]: super::consent::ConsentFact::lifts
+fn is_lifted(fact: &Suppression, case: &Case<'_>) -> bool {
+    case.facts.consents.iter().any(|consent| consent.lifts(fact, case.now))
 }
 
 fn in_scope(fact: &Suppression, controller: &ControllerId, list: Option<&ListName>) -> bool {
@@ -207,7 +214,7 @@ mod tests {
     use super::*;
     use crate::mail::{Mailbox, StreamName};
     use crate::policy::rulebook::FromDomains;
-    use crate::policy::{Country, Origin, Scope, StreamLaw};
+    use crate::policy::{Basis, ConsentFact, Country, Origin, Purpose, Scope, StreamLaw};
 
     fn stream(class: MessageClass) -> StreamRules {
         StreamRules {
@@ -278,6 +285,41 @@ mod tests {
             fact(Cause::Complaint, "everything"),
         ];
         assert_eq!(reason(MessageClass::Marketing, &facts), "SUP_COMPLAINT");
+    }
+
+    #[test]
+    fn only_a_newer_proven_opt_in_lets_mail_pass_an_opt_out() {
+        let stream = stream(MessageClass::Marketing);
+        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let mut opt_in = ConsentFact::new(
+            stream.controller.clone(),
+            Purpose::Marketing,
+            Basis::OptIn,
+            fact(Cause::Complaint, "everything").since.plus(std::time::Duration::from_millis(1)),
+        );
+        opt_in.evidence = Some("form 7".into());
+        let unproven = ConsentFact { evidence: None, ..opt_in.clone() };
+        let older = ConsentFact { collected_at: fact(Cause::Complaint, "everything").since, ..opt_in.clone() };
+        for (cause, scope, consent, passes) in [
+            (Cause::Unsubscribe, "list:acme/weekly", &opt_in, true),
+            (Cause::Complaint, "controller:acme", &opt_in, true),
+            (Cause::Complaint, "everything", &opt_in, false),
+            (Cause::Manual, "controller:acme", &opt_in, false),
+            (Cause::HardBounce, "controller:acme", &opt_in, false),
+            (Cause::Erased, "controller:acme", &opt_in, false),
+            (Cause::Unsubscribe, "controller:acme", &unproven, false),
+            (Cause::Unsubscribe, "controller:acme", &older, false),
+        ] {
+            let suppressions = [fact(cause, scope)];
+            let case = Case {
+                suppressions: &suppressions,
+                list: stream.list.as_ref(),
+                facts: Facts { consents: std::slice::from_ref(consent), ..Facts::default() },
+                ..Case::new(&recipient, &stream, Timestamp::from_secs(1_000_000))
+            };
+            let decision = decide(&case, &Rulebook::built_in());
+            assert_eq!(matches!(decision.verdict, Verdict::Permit(_)), passes, "{cause} {scope} {consent:?}");
+        }
     }
 
     #[test]

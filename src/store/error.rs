@@ -129,6 +129,12 @@ pub enum StoreError {
         /// The bound.
         max: usize,
     },
+    /// A record that cannot be kept as it is.
+    #[error("{what}")]
+    Unfit {
+        /// What was expected.
+        what: &'static str,
+    },
 }
 
 impl StoreError {
@@ -147,7 +153,8 @@ impl StoreError {
             | Self::KeyUnfit { .. }
             | Self::ReasonNeeded { .. }
             | Self::OptOutExpires { .. }
-            | Self::TooLong { .. } => false,
+            | Self::TooLong { .. }
+            | Self::Unfit { .. } => false,
         }
     }
 

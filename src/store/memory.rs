@@ -1,14 +1,17 @@
 //! A store in memory, with the same answers as the embedded one and a switch to fail: what other rooms test with.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::embedded::later_expiry;
 use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, lookup_key};
-use super::key::StoreKey;
-use super::{AddedMany, Cleartext, Kind, Match, NewSuppression, Removal, StoreError};
+use super::event::{Event, NewEvent, View};
+use super::key::{AddressKey, StoreKey};
+use super::{AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, StoreError};
 use crate::mail::Mailbox;
-use crate::policy::{Cause, Suppression};
+use crate::policy::{Cause, ListCheck, Listed, RegisterName, Suppression};
+use crate::time::Timestamp;
 
 /// A key that is no secret: what lies in memory is as readable as the key itself.
 const OPEN_KEY: [u8; 32] = [0; 32];
@@ -29,6 +32,8 @@ struct State {
     entries: Vec<Entry>,
     seq: i64,
     removed: u64,
+    events: Vec<Event>,
+    registers: BTreeMap<RegisterName, (Timestamp, HashSet<AddressKey>)>,
 }
 
 impl Default for Memory {
@@ -81,6 +86,70 @@ impl Memory {
                 || (entry.kind == Kind::Domain && domains.contains(&entry.family))
         };
         Ok(state.entries.iter().filter(meets).map(|entry| (entry.matched(&exact), entry.clone())).collect())
+    }
+
+    pub(super) fn dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
+        let suppressions = self.evidence(recipients)?;
+        let state = self.state()?;
+        let mut buffer = String::new();
+        let key = &self.0.key;
+        let one = |(mailbox, suppressions): (&&Mailbox, Vec<Suppression>)| {
+            let exact = key.exact(mailbox, &mut buffer);
+            let family = key.family(mailbox, &mut buffer);
+            let domains = key.domains(mailbox.domain(), &mut buffer);
+            let view = state.view(&exact);
+            let check = |(list, (fresh_on, keys)): (&RegisterName, &(Timestamp, HashSet<AddressKey>))| {
+                let listed = keys.contains(&family) || domains.iter().any(|domain| keys.contains(domain));
+                let answer = if listed { Listed::Yes } else { Listed::No };
+                ListCheck { list: list.clone(), fresh_on: *fresh_on, answer }
+            };
+            let registers = state.registers.iter().map(check).collect();
+            Dossier { suppressions, contact: view.contact, consents: view.consents, registers }
+        };
+        Ok(recipients.iter().zip(suppressions).map(one).collect())
+    }
+
+    pub(super) fn record_many(&self, new: &mut dyn Iterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
+        let mut counts = AddedMany::default();
+        for new in new {
+            let mut event = new.event(&self.0.key, Cleartext::Keep, &mut String::new());
+            let mut state = self.state()?;
+            if state.view(&event.exact).holds(&event.told) {
+                counts.existing += 1;
+                continue;
+            }
+            state.seq += 1;
+            event.cursor = Cursor(state.seq);
+            state.events.push(event);
+            counts.new += 1;
+        }
+        Ok(counts)
+    }
+
+    pub(super) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
+        let exact = self.0.key.exact(mailbox, &mut String::new());
+        Ok(self.state()?.events.iter().filter(|event| event.exact == exact).cloned().collect())
+    }
+
+    pub(super) fn load_register(
+        &self,
+        name: &RegisterName,
+        fresh_on: Timestamp,
+        subjects: &mut dyn Iterator<Item = Subject>,
+    ) -> Result<u64, StoreError> {
+        let mut buffer = String::new();
+        let keys: HashSet<_> = subjects.map(|subject| lookup_key(&subject, &self.0.key, &mut buffer).1).collect();
+        let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+        self.state()?.registers.insert(name.clone(), (fresh_on, keys));
+        Ok(count)
+    }
+
+    pub(super) fn registers(&self) -> Result<Vec<(RegisterName, Timestamp, u64)>, StoreError> {
+        let state = self.state()?;
+        let shown = |(name, (fresh_on, keys)): (&RegisterName, &(Timestamp, HashSet<AddressKey>))| {
+            (name.clone(), *fresh_on, u64::try_from(keys.len()).unwrap_or(u64::MAX))
+        };
+        Ok(state.registers.iter().map(shown).collect())
     }
 
     pub(super) fn add_many(&self, new: &mut dyn Iterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
@@ -143,6 +212,10 @@ impl Memory {
 }
 
 impl State {
+    fn view(&self, exact: &AddressKey) -> View {
+        View::of(self.events.iter().filter(|event| event.exact == *exact).map(|event| &event.told))
+    }
+
     /// Whether the entry was new.
     fn add(&mut self, mut entry: Entry) -> bool {
         let same = |known: &&mut Entry| {

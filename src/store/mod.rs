@@ -1,27 +1,32 @@
-//! Who must not be written to: the suppression facts, kept and answered.
+//! Who must not be written to, and who agreed to be: suppression facts and consent facts, kept and answered.
 //!
 //! **Promise:** a suppression is on disk when its addition is acknowledged, counts from the very next question (also
 //! when another process added it), and is met by every spelling of its address. A store that is lost, cut short,
 //! older than what was acknowledged, replaced or unreadable is an error, never "nobody objected" (promises P4, P10).
+//! Consents and declarations are only ever added to; what holds now is the last word of each.
 //!
 //! **Owns:** the embedded database and its files, the keyed hash of addresses and its key, the folding of addresses,
-//! and the in-memory fake that other rooms test with.
+//! the history of consents, the copies of national opt-out lists, and the in-memory fake that other rooms test with.
 //!
 //! **Never knows:** SMTP, decisions (it answers facts; `policy` weighs them), configuration files, the wall clock.
 //!
 //! **Standards:** RFC 5321 section 2.4 and RFC 6531 (what one local part can look like), UAX #15 (normal forms),
-//! RFC 2104 (HMAC), GDPR articles 5(1)(c) and 17 (a hash instead of an address), 21 (objections stay).
+//! RFC 2104 (HMAC), GDPR articles 5(1)(c) and 17 (a hash instead of an address), 7(1) (consent is proven), 21
+//! (objections stay).
 
 mod dossier;
 mod embedded;
 mod entry;
 mod error;
+mod event;
+mod fact;
 mod fence;
 mod files;
 mod filter;
 mod fold;
 mod key;
 mod memory;
+mod people;
 pub(crate) mod record;
 mod row;
 mod schema;
@@ -38,6 +43,8 @@ pub use entry::{
     TEXT_MAX,
 };
 pub use error::StoreError;
+pub use event::{Declaration, Event, FUNCTIONS_MAX, NewEvent, Told};
+pub(crate) use fact::{ConsentText, ContactText, contract_word};
 pub use fence::{Fence, Ticket};
 pub use key::AddressKey;
 pub use memory::Memory;
@@ -111,15 +118,6 @@ impl Store {
     #[expect(clippy::unused_async, reason = "a store on the network joins later and will wait for its answer")]
     pub async fn evidence(&self, recipients: &[&Mailbox]) -> Result<Vec<Vec<Suppression>>, StoreError> {
         self.blocking_evidence(recipients)
-    }
-
-    /// Everything that is known of each recipient, in their order.
-    ///
-    /// # Errors
-    /// As [`Store::evidence`].
-    pub async fn dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
-        let evidence = self.evidence(recipients).await?;
-        Ok(evidence.into_iter().map(|suppressions| Dossier { suppressions, ..Dossier::default() }).collect())
     }
 
     /// [`Store::evidence`] for callers outside the runtime.

@@ -89,7 +89,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
     if row.get::<_, i64>(14)? == checksum(&entry) { Ok(entry) } else { Err(broken(14, "checksum")) }
 }
 
-fn broken(column: usize, what: &'static str) -> rusqlite::Error {
+pub(super) fn broken(column: usize, what: &'static str) -> rusqlite::Error {
     let why = StoreError::Damaged { path: "row".into(), what: format!("unexpected {what}") };
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(why))
 }

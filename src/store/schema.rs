@@ -1,13 +1,13 @@
 //! Making a database, and checking one before anything is believed.
 
-use std::cmp::Ordering;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::StoreError;
+use super::embedded::{events, registers};
 use super::files::{BUSY_TIMEOUT, Files, Mark, sync_folder};
 use super::fold::FOLD_VERSION;
 use super::key::{AddressKey, KEY_LEN, StoreKey, hex};
@@ -17,7 +17,9 @@ use crate::time::Timestamp;
 /// `PRAGMA application_id`: "Cons" in ASCII, so that `file` and other tools can tell whose database this is.
 const APPLICATION_ID: i64 = 0x436F_6E73;
 /// `PRAGMA user_version`: the schema that this release reads and writes.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// The oldest schema that is brought up to date at opening.
+const SCHEMA_OLDEST: i64 = 1;
 /// Octets of an SQLite header (file format, section 1.3).
 const HEADER_LEN: usize = 100;
 /// Databases up to this size are checked whole at opening (about half a second); larger ones by their rows.
@@ -76,6 +78,44 @@ CREATE TABLE removals (
 ) STRICT;
 ";
 
+/// What schema 2 adds: events, of which the database itself lets none be changed or taken away, and national opt-out
+/// lists. A list is loaded under a new `copy` number, which is what one row of `registers` points to; so the old copy
+/// answers until the new one is whole.
+const ADDED_IN_2: &str = "
+ALTER TABLE meta ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    exact BLOB NOT NULL CHECK (length(exact) = 16),
+    address TEXT,
+    kind TEXT NOT NULL CHECK (kind IN ('consent', 'contact')),
+    controller TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    fact TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    recorded_by TEXT NOT NULL,
+    sum INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_exact ON events (exact);
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER events_are_not_removed BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never removed'); END;
+CREATE TABLE registers (
+    name TEXT PRIMARY KEY,
+    copy INTEGER NOT NULL UNIQUE,
+    fresh_on INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    loaded_at INTEGER NOT NULL,
+    digest INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE register_entries (
+    copy INTEGER NOT NULL,
+    key BLOB NOT NULL CHECK (length(key) = 16),
+    PRIMARY KEY (copy, key)
+) STRICT, WITHOUT ROWID;
+";
+
 /// What `meta` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
@@ -84,12 +124,13 @@ pub(super) struct Meta {
     pub(super) fold: i64,
     pub(super) seq: i64,
     pub(super) entries: i64,
+    pub(super) events: i64,
 }
 
 impl Meta {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
-        let mut statement =
-            connection.prepare_cached("SELECT store_id, key_check, fold, seq, entries FROM meta WHERE one = 1")?;
+        let mut statement = connection
+            .prepare_cached("SELECT store_id, key_check, fold, seq, entries, events FROM meta WHERE one = 1")?;
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Self {
                 store: row.get(0)?,
@@ -97,6 +138,7 @@ impl Meta {
                 fold: row.get(2)?,
                 seq: row.get(3)?,
                 entries: row.get(4)?,
+                events: row.get(5)?,
             })
         };
         statement.query_row([], read).optional()
@@ -133,6 +175,7 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
         connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         let whole = connection.unchecked_transaction()?;
         whole.execute_batch(TABLES)?;
+        whole.execute_batch(ADDED_IN_2)?;
         whole.execute(
             "INSERT INTO meta (one, store_id, key_check, fold, created, seq, entries) VALUES (1, ?, ?, ?, ?, 0, 0)",
             params![hex(&id), key.check().octets(), FOLD_VERSION, now.as_millis()],
@@ -176,11 +219,40 @@ pub(super) fn check_header(files: &Files) -> Result<(), StoreError> {
 }
 
 fn known_version(path: &Path, found: i64) -> Result<(), StoreError> {
-    match found.cmp(&SCHEMA_VERSION) {
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION }),
-        Ordering::Less => Err(StoreError::Damaged { path: path.to_owned(), what: format!("schema version {found}") }),
+    match found {
+        SCHEMA_OLDEST..=SCHEMA_VERSION => Ok(()),
+        newer if newer > SCHEMA_VERSION => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION })
+        }
+        _ => Err(StoreError::Damaged { path: path.to_owned(), what: format!("schema version {found}") }),
     }
+}
+
+/// Brings a store of an earlier release up to date, and [`check`]s it. Both or neither: a store that is not the one
+/// that belongs here is left as it is.
+pub(super) fn settle(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta, StoreError> {
+    let version = version(connection, files)?;
+    if version == SCHEMA_VERSION {
+        return check(connection, files, key);
+    }
+    let sql = |e: rusqlite::Error| match e.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => StoreError::Busy,
+        _ => StoreError::Damaged { path: files.database.clone(), what: e.to_string() },
+    };
+    let whole = Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(sql)?;
+    whole.execute_batch(ADDED_IN_2).map_err(sql)?;
+    whole.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(sql)?;
+    let meta = check(&whole, files, key)?;
+    whole.commit().map_err(sql)?;
+    Ok(meta)
+}
+
+fn version(connection: &Connection, files: &Files) -> Result<i64, StoreError> {
+    let version = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(|e| StoreError::Damaged { path: files.database.clone(), what: e.to_string() })?;
+    known_version(&files.database, version)?;
+    Ok(version)
 }
 
 /// Opens an existing database for reading and writing; never creates one.
@@ -210,13 +282,9 @@ pub(super) fn connect(path: &Path, busy: std::time::Duration) -> Result<Connecti
 }
 
 /// Checks that this is the store that belongs here, complete and made with our key, and answers its meta row.
-pub(super) fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta, StoreError> {
+fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta, StoreError> {
     let path = &files.database;
     let damaged = |what: String| StoreError::Damaged { path: path.clone(), what };
-    let version = connection
-        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-        .map_err(|e| damaged(e.to_string()))?;
-    known_version(path, version)?;
     let meta = Meta::read(connection).map_err(|e| damaged(e.to_string()))?;
     let meta = meta.ok_or_else(|| damaged("its meta row is missing".to_owned()))?;
     if meta.fold != FOLD_VERSION {
@@ -255,23 +323,56 @@ pub(super) fn check_content(
             return Err(damaged(&verdict));
         }
     }
-    let (last, count, expected) = read_all(connection, &mut seen).map_err(|e| damaged(&e))?;
-    if count == expected { Ok(last) } else { Err(damaged(&format!("{count} entries where {expected} were recorded"))) }
+    let read = read_all(connection, &mut seen).map_err(|e| damaged(&e))?;
+    let Some(expected) = read.expected else { return Err(damaged(&"its meta row is missing")) };
+    for (what, found, expected) in
+        [("entries", read.entries, expected.entries), ("events", read.events, expected.events)]
+    {
+        if found != expected {
+            return Err(damaged(&format!("{found} {what} where {expected} were recorded")));
+        }
+    }
+    match read.register {
+        None => Ok(read.last),
+        Some(what) => Err(damaged(&what)),
+    }
 }
 
-fn read_all(connection: &Connection, seen: &mut dyn FnMut(&AddressKey)) -> rusqlite::Result<(i64, i64, i64)> {
+/// What [`read_all`] found.
+struct Content {
+    expected: Option<Meta>,
+    last: i64,
+    entries: i64,
+    events: i64,
+    register: Option<String>,
+}
+
+fn read_all(connection: &Connection, seen: &mut dyn FnMut(&AddressKey)) -> rusqlite::Result<Content> {
     let snapshot = connection.unchecked_transaction()?;
-    let expected = Meta::read(&snapshot)?.map_or(-1, |meta| meta.entries);
-    let (mut last, mut count) = (0, 0);
+    let mut found = Content {
+        expected: Meta::read(&snapshot)?,
+        last: 0,
+        entries: 0,
+        events: 0,
+        register: registers::check(&snapshot)?,
+    };
     let mut statement = snapshot.prepare(&format!("SELECT {} FROM suppressions ORDER BY seq", row::COLUMNS))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
         seen(&entry.family);
-        last = entry.cursor.0;
-        count += 1;
+        found.last = entry.cursor.0;
+        found.entries += 1;
     }
-    Ok((last, count, expected))
+    let mut statement = snapshot.prepare(&format!("SELECT {} FROM events ORDER BY seq", events::COLUMNS))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let event = events::read(row)?;
+        seen(&event.exact);
+        found.last = found.last.max(event.cursor.0);
+        found.events += 1;
+    }
+    Ok(found)
 }
 
 /// The connection for changes waits this long for another process's change.

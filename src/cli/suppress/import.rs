@@ -10,13 +10,13 @@ use crate::store::{NewSuppression, Store};
 use crate::time::Timestamp;
 
 /// Longest line that is read, in octets: far more than an entry with all its columns needs (promise P11).
-pub(super) const LINE_MAX: usize = 64 * 1024;
+pub(in crate::cli) const LINE_MAX: usize = 64 * 1024;
 /// How many bad lines are shown when no file for them is given.
-const SHOWN_MAX: u64 = 20;
+pub(in crate::cli) const SHOWN_MAX: u64 = 20;
 /// How much of a bad line is repeated in its report, in characters.
-const QUOTED_MAX: usize = 254;
+pub(in crate::cli) const QUOTED_MAX: usize = 254;
 /// What may separate cells.
-const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+pub(in crate::cli) const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
 /// What became of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ enum Step {
 
 impl Lines<'_> {
     fn step(&mut self) -> Result<Step, SuppressError> {
-        let octets = self.line().map_err(SuppressError::file(Path::new("import")))?;
+        let octets = read_line(self.input).map_err(SuppressError::file(Path::new("import")))?;
         self.number += 1;
         if octets.is_empty() {
             return Ok(Step::End);
@@ -188,18 +188,6 @@ impl Lines<'_> {
         }
     }
 
-    /// Reads one line with its end; nothing at the end of the input. Of a line that is too long one octet more than
-    /// [`LINE_MAX`] is given, and the rest is passed over.
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut line = Vec::new();
-        let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        (&mut *self.input).take(limit).read_until(b'\n', &mut line)?;
-        if line.len() > LINE_MAX && !line.ends_with(b"\n") {
-            self.input.skip_until(b'\n')?;
-        }
-        Ok(line)
-    }
-
     fn bad(&mut self, address: &str, why: &str) -> Result<Step, SuppressError> {
         self.counts.invalid += 1;
         let quoted: String = address.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -212,8 +200,20 @@ impl Lines<'_> {
     }
 }
 
+/// Reads one line with its end; nothing at the end of the input. Of a line that is too long one octet more than
+/// [`LINE_MAX`] is given, and the rest is passed over.
+pub(in crate::cli) fn read_line(input: &mut dyn BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    (&mut *input).take(limit).read_until(b'\n', &mut line)?;
+    if line.len() > LINE_MAX && !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    Ok(line)
+}
+
 /// UTF-8, or else ISO 8859-1 as old exports are written; either way nothing is lost.
-fn decode(octets: Vec<u8>) -> String {
+pub(in crate::cli) fn decode(octets: Vec<u8>) -> String {
     String::from_utf8(octets).unwrap_or_else(|e| e.as_bytes().iter().copied().map(char::from).collect())
 }
 
@@ -226,7 +226,7 @@ fn before_comment(text: &str) -> String {
     comment.and_then(|at| text.get(..at)).unwrap_or(text).to_owned()
 }
 
-fn cells(text: &str, delimiter: u8) -> Result<csv::StringRecord, csv::Error> {
+pub(in crate::cli) fn cells(text: &str, delimiter: u8) -> Result<csv::StringRecord, csv::Error> {
     let mut record = csv::StringRecord::new();
     csv::ReaderBuilder::new()
         .has_headers(false)

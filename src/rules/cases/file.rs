@@ -293,17 +293,7 @@ fn held(spec: &HeldSpec) -> Result<ConsentFact, String> {
 
 /// `marketing` (also when not given), `open_tracking`, `topic:NAME` or `list:NAME`.
 fn purpose(text: Option<&String>) -> Result<Purpose, String> {
-    match text.map_or("marketing", String::as_str) {
-        "marketing" => Ok(Purpose::Marketing),
-        "open_tracking" => Ok(Purpose::OpenTracking),
-        other => match other.split_once(':') {
-            Some(("topic", name)) => Topic::new(name).map(Purpose::Topic),
-            Some(("list", name)) => ListName::new(name).map(Purpose::List).map_err(|error| error.to_string()),
-            Some(_) | None => Err(format!(
-                "`{other}` is not a purpose; expected `marketing`, `open_tracking`, `topic:NAME` or `list:NAME`"
-            )),
-        },
-    }
+    text.map_or("marketing", String::as_str).parse()
 }
 
 fn sale(spec: &SaleSpec) -> Result<Sale, String> {

@@ -1,6 +1,8 @@
 //! The embedded store: SQLite in a file, one connection for changes, one for listings, several for questions.
 
+pub(super) mod events;
 mod reader;
+pub(super) mod registers;
 mod writer;
 
 use std::fs::File;
@@ -17,7 +19,7 @@ use super::files::Files;
 use super::filter::Filter;
 use super::key::{self, AddressKey, StoreKey};
 use super::schema::{self, Meta, READ_WAIT, WRITE_WAIT};
-use super::{AddedMany, Cleartext, Kind, Match, NewSuppression, Opening, Removal, Settings, StoreError, row};
+use super::{AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Opening, Removal, Settings, StoreError, row};
 use crate::mail::Mailbox;
 use crate::policy::{Cause, Suppression};
 use crate::time::Timestamp;
@@ -56,7 +58,7 @@ impl Embedded {
         let key = find_or_create(&files, now)?;
         schema::check_header(&files)?;
         let writer = schema::connect(&files.database, WRITE_WAIT)?;
-        let meta = schema::check(&writer, &files, &key)?;
+        let meta = schema::settle(&writer, &files, &key)?;
         // A crash between a commit and its mark leaves the mark behind: from here on it counts as acknowledged.
         if files.read_mark()?.is_none_or(|mark| mark.seq < meta.seq) {
             files.write_mark(&meta.mark())?;
@@ -66,7 +68,8 @@ impl Embedded {
         let (filter, last) = match opening {
             Opening::Quick => (None, 0),
             Opening::Whole => {
-                let filter = Filter::with_room_for(usize::try_from(meta.entries).unwrap_or(0));
+                let filter =
+                    Filter::with_room_for(usize::try_from(meta.entries.saturating_add(meta.events)).unwrap_or(0));
                 let last = schema::check_content(&desk, &files.database, |key| filter.insert(key))?;
                 (Some(filter), last)
             }
@@ -97,6 +100,13 @@ impl Embedded {
         let mut reader = self.0.reader()?;
         self.0.unmoved(reader.connection())?;
         reader.evidence(&self.0, recipients).map_err(|e| self.0.judge("read", e))
+    }
+
+    pub(super) fn dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
+        self.0.usable()?;
+        let mut reader = self.0.reader()?;
+        self.0.unmoved(reader.connection())?;
+        reader.dossier(&self.0, recipients).map_err(|e| self.0.judge("read", e))
     }
 
     pub(super) fn matching(&self, subject: &Subject) -> Result<Vec<(Match, Entry)>, StoreError> {
@@ -221,11 +231,11 @@ impl Shared {
         // pair of Acquire and Release carries the filter's bits along with the number.
         let mut last = self.filtered.load(Ordering::Acquire);
         let mut statement =
-            connection.prepare_cached("SELECT seq, family FROM suppressions WHERE seq > ? ORDER BY seq")?;
+            connection.prepare_cached("SELECT seq, family FROM suppressions WHERE seq > ?1 UNION ALL SELECT seq, exact FROM events WHERE seq > ?1")?;
         let mut rows = statement.query([last])?;
         while let Some(row) = rows.next()? {
             filter.insert(&AddressKey::from_octets(row.get(1)?));
-            last = row.get(0)?;
+            last = last.max(row.get(0)?);
         }
         self.filtered.fetch_max(last, Ordering::Release);
         Ok(())

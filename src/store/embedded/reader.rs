@@ -8,11 +8,12 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::{Shared, find};
+use super::{Shared, events, find, registers};
 use crate::mail::{Domain, Mailbox};
 use crate::policy::Suppression;
-use crate::store::Kind;
+use crate::store::event::View;
 use crate::store::key::{AddressKey, StoreKey};
+use crate::store::{Dossier, Kind};
 
 /// Entries of one kind and family, in the order of `row::COLUMNS`.
 pub(super) const FIND: &str = "SELECT seq, kind, exact, family, address, scope_kind, controller, list, cause, origin, \
@@ -37,6 +38,13 @@ struct Wanted {
     recipient: usize,
     kind: Kind,
     key: AddressKey,
+}
+
+/// All keys by which something may be known of one recipient.
+struct Keys {
+    exact: AddressKey,
+    family: AddressKey,
+    domains: Box<[AddressKey]>,
 }
 
 impl Reader {
@@ -72,6 +80,48 @@ impl Reader {
             }
         }
         Ok(answer)
+    }
+
+    /// All that is known of each recipient. The filter is brought up to date within the snapshot that is read: what a
+    /// consent may lift and the consent itself are seen as they stood at one moment.
+    pub(super) fn dossier(&mut self, shared: &Shared, recipients: &[&Mailbox]) -> rusqlite::Result<Vec<Dossier>> {
+        let wanted: Vec<_> = recipients.iter().map(|mailbox| self.keys(shared, mailbox)).collect();
+        let snapshot = self.connection.unchecked_transaction()?;
+        if shared.filter.is_some() {
+            let version = data_version(&snapshot)?;
+            if self.version != Some(version) {
+                shared.catch_up(&snapshot)?;
+                self.version = Some(version);
+            }
+        }
+        let perhaps = |key: &AddressKey| shared.filter.as_ref().is_none_or(|filter| filter.may_hold(key));
+        let registers = registers::all(&snapshot)?;
+        let mut answer = Vec::with_capacity(wanted.len());
+        for keys in &wanted {
+            let mut found = Vec::new();
+            if perhaps(&keys.family) {
+                find(&snapshot, Kind::Address, &keys.family, &mut found)?;
+            }
+            for domain in keys.domains.iter().filter(|key| perhaps(key)) {
+                find(&snapshot, Kind::Domain, domain, &mut found)?;
+            }
+            let view = if perhaps(&keys.exact) { events::view(&snapshot, &keys.exact)? } else { View::default() };
+            answer.push(Dossier {
+                suppressions: found.into_iter().map(|entry| entry.fact).collect(),
+                contact: view.contact,
+                consents: view.consents,
+                registers: registers::look_up(&snapshot, &registers, &keys.family, &keys.domains)?,
+            });
+        }
+        Ok(answer)
+    }
+
+    fn keys(&mut self, shared: &Shared, mailbox: &Mailbox) -> Keys {
+        Keys {
+            exact: shared.key.exact(mailbox, &mut self.buffer),
+            family: shared.key.family(mailbox, &mut self.buffer),
+            domains: self.domain_keys(&shared.key, mailbox.domain()).into(),
+        }
     }
 
     /// Makes sure that the filter knows everything that is committed now.

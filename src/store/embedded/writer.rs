@@ -55,7 +55,7 @@ pub(super) fn remove(shared: &Shared, removal: &Removal) -> Result<Vec<Entry>, S
 }
 
 /// Runs `work` as one durable transaction; an inner error rolls back. The mark follows before anybody is told.
-fn change<T>(
+pub(super) fn change<T>(
     shared: &Shared,
     action: &'static str,
     work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, StoreError>>,
@@ -83,10 +83,17 @@ fn change<T>(
 }
 
 /// Counts one change and answers its number.
-fn step(connection: &Connection, entries: i64) -> rusqlite::Result<i64> {
+pub(super) fn step(connection: &Connection, entries: i64) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("UPDATE meta SET seq = seq + 1, entries = entries + ? WHERE one = 1 RETURNING seq")?
         .query_row([entries], |row| row.get(0))
+}
+
+/// Counts one event and answers its number.
+pub(super) fn step_events(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("UPDATE meta SET seq = seq + 1, events = events + 1 WHERE one = 1 RETURNING seq")?
+        .query_row([], |row| row.get(0))
 }
 
 /// Whether the entry was new.

@@ -130,9 +130,9 @@ fn a_newer_schema_is_refused_untouched() {
     let folder = closed(&["a@x.example"]);
     let path = folder.path().join("store.db");
     let mut octets = fs::read(&path).unwrap();
-    octets[60..64].copy_from_slice(&2_u32.to_be_bytes());
+    octets[60..64].copy_from_slice(&3_u32.to_be_bytes());
     fs::write(&path, &octets).unwrap();
-    assert!(matches!(try_open(folder.path()), Err(StoreError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(try_open(folder.path()), Err(StoreError::Newer { found: 3, known: 2, .. })));
     assert_eq!(fs::read(&path).unwrap(), octets);
     assert!(!folder.path().join("store.db-wal").exists());
 }
@@ -253,13 +253,16 @@ fn two_processes_that_open_an_absent_store_make_one() {
 }
 
 /// A store as the first release wrote it. This copy is never changed: every later release must open it.
+pub(super) fn first_release(folder: &Path) {
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/v1"), folder);
+    // Version control does not keep the private mode of the key.
+    fs::set_permissions(folder.join("store.key"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 #[test]
 fn the_store_of_the_first_release_opens_forever() {
-    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/v1");
     let folder = tempfile::tempdir().unwrap();
-    copy(&frozen, folder.path());
-    // Version control does not keep the private mode of the key.
-    fs::set_permissions(folder.path().join("store.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    first_release(folder.path());
     let store = open(folder.path());
     assert_eq!(store.stats().unwrap().changes, 6);
     assert_eq!(facts(&store, "Victim+x@example.com").len(), 1);

@@ -1,6 +1,7 @@
 //! The store as its callers see it; the same expectations for the embedded one and the one in memory where both apply.
 
 mod loss;
+mod people;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -1,0 +1,267 @@
+//! `consentry consent`: who agreed to what, how that is proven, and how it came about.
+
+mod form;
+mod import;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+pub use self::form::Form;
+pub use self::import::{Imported, import_from};
+use crate::exit::Exit;
+use crate::mail::{ControllerId, Mailbox};
+use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
+use crate::store::{Added, NewEvent, Store, StoreError, Subject};
+use crate::time::{Clock, Timestamp};
+
+/// Looks at and adds to what people agreed to; nothing that was recorded is ever changed.
+#[derive(Clone, Debug, Args)]
+pub struct ConsentArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ConsentCommand,
+}
+
+/// What can be done with consents.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConsentCommand {
+    /// Records on what basis an address may be written to, and who is behind it; it holds from the next decision on.
+    Set(Box<SetArgs>),
+    /// Turns a pending double opt-in into a confirmed one, on the operator's word that the person confirmed.
+    Confirm(ConfirmArgs),
+    /// Shows what holds now for exactly this address; the exit status is 1 when nothing is on record.
+    Show(ShowArgs),
+    /// Shows everything that was ever recorded about exactly this address, in order.
+    History(ShowArgs),
+    /// Prints, as one JSON object, what shows that this person agreed: the records, their history, and a hash.
+    Proof(ProofArgs),
+    /// Records every line of a file on the operator's word; lines that cannot be read are reported, all others count.
+    Import(ImportArgs),
+}
+
+impl ConsentCommand {
+    /// Whether it may change what holds, and so what is decided.
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Set(_) | Self::Confirm(_) | Self::Import(_) => true,
+            Self::Show(_) | Self::History(_) | Self::Proof(_) => false,
+        }
+    }
+}
+
+/// Arguments of `consent set`.
+#[derive(Clone, Debug, Args)]
+pub struct SetArgs {
+    /// Exactly this spelling; a consent of `a+x@` is none of `a@`.
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    pub mailbox: Mailbox,
+    /// What is said about it.
+    #[command(flatten)]
+    pub form: Form,
+    /// Who records it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// Arguments of `consent confirm`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfirmArgs {
+    /// Exactly this spelling.
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    pub mailbox: Mailbox,
+    /// To whom the consent was given.
+    #[arg(long)]
+    pub controller: ControllerId,
+    /// What for: `marketing`, `topic:NAME`, `list:NAME` or `open_tracking`.
+    #[arg(long, default_value = "marketing")]
+    pub purpose: Purpose,
+    /// What proves the confirmation: a message id, a ticket. Without it the consent lifts no opt-out.
+    #[arg(long, value_name = "TEXT")]
+    pub evidence: Option<String>,
+    /// Who records it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// Arguments of `consent show` and `consent history`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Exactly this spelling.
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    pub mailbox: Mailbox,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `consent proof`.
+#[derive(Clone, Debug, Args)]
+pub struct ProofArgs {
+    /// Exactly this spelling.
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    pub mailbox: Mailbox,
+    /// To whom the consent was given.
+    #[arg(long)]
+    pub controller: ControllerId,
+}
+
+/// Arguments of `consent import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// CSV with a header line, or NDJSON; `-` reads the standard input. Columns are named like the flags of `set`.
+    pub file: PathBuf,
+    /// On whose word and on what ground this list stands; kept as the source of every line that names none.
+    #[arg(long, value_name = "TEXT")]
+    pub attest: String,
+    /// The controller of lines that do not say one.
+    #[arg(long)]
+    pub controller: Option<ControllerId>,
+    /// The basis of lines that do not say one.
+    #[arg(long)]
+    pub basis: Option<Basis>,
+    /// Reads and checks everything, records nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Writes the lines that cannot be read here: line, email, level, message.
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+    /// Who imports it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// Nothing was there to show or to confirm.
+    Nothing,
+    /// An import recorded what it could, and reported lines that it could not read.
+    SomeInvalid,
+}
+
+impl Outcome {
+    /// How the command ends.
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Done => Exit::Done,
+            Self::Nothing => Exit::No,
+            Self::SomeInvalid => Exit::Data,
+        }
+    }
+}
+
+/// Why an operation did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsentError {
+    /// The store refused or could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The arguments contradict themselves.
+    #[error("{0}")]
+    Usage(String),
+    /// The file to import is not what it was said to be.
+    #[error("{0}")]
+    Format(String),
+}
+
+impl ConsentError {
+    /// How the command ends.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Store(StoreError::TooLong { .. } | StoreError::Unfit { .. }) => Exit::Usage,
+            Self::Format(_) => Exit::Data,
+            Self::File { .. } => Exit::Io,
+            Self::Store(error) if error.is_transient() => Exit::Temporary,
+            Self::Store(_) => Exit::Unavailable,
+        }
+    }
+
+    fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path: path.clone(), source }
+    }
+
+    /// The place that the answer is written to has gone.
+    fn output(source: io::Error) -> Self {
+        Self::File { path: PathBuf::from("standard output"), source }
+    }
+}
+
+/// Runs one operation; what it has to say goes to `out`. Blocking.
+///
+/// # Errors
+/// [`ConsentError`]; an import that fails half-way has recorded the lines before.
+pub fn run(
+    command: &ConsentCommand,
+    store: &Store,
+    out: &mut dyn Write,
+    clock: &dyn Clock,
+) -> Result<Outcome, ConsentError> {
+    match command {
+        ConsentCommand::Set(args) => set(args, store, out, clock.now()),
+        ConsentCommand::Confirm(args) => confirm(args, store, out, clock.now()),
+        ConsentCommand::Show(args) => show::show(args, store, out, clock.now()),
+        ConsentCommand::History(args) => show::history(args, store, out),
+        ConsentCommand::Proof(args) => show::proof(args, store, out, clock.now()),
+        ConsentCommand::Import(args) => import::import(args, store, out, clock.now()),
+    }
+}
+
+fn address(text: &str) -> Result<Mailbox, String> {
+    match Subject::parse(text)? {
+        Subject::Address(mailbox) => Ok(mailbox),
+        Subject::Domain(_) | Subject::Hashed { .. } => {
+            Err("people agree, domains do not; expected an address".to_owned())
+        }
+    }
+}
+
+fn set(args: &SetArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, ConsentError> {
+    let said = args.form.read(now).map_err(ConsentError::Usage)?;
+    let (mailbox, by) = (&args.mailbox, &args.by);
+    let mut events = vec![NewEvent::consent(mailbox.clone(), said.fact, by.clone(), now)?];
+    if !said.contact.is_empty() {
+        events.push(NewEvent::contact(mailbox.clone(), said.contact, by.clone(), now)?);
+    }
+    let counts = store.record_many(events)?;
+    let said = if counts.new == 0 { "already on record" } else { "recorded" };
+    writeln!(out, "{said}").map_err(ConsentError::output)?;
+    Ok(Outcome::Done)
+}
+
+fn confirm(args: &ConfirmArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, ConsentError> {
+    let known = store.blocking_dossier(&[&args.mailbox])?.pop().unwrap_or_default();
+    let waiting = |fact: &ConsentFact| {
+        (&fact.controller, &fact.purpose) == (&args.controller, &args.purpose)
+            && fact.basis == Basis::DoubleOptIn
+            && fact.confirmation == Confirmation::Pending
+    };
+    let Some(mut fact) = known.consents.into_iter().find(waiting) else {
+        writeln!(out, "nothing is waiting for a confirmation").map_err(ConsentError::output)?;
+        return Ok(Outcome::Nothing);
+    };
+    fact.confirmation = Confirmation::At(now);
+    if let Some(evidence) = &args.evidence {
+        fact.evidence = Some(evidence.as_str().into());
+        fact.standing = crate::policy::Standing::Proven;
+    }
+    let added = store.blocking_record(&NewEvent::consent(args.mailbox.clone(), fact, args.by.clone(), now)?)?;
+    let said = if added == Added::New { "confirmed" } else { "already confirmed" };
+    writeln!(out, "{said}").map_err(ConsentError::output)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,131 @@
+//! Events in the database: rows that are added and read, never changed.
+
+use rusqlite::{Connection, Row, params};
+
+use super::writer::{change, step_events};
+use super::{Embedded, Shared, lock};
+use crate::mail::Mailbox;
+use crate::store::event::{Event, NewEvent, View};
+use crate::store::fact::Columns;
+use crate::store::key::{AddressKey, KEY_LEN};
+use crate::store::{AddedMany, Cursor, StoreError, row};
+use crate::time::Timestamp;
+
+/// Most additions in one transaction, as for suppressions.
+const CHUNK: usize = 1000;
+
+/// The columns that [`read`] expects, in this order.
+pub(in crate::store) const COLUMNS: &str =
+    "seq, exact, address, kind, controller, purpose, fact, recorded_at, recorded_by, sum";
+const FIND: &str = "SELECT seq, exact, address, kind, controller, purpose, fact, recorded_at, recorded_by, sum \
+                    FROM events WHERE exact = ? ORDER BY seq";
+
+impl Embedded {
+    /// See [`crate::store::Store::record_many`].
+    pub(in crate::store) fn record_many(
+        &self,
+        mut new: &mut dyn Iterator<Item = NewEvent>,
+    ) -> Result<AddedMany, StoreError> {
+        let shared = &self.0;
+        let (mut counts, mut buffer) = (AddedMany::default(), String::new());
+        loop {
+            let chunk: Vec<Event> =
+                (&mut new).take(CHUNK).map(|new| new.event(&shared.key, shared.cleartext, &mut buffer)).collect();
+            if chunk.is_empty() {
+                return Ok(counts);
+            }
+            let added = change(shared, "record a consent", |transaction| {
+                let mut added = 0;
+                for event in &chunk {
+                    added += u64::from(add(transaction, event)?);
+                }
+                Ok(Ok(added))
+            })?;
+            counts.new += added;
+            counts.existing += u64::try_from(chunk.len()).unwrap_or(u64::MAX).saturating_sub(added);
+        }
+    }
+
+    /// See [`crate::store::Store::history`].
+    pub(in crate::store) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
+        let shared: &Shared = &self.0;
+        shared.usable()?;
+        let exact = shared.key.exact(mailbox, &mut String::new());
+        let desk = lock(&shared.desk);
+        shared.unmoved(&desk)?;
+        find(&desk, &exact).map_err(|e| shared.judge("read a history", e))
+    }
+}
+
+/// All events about one exact address, in the order of recording.
+pub(super) fn find(connection: &Connection, exact: &AddressKey) -> rusqlite::Result<Vec<Event>> {
+    let mut statement = connection.prepare_cached(FIND)?;
+    let rows = statement.query_map([exact.octets()], read)?;
+    rows.collect()
+}
+
+/// What holds now about one exact address.
+pub(super) fn view(connection: &Connection, exact: &AddressKey) -> rusqlite::Result<View> {
+    let events = find(connection, exact)?;
+    Ok(View::of(events.iter().map(|event| &event.told)))
+}
+
+/// Whether the event told anything new.
+fn add(connection: &Connection, event: &Event) -> rusqlite::Result<bool> {
+    if view(connection, &event.exact)?.holds(&event.told) {
+        return Ok(false);
+    }
+    let event = Event { cursor: Cursor(step_events(connection)?), ..event.clone() };
+    let Columns { kind, controller, purpose, fact } = Columns::of(&event.told);
+    let columns = Columns { kind, controller, purpose, fact };
+    connection
+        .prepare_cached(&format!("INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))?
+        .execute(params![
+            event.cursor.0,
+            event.exact.octets(),
+            event.address,
+            columns.kind,
+            columns.controller,
+            columns.purpose,
+            columns.fact,
+            event.at.as_millis(),
+            event.by,
+            checksum(&event, &columns)
+        ])?;
+    Ok(true)
+}
+
+/// Reads a row of [`COLUMNS`].
+///
+/// # Errors
+/// SQLite's own, and `FromSqlConversionFailure` for a row that is not what was written.
+pub(in crate::store) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let columns = Columns { kind: row.get(3)?, controller: row.get(4)?, purpose: row.get(5)?, fact: row.get(6)? };
+    let told = columns.read().ok_or_else(|| row::broken(6, "fact"))?;
+    let event = Event {
+        cursor: Cursor(row.get(0)?),
+        exact: AddressKey::from_octets(row.get::<_, [u8; KEY_LEN]>(1)?),
+        address: row.get(2)?,
+        told,
+        at: Timestamp::from_millis(row.get(7)?),
+        by: row.get(8)?,
+    };
+    if row.get::<_, i64>(9)? == checksum(&event, &columns) { Ok(event) } else { Err(row::broken(9, "checksum")) }
+}
+
+/// CRC-32 over all columns but the checksum, each text with its length before it.
+fn checksum(event: &Event, columns: &Columns) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    let address = event.address.as_deref();
+    let texts = [&columns.kind, &columns.controller, &columns.purpose, &columns.fact, &event.by];
+    for text in std::iter::once(address).chain(texts.map(|text| Some(text.as_str()))) {
+        let len = text.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX - 1));
+        hasher.update(&len.to_le_bytes());
+        hasher.update(text.unwrap_or_default().as_bytes());
+    }
+    hasher.update(event.exact.octets());
+    for number in [event.cursor.0, event.at.as_millis()] {
+        hasher.update(&number.to_le_bytes());
+    }
+    i64::from(hasher.finalize())
+}
