@@ -35,7 +35,9 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let http_listen = http_listen(&spec.http, problems);
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
-    let streams = streams::streams(spec, &hostname, &signers, problems);
+    let public_url = parsed(problems, "http.public_url", &spec.http.public_url, public_url);
+    let url = public_url.as_deref().unwrap_or_default();
+    let streams = streams::streams(spec, &hostname, url, &signers, problems);
     let whole_controller = streams
         .values()
         .filter(|s| s.one_click_scope == OneClickScope::Controller)
@@ -48,7 +50,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
         upstream: delivery.smarthost.host.clone(),
-        public_url: parsed(problems, "http.public_url", &spec.http.public_url, public_url)?,
+        public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
         hostname: hostname.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
-use crate::message::{ExistingUnsubscribe, Signer, Signing};
+use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
@@ -74,13 +74,14 @@ pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>)
 pub(super) fn streams(
     spec: &v1::Spec,
     hostname: &Domain,
+    public_url: &str,
     signers: &HashMap<String, Arc<Signer>>,
     problems: &mut Problems<'_>,
 ) -> HashMap<StreamName, Arc<Stream>> {
     let mut streams = HashMap::new();
     for entry in &spec.stream {
         let written = entry.as_ref();
-        if let Some(stream) = stream(written, hostname, signers, problems)
+        if let Some(stream) = stream(written, hostname, public_url, signers, problems)
             && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
         {
             problems.add(
@@ -99,6 +100,7 @@ pub(super) fn streams(
 fn stream(
     written: &v1::Stream,
     hostname: &Domain,
+    public_url: &str,
     signers: &HashMap<String, Arc<Signer>>,
     problems: &mut Problems<'_>,
 ) -> Option<Stream> {
@@ -136,8 +138,7 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let postal_address = written.postal_address.as_ref().map(|text| text.as_ref().clone());
-    let brand = written.brand.as_ref().map(|text| text.as_ref().clone());
+    let expected = expected(written, public_url);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -154,10 +155,19 @@ fn stream(
         one_click_scope,
         list_domain: list_domain?,
         feedback_sender_id,
-        brand,
-        postal_address,
+        expected,
         signing,
     })
+}
+
+/// What messages of the stream should show: the brand or else the controller's name, the postal address, our own links.
+fn expected(written: &v1::Stream, public_url: &str) -> Expected {
+    let name = written.brand.as_ref().unwrap_or(&written.controller);
+    let mut expected = Expected::new().name(name.as_ref()).way_out(&format!("{public_url}/u/"));
+    if let Some(address) = &written.postal_address {
+        expected = expected.postal_address(address.as_ref());
+    }
+    expected
 }
 
 fn stream_choices(

@@ -1,21 +1,18 @@
 //! A small campaign: facts first, then one message for each recipient over real SMTP, then what became of them.
 
 use std::io::Write;
-use std::time::Duration;
 
-use lettre::message::Message;
 use lettre::message::header::ContentType;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use crate::daemon::Gateway;
 use crate::exit::{Exit, Failure};
-use crate::mail::Mailbox;
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::{NewSuppression, Subject};
 use crate::time::{Clock, SystemClock};
 
 use super::folder::Folder;
-use super::show;
+use super::outcome::wait_for;
+use super::{show, submit};
 
 /// What is known of somebody: the address (or `@domain`) as it was entered, why, and how far it reaches.
 type Fact = (&'static str, Cause, &'static str);
@@ -51,49 +48,27 @@ const RECIPIENTS: &[(&str, &str, Option<Fact>)] = &[
     ),
 ];
 
-/// How long outcomes are waited for.
-const OUTCOMES_WITHIN: Duration = Duration::from_secs(20);
-/// How often the event log is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// What is known of one recipient at the end.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) recipient: &'static str,
-    pub(super) known: &'static str,
-    pub(super) verdict: String,
-    pub(super) reason: String,
-    pub(super) rule: String,
-    pub(super) ended: String,
-}
-
 pub(super) async fn run(
     out: &mut impl Write,
     folder: &Folder,
     gateway: &Gateway,
     captured: bool,
-) -> Result<Exit, Failure> {
+) -> Result<(), Failure> {
     for (_, _, fact) in RECIPIENTS {
         if let Some(fact) = fact {
             gateway.store.add(suppression(*fact)?).await?;
         }
     }
     let before = std::fs::metadata(folder.events()).map_or(0, |file| file.len());
-    submit(gateway).await?;
-    let outcomes = outcomes(folder, before, captured).await?;
+    send_all(gateway).await?;
+    let known: Vec<_> = RECIPIENTS.iter().map(|(recipient, known, _)| (*recipient, *known)).collect();
+    let outcomes = wait_for(folder, before, captured, &known).await?;
     show::outcomes(out, &outcomes)?;
-    if captured {
-        show::delivered(out, folder)?;
-    }
     let as_promised = RECIPIENTS.iter().zip(&outcomes).all(|((_, _, fact), outcome)| {
         let sent = fact.is_none_or(|(_, _, scope)| scope == "list:demo/monthly");
         (outcome.verdict == "permit") == sent && (!captured || (outcome.ended == "delivered") == sent)
     });
-    if as_promised {
-        Ok(Exit::Done)
-    } else {
-        Err(Failure::new(Exit::Software, "the campaign did not end as it should have"))
-    }
+    if as_promised { Ok(()) } else { Err(Failure::new(Exit::Software, "the campaign did not end as it should have")) }
 }
 
 fn suppression((target, cause, scope): Fact) -> Result<NewSuppression, Failure> {
@@ -110,73 +85,13 @@ fn suppression((target, cause, scope): Fact) -> Result<NewSuppression, Failure> 
     Ok(NewSuppression::new(Subject::parse(target).map_err(software)?, fact, now)?)
 }
 
-async fn submit(gateway: &Gateway) -> Result<(), Failure> {
-    let address = gateway.submission.first().ok_or_else(|| Failure::new(Exit::Software, "nobody listens"))?;
-    let software = |error: &dyn std::fmt::Display| Failure::new(Exit::Software, error);
+async fn send_all(gateway: &Gateway) -> Result<(), Failure> {
     for (recipient, _, _) in RECIPIENTS {
-        // A recipient that is refused ends lettre's connection: one transport for each keeps them apart.
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
-            .port(address.port())
-            .build();
-        let message = Message::builder()
-            .from("News <news@shop.example>".parse().map_err(|error: lettre::address::AddressError| software(&error))?)
-            .to(recipient.parse().map_err(|error: lettre::address::AddressError| software(&error))?)
-            .subject("What is new this week")
+        let message = submit::message("News <news@shop.example>", recipient, "What is new this week")?
             .header(ContentType::TEXT_PLAIN)
             .body("Hello,\r\n\r\nthree new things this week.\r\n".to_owned())
-            .map_err(|error| software(&error))?;
-        match transport.send(message).await {
-            Ok(_) => {}
-            // A refusal is an outcome, and the event log says which.
-            Err(error) if error.is_permanent() => {}
-            Err(error) => return Err(Failure::new(Exit::Temporary, format!("{recipient}: {error}"))),
-        }
+            .map_err(|error| Failure::new(Exit::Software, error))?;
+        submit::send(gateway, None, message, recipient).await?;
     }
     Ok(())
-}
-
-async fn outcomes(folder: &Folder, from: u64, delivered: bool) -> Result<Vec<Outcome>, Failure> {
-    let wait = async {
-        loop {
-            let outcomes = read(folder, from)?;
-            let ended = |outcome: &Outcome| {
-                outcome.verdict == "refuse" || !outcome.ended.is_empty() || (!delivered && !outcome.verdict.is_empty())
-            };
-            if outcomes.iter().all(ended) {
-                return Ok(outcomes);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    match tokio::time::timeout(OUTCOMES_WITHIN, wait).await {
-        Ok(outcomes) => outcomes,
-        Err(_elapsed) => read(folder, from),
-    }
-}
-
-fn read(folder: &Folder, from: u64) -> Result<Vec<Outcome>, Failure> {
-    let text = std::fs::read_to_string(folder.events())?;
-    let fresh = text.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
-    let lines: Vec<serde_json::Value> = fresh.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let word = |line: &serde_json::Value, key: &str| {
-        line.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
-    };
-    let outcome = |(recipient, known, _): &(&'static str, &'static str, _)| {
-        let mut outcome = Outcome { recipient, known, ..Outcome::default() };
-        for line in lines.iter().filter(|line| word(line, "recipient") == *recipient) {
-            match word(line, "type").as_str() {
-                "Delivery" => "delivered".clone_into(&mut outcome.ended),
-                "Bounce" => "bounced".clone_into(&mut outcome.ended),
-                "TransientFailure" => {}
-                _ => {
-                    outcome.verdict = word(line, "verdict");
-                    outcome.reason = word(line, "reason");
-                    outcome.rule = word(line, "rule");
-                }
-            }
-        }
-        outcome
-    };
-    debug_assert!(RECIPIENTS.iter().all(|(recipient, _, _)| Mailbox::parse(recipient).is_ok()));
-    Ok(RECIPIENTS.iter().map(outcome).collect())
 }

@@ -12,6 +12,7 @@ use crate::hex;
 use crate::mail::Domain;
 use crate::message::dkim::{Algorithm, SigningKey};
 
+use super::france::STREAMS;
 use super::{Arguments, Dkim};
 
 /// First pause before another attempt: a newcomer does not wait five minutes.
@@ -115,8 +116,17 @@ impl Folder {
              \n[[stream]]\nname = \"receipts\"\ncontroller = \"demo\"\nclass = \"transactional\"\ndkim = [{dkim}]\n\
              \n[[credential]]\nname = \"loopback\"\nstream = \"newsletter\"\naddresses = [\"127.0.0.0/8\", \"::1/128\"]\n\
              \n# AUTH as `receipts` with the password `receipts`.\n[[credential]]\nname = \"receipts\"\nstream = \"receipts\"\ntoken_sha256 = \"{}\"\n",
-            receipts_hash()
+            public_hash("receipts")
         );
+        for (stream, topic) in STREAMS {
+            let _infallible = write!(
+                text,
+                "\n[[stream]]\nname = \"{stream}\"\ncontroller = \"acier\"\nclass = \"marketing\"\nestablishment = \"FR\"\n\
+                 default_country = \"FR\"\ntopics = [\"{topic}\"]\nbrand = \"Acier SA\"\ndkim = [{dkim}]\n\
+                 \n[[credential]]\nname = \"{stream}\"\nstream = \"{stream}\"\ntoken_sha256 = \"{}\"\n",
+                public_hash(stream)
+            );
+        }
         let file = self.path.join("consentry.toml");
         let fresh = self.path.join("consentry.toml.new");
         std::fs::write(&fresh, text)?;
@@ -125,9 +135,9 @@ impl Folder {
     }
 }
 
-/// The demo's second credential is public: it listens on loopback and is named in its configuration.
-fn receipts_hash() -> String {
-    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"receipts").as_ref())
+/// The demo's passwords are public: each is the name of its credential, and the demo listens on loopback.
+fn public_hash(name: &str) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes()).as_ref())
 }
 
 const fn kinds(dkim: Dkim) -> &'static [(Algorithm, &'static str)] {

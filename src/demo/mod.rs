@@ -10,8 +10,11 @@
 
 mod campaign;
 mod folder;
+mod france;
+mod outcome;
 mod show;
 mod sink;
+mod submit;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -111,9 +114,10 @@ async fn demonstrate(
     let gateway = daemon::start(settings, log, clock).await?;
     folder.note_addresses(&gateway, arguments, &upstream)?;
     show::opening(&mut out, folder, &gateway, &upstream, record.as_deref())?;
-    let mut exit = Exit::Done;
     if !arguments.no_campaign {
-        exit = campaign::run(&mut out, folder, &gateway, sink.is_some()).await?;
+        campaign::run(&mut out, folder, &gateway, sink.is_some()).await?;
+        france::run(&mut out, folder, &gateway, sink.is_some()).await?;
+        show::farewell(&mut out, folder, sink.is_some())?;
     }
     if arguments.keep {
         stay(&mut out, folder, &gateway).await?;
@@ -122,7 +126,7 @@ async fn demonstrate(
     if let Some(sink) = sink {
         sink.stop().await;
     }
-    Ok(exit)
+    Ok(Exit::Done)
 }
 
 async fn stay(out: &mut impl Write, folder: &Folder, gateway: &Gateway) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use std::io::Write;
 use crate::daemon::Gateway;
 use crate::exit::Failure;
 
-use super::campaign::Outcome;
 use super::folder::Folder;
+use super::outcome::Outcome;
 
 /// Where everything is.
 pub(super) fn opening(
@@ -41,9 +41,20 @@ fn indented(text: &str) -> String {
 pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(), Failure> {
     writeln!(out, "A campaign of {} messages went in over SMTP. What became of them:", outcomes.len())?;
     writeln!(out)?;
+    table(out, outcomes)
+}
+
+/// The French stories.
+pub(super) fn stories(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(), Failure> {
+    writeln!(out, "The law, with a sender and recipients in France (rule packs: `consentry rules list`):")?;
+    writeln!(out)?;
+    table(out, outcomes)
+}
+
+fn table(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(), Failure> {
     writeln!(
         out,
-        "  {:<30} {:<8} {:<16} {:<8} {:<10} what was known",
+        "  {:<30} {:<8} {:<22} {:<10} {:<10} what was known",
         "recipient", "verdict", "reason", "rule", "outcome"
     )?;
     for outcome in outcomes {
@@ -54,7 +65,7 @@ pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(),
         };
         writeln!(
             out,
-            "  {:<30} {:<8} {:<16} {:<8} {ended:<10} {}",
+            "  {:<30} {:<8} {:<22} {:<10} {ended:<10} {}",
             outcome.recipient, outcome.verdict, outcome.reason, outcome.rule, outcome.known
         )?;
     }
@@ -63,7 +74,7 @@ pub(super) fn outcomes(out: &mut impl Write, outcomes: &[Outcome]) -> Result<(),
 }
 
 /// The header section of one message, as the smarthost received it.
-pub(super) fn delivered(out: &mut impl Write, folder: &Folder) -> Result<(), Failure> {
+fn delivered(out: &mut impl Write, folder: &Folder) -> Result<(), Failure> {
     let mut files: Vec<_> =
         std::fs::read_dir(folder.captured())?.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     files.sort();
@@ -76,6 +87,14 @@ pub(super) fn delivered(out: &mut impl Write, folder: &Folder) -> Result<(), Fai
         writeln!(out, "  {line}")?;
     }
     writeln!(out)?;
+    Ok(())
+}
+
+/// One delivered message, and where to go from here.
+pub(super) fn farewell(out: &mut impl Write, folder: &Folder, captured: bool) -> Result<(), Failure> {
+    if captured {
+        delivered(out, folder)?;
+    }
     writeln!(out, "Next: `cargo run --release -- demo --keep`, then README.md for a gateway of your own.")?;
     Ok(())
 }

@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
 use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
-use crate::policy::{Case, Decision, MessageFacts, Permit, Verdict, decide};
+use crate::policy::{Case, Decision, Law, MessageFacts, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
 use super::compose::{ComposeError, Material};
+use super::duties;
 use super::facts::{self, gather};
 use super::note::{self, About};
 use super::receive::{self, Hashing};
@@ -59,7 +60,7 @@ impl Pipeline {
         let passage = Passage { hall: self, transaction, settings, stream };
         let hashing = if passage.stream.signing.needs_body_hash() { Hashing::Wanted } else { Hashing::NotWanted };
         let received = receive::read(content, &self.spool, hashing).await?;
-        let examined = passage.examine(received.header.clone())?;
+        let examined = passage.examine(received.header.clone(), &received.body).await?;
         let now = self.clock.now();
         let (accepted, declined) = passage.decide(&examined, now).await?;
         let manifest = passage.manifest(&examined.label, received.eight_bit, now);
@@ -83,7 +84,7 @@ impl Pipeline {
 }
 
 impl Passage<'_> {
-    fn examine(&self, header: Bytes) -> Result<Examined, Reply> {
+    async fn examine(&self, header: Bytes, body: &Body) -> Result<Examined, Reply> {
         let section = HeaderSection::parse(header).map_err(|error| answer::malformed(&error))?;
         if section.is_looping() {
             return Err(answer::loops());
@@ -98,7 +99,11 @@ impl Passage<'_> {
             list,
             campaign: controls.campaign,
         };
-        Ok(Examined { section, author, label, duties: None })
+        let duties = match self.stream.rules.law {
+            Law::Applied(_) => Some(duties::read(&section, body, &self.stream.expected).await?),
+            Law::NotApplied => None,
+        };
+        Ok(Examined { section, author, label, duties })
     }
 
     async fn decide(&self, message: &Examined, now: Timestamp) -> Result<(Vec<Accepted>, Vec<Declined>), Reply> {

@@ -14,6 +14,7 @@ mod accept;
 mod answer;
 mod compose;
 mod credentials;
+mod duties;
 mod facts;
 mod gate;
 mod note;

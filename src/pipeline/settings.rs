@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
-use crate::message::{ExistingUnsubscribe, Signing};
+use crate::message::{ExistingUnsubscribe, Expected, Signing};
 use crate::policy::{Rulebook, StreamRules};
 
 /// Streams and credentials, replaced as a whole at a reload.
@@ -47,10 +47,8 @@ pub struct Stream {
     pub list_domain: Domain,
     /// SenderId of the Feedback-ID, when one is set.
     pub feedback_sender_id: Option<String>,
-    /// The name that recipients know the sender by.
-    pub brand: Option<String>,
-    /// The controller's postal address, as it stands in messages.
-    pub postal_address: Option<String>,
+    /// What its messages are expected to show: names of the sender, postal address, ways out.
+    pub expected: Expected,
     /// The keys that sign.
     pub signing: Signing,
 }
