@@ -1,6 +1,7 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
 pub(super) mod import;
+mod register;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 pub use self::import::{Imported, import_from};
+pub use self::register::RegisterArgs;
 use crate::exit::Exit;
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Record, ndjson_line};
@@ -42,6 +44,8 @@ pub enum SuppressCommand {
     List(ListArgs),
     /// Adds every line of a file; lines that cannot be read are reported, all others are added.
     Import(ImportArgs),
+    /// Loads a national opt-out list in place of the copy that was there; rules of law ask it, and how fresh it is.
+    ImportRegister(register::RegisterArgs),
     /// Writes all entries to a file.
     Export(ExportArgs),
     /// Shows how many entries there are.
@@ -51,7 +55,7 @@ pub enum SuppressCommand {
 impl SuppressCommand {
     /// Whether it may add facts that stop mail.
     pub const fn adds(&self) -> bool {
-        matches!(self, Self::Add(_) | Self::Import(_))
+        matches!(self, Self::Add(_) | Self::Import(_) | Self::ImportRegister(_))
     }
 }
 
@@ -274,6 +278,7 @@ pub fn run(
         SuppressCommand::Show(args) => show(args, store, out, clock.now()),
         SuppressCommand::List(args) => list(args, store, out, clock.now()),
         SuppressCommand::Import(args) => import::import(args, store, out, clock.now()),
+        SuppressCommand::ImportRegister(args) => register::import(args, store, out, clock.now()),
         SuppressCommand::Export(args) => export(args, store, out),
         SuppressCommand::Stats(args) => stats(*args, store, out),
     }

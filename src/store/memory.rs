@@ -135,10 +135,11 @@ impl Memory {
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        subjects: &mut dyn Iterator<Item = Subject>,
+        subjects: &mut dyn Iterator<Item = Result<Subject, StoreError>>,
     ) -> Result<u64, StoreError> {
         let mut buffer = String::new();
-        let keys: HashSet<_> = subjects.map(|subject| lookup_key(&subject, &self.0.key, &mut buffer).1).collect();
+        let key = |subject: Result<Subject, _>| Ok(lookup_key(&subject?, &self.0.key, &mut buffer).1);
+        let keys = subjects.map(key).collect::<Result<HashSet<_>, StoreError>>()?;
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         self.state()?.registers.insert(name.clone(), (fresh_on, keys));
         Ok(count)

@@ -73,12 +73,13 @@ impl Store {
     /// until the new one is whole. Answers how many different subjects it has. Blocking.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when another list was loaded meanwhile; the old copy stays on every error.
+    /// The first error among `subjects`; [`StoreError::Busy`] when another list was loaded meanwhile. On every error
+    /// the old copy stays: a list cut short would let mail pass to whoever stood behind the cut.
     pub fn load_register(
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        subjects: impl IntoIterator<Item = Subject>,
+        subjects: impl IntoIterator<Item = Result<Subject, StoreError>>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         match self {

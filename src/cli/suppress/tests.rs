@@ -311,3 +311,29 @@ fn a_spreadsheet_export_comes_back_with_every_address() {
     assert_eq!(before, after);
     assert_eq!(before.lines().count(), all.len());
 }
+
+#[test]
+fn a_register_is_loaded_whole_or_not_at_all() {
+    use crate::policy::Listed;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list").to_str().unwrap().to_owned();
+    let store = Store::memory();
+    let listed = |address: &str| {
+        let known = store.blocking_dossier(&[&Mailbox::parse(address).unwrap()]).unwrap().pop().unwrap();
+        known.registers.first().map(|check| (check.list.to_string(), check.fresh_on, check.answer))
+    };
+    let load = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        try_run(&store, &["import-register", "ecg", "--fresh-on", "2026-11-01", &path])
+    };
+    let (outcome, said) = load("\u{FEFF}# drawn today\r\nv@x.example\r\n\r\n@firm.example\r\n");
+    assert_eq!(outcome.unwrap(), Outcome::Done);
+    assert_eq!(said, "ecg: 2 subjects, drawn 2026-11-01T00:00:00.000Z\n");
+    let drawn = Timestamp::parse("2026-11-01").unwrap();
+    assert_eq!(listed("any@firm.example"), Some(("ecg".to_owned(), drawn, Listed::Yes)));
+    let (outcome, said) = load("w@x.example\nnobody\n");
+    assert_eq!(outcome.unwrap().exit(), Exit::Data);
+    assert!(said.contains("line 2:") && said.contains("stays as it was"), "{said}");
+    assert_eq!(listed("v@x.example").unwrap().2, Listed::Yes);
+    assert_eq!(listed("w@x.example").unwrap().2, Listed::No);
+}

@@ -42,15 +42,17 @@ impl Embedded {
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        mut subjects: &mut dyn Iterator<Item = Subject>,
+        mut subjects: &mut dyn Iterator<Item = Result<Subject, StoreError>>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let shared = &self.0;
         let copy = change(shared, "begin a register", |transaction| step(transaction, 0).map(Ok))?;
         let (mut buffer, mut loaded) = (String::new(), 0);
         loop {
-            let keys: Vec<AddressKey> =
-                (&mut subjects).take(CHUNK).map(|subject| lookup_key(&subject, &shared.key, &mut buffer).1).collect();
+            let keys = (&mut subjects)
+                .take(CHUNK)
+                .map(|subject| Ok(lookup_key(&subject?, &shared.key, &mut buffer).1))
+                .collect::<Result<Vec<AddressKey>, StoreError>>()?;
             if keys.is_empty() {
                 break;
             }

@@ -235,8 +235,8 @@ fn a_store_of_hashes_alone_keeps_no_address_beside_a_consent() {
     }
 }
 
-fn subjects(texts: &[&str]) -> Vec<Subject> {
-    texts.iter().map(|text| Subject::parse(text).unwrap()).collect()
+fn subjects(texts: &[&str]) -> Vec<Result<Subject, StoreError>> {
+    texts.iter().map(|text| Ok(Subject::parse(text).unwrap())).collect()
 }
 
 fn answers(store: &Store, address: &str) -> Vec<(String, Timestamp, Listed)> {
@@ -260,6 +260,9 @@ fn every_register_answers_for_everybody_and_is_replaced_as_a_whole() {
         store.load_register(&ecg, second, subjects(&["w@x.example"]), now()).unwrap();
         assert_eq!(answers(store, "v@x.example")[0], ("ecg".to_owned(), second, Listed::No));
         assert_eq!(answers(store, "w@x.example")[0], ("ecg".to_owned(), second, Listed::Yes));
+        let cut = subjects(&["u@x.example"]).into_iter().chain([Err(StoreError::Stopping)]);
+        assert!(store.load_register(&ecg, first, cut, now()).is_err());
+        assert_eq!(answers(store, "w@x.example")[0].2, Listed::Yes, "the old copy stays");
         assert_eq!(store.registers().unwrap(), [(ecg, second, 1), (robinson, first, 1)]);
     });
 }
@@ -291,7 +294,7 @@ fn a_copy_that_another_load_took_out_is_not_put_in_its_place() {
         if n == 5500 {
             other.load_register(&robinson, now(), subjects(&["w@x.example"]), now()).unwrap();
         }
-        subject
+        Ok(subject)
     });
     assert!(matches!(one.load_register(&ecg, now(), disturbed, now()), Err(StoreError::Busy)));
     assert_eq!(one.registers().unwrap(), [(robinson, now(), 1)]);
