@@ -44,10 +44,14 @@ fn active() -> ConsentFact {
 }
 
 fn said(address: &str, stream: &StreamRules, known: &Dossier) -> (String, Value) {
+    said_at("2026-11-24T12:00:00Z", address, stream, known)
+}
+
+fn said_at(at: &str, address: &str, stream: &StreamRules, known: &Dossier) -> (String, Value) {
     let book = rules::embedded().unwrap();
     let mailbox = Mailbox::parse(address).unwrap();
     let recipient = Recipient { mailbox: mailbox.clone() };
-    let now = when("2026-11-24T12:00:00Z");
+    let now = when(at);
     let facts = Facts {
         contact: known.contact.as_ref(),
         consents: &known.consents,
@@ -175,4 +179,63 @@ fn without_a_law_the_page_says_so() {
     assert!(object["law"].is_null());
     let considered = object["considered"].as_array().unwrap();
     assert!(considered.iter().all(|entry| entry["stage"].is_null() && entry["outcome"] == "pass"), "{considered:?}");
+}
+
+/// What one story of the walk-through declares: address, class, function, basis, refusal box, topic of the stream.
+type Story = (&'static str, RecipientClass, &'static str, Basis, RefusalBox, &'static str);
+
+fn told(at: &str, (address, class, function, basis, refusal_box, topic): Story) -> Value {
+    let mut stream = stream(Enforcement::Enforce);
+    if let Law::Applied(law) = &mut stream.law {
+        law.topics = vec![topic.parse().unwrap()];
+    }
+    let functions = Some(function).filter(|name| !name.is_empty()).map(|name| name.parse().unwrap());
+    let contact = Contact {
+        class: Some(class),
+        country: Some("FR".parse().unwrap()),
+        functions: functions.into_iter().collect(),
+        ..Contact::default()
+    };
+    let fact = ConsentFact {
+        notice: Some("2026-1".into()),
+        refusal_box,
+        evidence: Some("proof".into()),
+        ..ConsentFact::new(ControllerId::new("acme").unwrap(), Purpose::Marketing, basis, when("2026-09-15T10:00:00Z"))
+    };
+    let known = Dossier { contact: Some(contact), consents: vec![fact], ..Dossier::default() };
+    said_at(at, address, &stream, &known).1
+}
+
+#[test]
+fn the_walk_through_of_the_documentation_is_true() {
+    use Basis::{OptIn, OptOutActive, OptOutPassive};
+    use RecipientClass::{Consumer, Generic, Professional};
+    use RefusalBox::{NotOffered, Offered};
+    let marie: Story = ("marie.durand@gmail.com", Consumer, "", OptIn, NotOffered, "cruises");
+    let stories: [Story; 6] = [
+        marie,
+        ("paul.martin@orange.fr", Consumer, "", OptOutActive, Offered, "cruises"),
+        ("claire.petit@entreprise.example", Professional, "it", OptOutActive, Offered, "it-security"),
+        ("claire.petit@entreprise.example", Professional, "it", OptOutActive, Offered, "cruises"),
+        ("contact@entreprise.example", Generic, "", OptOutPassive, NotOffered, "it-security"),
+        ("luc.moreau@entreprise.example", Professional, "it", OptOutPassive, NotOffered, "it-security"),
+    ];
+    let answer = |at: &str, story: Story| {
+        let object = told(at, story);
+        let word = |key: &str| object[key].as_str().unwrap().to_owned();
+        let rule = word("rule").split('@').next().unwrap().to_owned();
+        [word("verdict").to_uppercase(), word("reason"), rule].join(" ")
+    };
+    let page = include_str!("../../../docs/howto/first-campaign-in-france.md");
+    let is_answer = |line: &&str| line.starts_with("# PERMIT ") || line.starts_with("# REFUSE ");
+    let written: Vec<_> = page
+        .lines()
+        .filter(is_answer)
+        .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+        .collect();
+    let found: Vec<_> = stories.iter().map(|story| answer("2026-11-24T12:00:00Z", *story)).collect();
+    assert_eq!(written, found);
+    // Three years to the second after the last contact.
+    assert!(page.contains("--at 2029-09-16T00:00:00Z"));
+    assert_eq!(answer("2029-09-16T00:00:00Z", marie), "REFUSE LAW_FR_INACTIVE FR-R1");
 }

@@ -172,3 +172,19 @@ fn the_shipped_cases_are_asked_when_there_are_no_own_ones() {
 fn the_reference_page_is_the_one_in_the_documentation() {
     assert_eq!(done(&["reference"]), include_str!("../../../docs/reference/rules.md"));
 }
+
+#[test]
+fn the_files_in_the_documentation_are_right() {
+    let page = include_str!("../../../docs/howto/sign-off-a-rule-pack.md");
+    let blocks: Vec<_> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    // The first block is the configuration; the others add up to one file.
+    let [configuration, file @ ..] = blocks.as_slice() else { unreachable!() };
+    assert!(configuration.starts_with("[rules]"));
+    let own = folder(&[("fr.toml", &file.concat())]);
+    let (exit, text) = said(&["check"], Some(own.path()));
+    assert_eq!(exit.unwrap(), Exit::Done, "{text}");
+    assert!(text.contains("FR-R1 is not followed"), "{text}");
+    let (_, text) = said(&["list"], Some(own.path()));
+    assert!(text.contains("reviewed by Maître Exemple, Paris on 2026-11-24") && text.contains("ACME-1@1"), "{text}");
+}
