@@ -16,6 +16,7 @@
 
 mod author;
 pub mod dkim;
+mod duties;
 mod edit;
 mod fields;
 mod rewrite;
@@ -24,6 +25,7 @@ mod unsubscribe;
 
 pub use author::{AuthorError, author_domain};
 pub use dkim::{BodyHash, BodyHasher, SignError, Signed, Signer, Signing, sign};
+pub use duties::{Expected, read_duties};
 pub use edit::{LINE_GOOD, LINE_MAX, ValueError};
 pub use fields::{FeedbackId, ListId, MessageId, ReceivedLine, Transport};
 pub use rewrite::{ControlError, Controls, Plan, RewriteError, Rewritten, controls, rewrite};
