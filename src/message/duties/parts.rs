@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
 use memchr::memchr;
+use memchr::memmem::Finder;
 
 use crate::message::HeaderSection;
 
@@ -53,7 +54,8 @@ pub(super) fn outline<'a>(section: &HeaderSection, body: &'a [u8]) -> Outline<'a
     let value = |name: &'static str| section.fields(name).next().map(|field| field.unfolded().into_owned());
     let [kind, encoding, disposition] = FIELDS.map(value);
     let head = Head::read(kind.as_deref(), encoding.as_deref(), disposition.as_deref(), false);
-    let mut walk = Walk { body, at: 0, open: Vec::new(), pending: None, parts: 0, outline: Outline::default() };
+    let dashes = Finder::new(b"\n--");
+    let mut walk = Walk { body, at: 0, dashes, open: Vec::new(), pending: None, parts: 0, outline: Outline::default() };
     walk.run(head);
     walk.outline
 }
@@ -125,6 +127,8 @@ struct Open {
 struct Walk<'a> {
     body: &'a [u8],
     at: usize,
+    /// Finds what a delimiter begins with.
+    dashes: Finder<'static>,
     open: Vec<Open>,
     /// The text part whose octets begin at the offset and end at the next delimiter.
     pending: Option<(usize, TextPart<'a>)>,
@@ -190,12 +194,16 @@ impl Walk<'_> {
     /// The next delimiter of any open multipart, from the line at `self.at` on.
     fn next_delimiter(&self) -> Option<Delimiter> {
         let mut start = self.at;
-        while !self.open.is_empty() && start < self.body.len() {
-            let end = self.line_end(start);
-            if let Some((level, closing)) = self.delimits(start, end) {
-                return Some(Delimiter { start, end, level, closing });
+        while !self.open.is_empty() {
+            let rest = self.body.get(start..)?;
+            if rest.starts_with(b"--") {
+                let end = self.line_end(start);
+                if let Some((level, closing)) = self.delimits(start, end) {
+                    return Some(Delimiter { start, end, level, closing });
+                }
             }
-            start = end;
+            // Attachments are long and hold few lines of this kind.
+            start += self.dashes.find(rest)? + 1;
         }
         None
     }

@@ -33,7 +33,6 @@ const fn leaving_to_l(first: u8) -> &'static [&'static str] {
             "avsluta prenumer",
             "auszutragen",
         ],
-        b'b' => &["baja "],
         b'c' => &[
             "cancel your subscription",
             "cancelar a subscri",
@@ -54,6 +53,7 @@ const fn leaving_to_l(first: u8) -> &'static [&'static str] {
         ],
         b'd' => &[
             "de baixa",
+            "de baja ",
             "dejar de recibir",
             "deixar de receber",
             "desabonn",
@@ -68,8 +68,16 @@ const fn leaving_to_l(first: u8) -> &'static [&'static str] {
             "désinscri",
         ],
         b'f' => &["frameld"],
-        b'g' => &["geen e mails meer", "geen mails meer", "geen nieuwsbrie", "geen verdere"],
-        b'k' => &["keine e mails mehr", "keine newsletter mehr", "keine weiteren", "kein newsletter mehr"],
+        b'g' => &["geen e mails meer", "geen mails meer", "geen nieuwsbrie", "geen verdere e mails"],
+        b'k' => &[
+            "keine e mails mehr",
+            "keine newsletter mehr",
+            "keine weiteren e mails",
+            "keine weiteren mails",
+            "keine weiteren newsletter",
+            "keine weiteren nachrichten",
+            "kein newsletter mehr",
+        ],
         b'l' => &["leave this list", "leave the list"],
         _ => &[],
     }
@@ -77,7 +85,7 @@ const fn leaving_to_l(first: u8) -> &'static [&'static str] {
 
 const fn leaving_from_m(first: u8) -> &'static [&'static str] {
     match first {
-        b'm' => &["me désinscrire", "meld je af", "meld u af"],
+        b'm' => &["meld je af", "meld u af"],
         b'n' => &[
             "ne pas recevoir",
             "ne plus recevoir",
@@ -104,7 +112,7 @@ const fn leaving_from_m(first: u8) -> &'static [&'static str] {
         b'r' => &["remove me", "remove yourself", "rezygnacj", "remover inscri"],
         b's' => &["schrijf je uit", "schrijf u uit", "stop receiving", "säga upp prenumer"],
         b'u' => &["uitschrijv", "uit te schrijven", "unsubscri"],
-        b'v' => &["vous désabonn", "vous opposer"],
+        b'v' => &["vous opposer"],
         b'w' => &["widerspr", "wypis", "withdraw your consent"],
         b'z' => &["zrezygn"],
         _ => &[],
@@ -114,7 +122,7 @@ const fn leaving_from_m(first: u8) -> &'static [&'static str] {
 /// Calling itself advertising.
 pub(super) const fn advertising(first: u8) -> &'static [&'static str] {
     match first {
-        b'a' => &["advertentie", "advertisement", "advertising", "annonce publicitaire", "anzeige "],
+        b'a' => &["advertentie", "advertisement", "advertising", "anzeige "],
         b'c' => &[
             "commercial communication",
             "commercial email",
@@ -131,16 +139,9 @@ pub(super) const fn advertising(first: u8) -> &'static [&'static str] {
         b'k' => &["kommerzielle"],
         b'm' => &["marketing email", "marketing e mail", "mensaje publicitario", "message commercial"],
         b'o' => &["offre commerciale"],
-        b'p' => &[
-            "promotional email",
-            "promotional e mail",
-            "promotional message",
-            "pubblicit",
-            "publicidad",
-            "publicidade",
-            "publicit",
-            "publicitari",
-        ],
+        b'p' => {
+            &["promotional email", "promotional e mail", "promotional message", "pubblicit", "publicidad", "publicit"]
+        }
         b'r' => &["reclame ", "reklam"],
         b's' => &["solicitation"],
         b'w' => &["werbe", "werbung"],

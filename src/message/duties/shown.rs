@@ -246,6 +246,8 @@ mod tests {
         assert!(leaving("https://a.example/unsubscribe?u=1"));
         assert!(leaving("Pour vous désabonner, écrivez à stop@a.example"));
         assert!(leaving("To opt-out write to a@b.example"));
+        assert!(leaving("Puede darse de baja en https://a.example/"));
+        assert!(!leaving("Temporada baja: https://a.example/"));
         assert!(!leaving("Unsubscribe!"));
         assert!(!leaving("https://a.example/"));
         assert!(!leaving("resubscribe: https://a.example/"));
