@@ -162,7 +162,7 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
 pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
     let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
-    let privacy = privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+    let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
     let (spool, recovered) = open_spool(&settings, &clock)?;
     report_recovery(&recovered);
     let fence = Fence::default();
@@ -198,13 +198,15 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         audit: Arc::new(move |line| audit.note(line)),
     };
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
+    let desk_log = log.clone();
     let delivery =
         Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
+    let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
     intake.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, Desk { spool: spool.clone(), fence, clock }, stops));
+    intake.spawn(control::serve(socket, desk, stops));
     Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
 }
 
@@ -292,7 +294,10 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.
-fn privacy(level: LogAddresses, key_file: Option<&Path>) -> Result<Privacy, StartError> {
+///
+/// # Errors
+/// [`StartError`] when the key cannot be read.
+pub fn privacy(level: LogAddresses, key_file: Option<&Path>) -> Result<Privacy, StartError> {
     Ok(match level {
         LogAddresses::Full => Privacy::Full,
         LogAddresses::Domain => Privacy::Domain,

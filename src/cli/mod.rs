@@ -114,6 +114,9 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             if outcome.is_ok() && arguments.command.adds() {
                 settle(&settings)?;
             }
+            if matches!(outcome, Ok(suppress::Outcome::Done)) {
+                record(&settings, &arguments.command, &*clock)?;
+            }
             outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Consent(arguments) => {
@@ -162,6 +165,17 @@ impl Place {
 /// once it is done with naming those recipients (promise P3).
 fn settle(settings: &config::Settings) -> Result<(), Failure> {
     small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Fence))?;
+    Ok(())
+}
+
+/// Tells a running daemon what was changed by hand, for its log and audit trail. Without one the store's own history,
+/// which says who, when and why, is the record.
+fn record(settings: &config::Settings, command: &suppress::SuppressCommand, clock: &dyn Clock) -> Result<(), Failure> {
+    let privacy = crate::daemon::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+    if let Some(event) = command.event(&privacy, clock.now()) {
+        let line = String::from_utf8_lossy(&event.to_json()).into_owned();
+        small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Record { line }))?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::control::{Answer, Desk, Question, Selection, Waiting, ask, ask_offline};
 use crate::exit::{Exit, Failure};
 use crate::store::Fence;
+use crate::telemetry::EventLog;
 use crate::time::Clock;
 
 use super::Place;
@@ -59,7 +60,9 @@ pub(super) fn run(
             return Ok::<_, Failure>(answer);
         }
         let (spool, _) = crate::daemon::open_spool(&settings, clock)?;
-        let desk = Desk { spool, fence: Fence::default(), clock: Arc::clone(clock) };
+        // Nobody follows the log of a command; what it changes is in the audit trail.
+        let (log, _writer) = EventLog::start(std::io::sink())?;
+        let desk = Desk { spool, log, fence: Fence::default(), clock: Arc::clone(clock) };
         let answer = ask_offline(question, &desk).await;
         desk.spool.shutdown().await;
         Ok(answer)

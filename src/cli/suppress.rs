@@ -21,6 +21,7 @@ use crate::store::record::{Record, ndjson_line};
 use crate::store::{
     Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject,
 };
+use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::{Clock, Timestamp};
 
 /// Looks at and changes the list of people and domains that must not be written to.
@@ -53,6 +54,34 @@ pub enum SuppressCommand {
 }
 
 impl SuppressCommand {
+    /// What a change of one subject is recorded as in log and audit; `None` when nothing changes, or in bulk.
+    pub fn event(&self, privacy: &Privacy, now: Timestamp) -> Option<Event> {
+        let (kind, subject) = match self {
+            Self::Add(args) => (EventType::SuppressionAdded, &args.subject),
+            Self::Remove(args) => (EventType::SuppressionRemoved, &args.subject),
+            Self::Show(_)
+            | Self::List(_)
+            | Self::Import(_)
+            | Self::ImportRegister(_)
+            | Self::Export(_)
+            | Self::Stats(_) => return None,
+        };
+        let mut event = Event::new(kind, now);
+        match subject {
+            Subject::Address(mailbox) => event.recipient = Some(privacy.form(mailbox)),
+            Subject::Domain(domain) => event.queue = Some(format!("@{domain}")),
+            Subject::Hashed { exact, .. } => event.queue = Some(exact.to_string()),
+        }
+        if let Self::Add(args) = self {
+            event.evidence = Some(format!("{} {} by operator", args.reason, args.scope));
+        }
+        if let Self::Remove(args) = self {
+            event.evidence =
+                Some(format!("removed by {}: {}", args.by, args.because.as_deref().unwrap_or("no reason given")));
+        }
+        Some(event)
+    }
+
     /// Whether it may add facts that stop mail.
     pub const fn adds(&self) -> bool {
         matches!(self, Self::Add(_) | Self::Import(_) | Self::ImportRegister(_))

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::spool::Spool;
 use crate::store::Fence;
+use crate::telemetry::EventLog;
 use crate::time::Clock;
 
 pub use answer::{Answer, Waiting};
@@ -39,6 +40,8 @@ const SOCKET: &str = "control.sock";
 pub struct Desk {
     /// The queue.
     pub spool: Spool,
+    /// The event log.
+    pub log: EventLog,
     /// Who acts on facts that were read.
     pub fence: Fence,
     /// The time.

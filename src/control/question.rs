@@ -10,6 +10,11 @@ use crate::mail::QueueId;
 pub enum Question {
     /// Waits until nobody acts on facts older than this question: whoever changed a fact may then acknowledge it.
     Fence,
+    /// Keeps one record in log and audit: what an operator's command changed. The store keeps its own history of it.
+    Record {
+        /// A JSON object on one line.
+        line: String,
+    },
     /// How much is waiting.
     Stats,
     /// What is waiting, at most `limit` copies behind the one named `after`.

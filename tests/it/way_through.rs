@@ -58,6 +58,11 @@ fn an_opt_out_counts_at_the_very_next_decision_and_in_every_spelling() {
     }
     let removed = gateway.run(&["suppress", "remove", "victor@gmail.com", "--because", "test"]);
     assert!(removed.status.success(), "{removed:?}");
+    let record = eventually("the record of the removal", || gateway.events("SuppressionRemoved").pop());
+    assert!(
+        record["evidence"].as_str().unwrap().ends_with(": test") && gateway.events("SuppressionAdded").len() == 1,
+        "{record}"
+    );
     assert_eq!(outcome(&gateway, &client.message("b@acme.example", &["victor@gmail.com"], MESSAGE).1.unwrap()), "250");
 }
 
