@@ -93,7 +93,7 @@ pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
             desk.fence.passed().await;
             Answer::Done { copies: 0, busy: 0 }
         }
-        Question::Record { line } => record(desk, line),
+        Question::Record { line } => record(desk, &line),
         Question::Stats => stats(spool),
         Question::List { limit, after } => list(spool, limit, after).await,
         Question::Retry { which } => match which.id() {
@@ -111,9 +111,9 @@ pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
     }
 }
 
-fn record(desk: &Desk, line: String) -> Answer {
+fn record(desk: &Desk, line: &str) -> Answer {
     // It was one line of JSON when it came in, so it holds no line end; an object it has to be.
-    if !serde_json::from_str::<serde_json::Value>(&line).is_ok_and(|value| value.is_object()) {
+    if !serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| value.is_object()) {
         return Answer::Fault { message: "not a record; expected a JSON object".to_owned() };
     }
     let line = Bytes::from(line.replace(['\r', '\n'], " "));

@@ -124,6 +124,14 @@ impl StoreKey {
         std::iter::once(text).chain(dots).map(|suffix| self.suffix(suffix, buffer)).collect()
     }
 
+    /// The key of a hash that a registry published. The leading letter keeps hashes apart from what they hash.
+    pub(super) fn published(&self, hash: &str, buffer: &mut String) -> AddressKey {
+        buffer.clear();
+        buffer.push('h');
+        buffer.push_str(hash);
+        self.digest(buffer)
+    }
+
     fn suffix(&self, text: &str, buffer: &mut String) -> AddressKey {
         buffer.clear();
         buffer.push('d');

@@ -8,6 +8,7 @@ use super::embedded::later_expiry;
 use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, lookup_key};
 use super::event::{Event, NewEvent, View};
 use super::key::{AddressKey, StoreKey};
+use super::published::{RegisterEntry, published_keys, register_key};
 use super::{AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, StoreError};
 use crate::mail::Mailbox;
 use crate::policy::{Cause, ListCheck, Listed, RegisterName, Suppression};
@@ -97,9 +98,10 @@ impl Memory {
             let exact = key.exact(mailbox, &mut buffer);
             let family = key.family(mailbox, &mut buffer);
             let domains = key.domains(mailbox.domain(), &mut buffer);
+            let published = published_keys(mailbox, key, &mut buffer);
             let view = state.view(&exact);
             let check = |(list, (fresh_on, keys)): (&RegisterName, &(Timestamp, HashSet<AddressKey>))| {
-                let listed = keys.contains(&family) || domains.iter().any(|domain| keys.contains(domain));
+                let listed = keys.contains(&family) || domains.iter().chain(&published).any(|key| keys.contains(key));
                 let answer = if listed { Listed::Yes } else { Listed::No };
                 ListCheck { list: list.clone(), fresh_on: *fresh_on, answer }
             };
@@ -135,10 +137,10 @@ impl Memory {
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        subjects: &mut dyn Iterator<Item = Result<Subject, StoreError>>,
+        subjects: &mut dyn Iterator<Item = Result<RegisterEntry, StoreError>>,
     ) -> Result<u64, StoreError> {
         let mut buffer = String::new();
-        let key = |subject: Result<Subject, _>| Ok(lookup_key(&subject?, &self.0.key, &mut buffer).1);
+        let key = |entry: Result<RegisterEntry, _>| Ok(register_key(&entry?, &self.0.key, &mut buffer));
         let keys = subjects.map(key).collect::<Result<HashSet<_>, StoreError>>()?;
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         self.state()?.registers.insert(name.clone(), (fresh_on, keys));

@@ -27,6 +27,7 @@ mod fold;
 mod key;
 mod memory;
 mod people;
+mod published;
 pub(crate) mod record;
 mod row;
 mod schema;
@@ -48,6 +49,7 @@ pub(crate) use fact::{ConsentText, ContactText, contract_word};
 pub use fence::{Fence, Ticket};
 pub use key::AddressKey;
 pub use memory::Memory;
+pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
 
 use crate::mail::Mailbox;

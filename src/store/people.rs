@@ -1,6 +1,6 @@
 //! The doors of the store to consents, declarations and national opt-out lists.
 
-use super::{Added, AddedMany, Dossier, Event, NewEvent, Store, StoreError, Subject};
+use super::{Added, AddedMany, Dossier, Event, NewEvent, RegisterEntry, Store, StoreError};
 use crate::mail::Mailbox;
 use crate::policy::RegisterName;
 use crate::time::Timestamp;
@@ -75,16 +75,17 @@ impl Store {
     /// # Errors
     /// The first error among `subjects`; [`StoreError::Busy`] when another list was loaded meanwhile. On every error
     /// the old copy stays: a list cut short would let mail pass to whoever stood behind the cut.
-    pub fn load_register(
+    pub fn load_register<E: Into<RegisterEntry>>(
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        subjects: impl IntoIterator<Item = Result<Subject, StoreError>>,
+        subjects: impl IntoIterator<Item = Result<E, StoreError>>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
+        let subjects = subjects.into_iter().map(|entry| entry.map(Into::into));
         match self {
-            Self::Embedded(store) => store.load_register(name, fresh_on, &mut subjects.into_iter(), now),
-            Self::Memory(store) => store.load_register(name, fresh_on, &mut subjects.into_iter()),
+            Self::Embedded(store) => store.load_register(name, fresh_on, &mut { subjects }, now),
+            Self::Memory(store) => store.load_register(name, fresh_on, &mut { subjects }),
         }
     }
 

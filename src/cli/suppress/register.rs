@@ -9,7 +9,7 @@ use clap::Args;
 use super::import::{LINE_MAX, SHOWN_MAX, decode, read_line};
 use super::{Outcome, SuppressError};
 use crate::policy::RegisterName;
-use crate::store::{Store, StoreError, Subject};
+use crate::store::{PublishedHash, RegisterEntry, Store, StoreError, Subject};
 use crate::time::Timestamp;
 
 /// Arguments of `suppress import-register`.
@@ -18,7 +18,7 @@ pub struct RegisterArgs {
     /// The list's name in the rules: `ecg`, `lista_robinson`.
     #[arg(value_name = "NAME")]
     pub name: RegisterName,
-    /// One `ADDRESS` or `@DOMAIN` per line; a line that begins with `#` is a comment; `-` reads the standard input.
+    /// One `ADDRESS`, `@DOMAIN`, or SHA-1 or SHA-256 of an address in lower case per line; a line that begins with `#` is a comment; `-` reads the standard input.
     pub file: PathBuf,
     /// When the registry drew this copy.
     #[arg(long, value_name = "WHEN", value_parser = Timestamp::parse)]
@@ -62,7 +62,7 @@ struct Lines<'a> {
 }
 
 impl Iterator for Lines<'_> {
-    type Item = Result<Subject, StoreError>;
+    type Item = Result<RegisterEntry, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -78,9 +78,9 @@ impl Iterator for Lines<'_> {
                 return (self.bad_count > 0).then_some(Err(unfit));
             }
             self.number += 1;
-            match subject(octets) {
+            match entry(octets) {
                 Ok(None) => {}
-                Ok(Some(subject)) => return Some(Ok(subject)),
+                Ok(Some(entry)) => return Some(Ok(entry)),
                 Err(why) => {
                     self.bad_count += 1;
                     if self.bad_count <= SHOWN_MAX {
@@ -93,11 +93,17 @@ impl Iterator for Lines<'_> {
 }
 
 /// What a line names; nothing when it is empty or a comment.
-fn subject(octets: Vec<u8>) -> Result<Option<Subject>, String> {
+fn entry(octets: Vec<u8>) -> Result<Option<RegisterEntry>, String> {
     if octets.len() > LINE_MAX {
         return Err(format!("longer than {LINE_MAX} octets"));
     }
     let text = decode(octets);
     let text = text.trim_start_matches('\u{FEFF}').trim();
-    if text.is_empty() || text.starts_with('#') { Ok(None) } else { Subject::parse(text).map(Some) }
+    if text.is_empty() || text.starts_with('#') {
+        return Ok(None);
+    }
+    match PublishedHash::parse(text) {
+        Some(hash) => Ok(Some(RegisterEntry::Hash(hash))),
+        None => Subject::parse(text).map(|subject| Some(RegisterEntry::Subject(subject))),
+    }
 }

@@ -13,6 +13,7 @@ use crate::mail::{Domain, Mailbox};
 use crate::policy::Suppression;
 use crate::store::event::View;
 use crate::store::key::{AddressKey, StoreKey};
+use crate::store::published::published_keys;
 use crate::store::{Dossier, Kind};
 
 /// Entries of one kind and family, in the order of `row::COLUMNS`.
@@ -96,8 +97,9 @@ impl Reader {
         }
         let perhaps = |key: &AddressKey| shared.filter.as_ref().is_none_or(|filter| filter.may_hold(key));
         let registers = registers::all(&snapshot)?;
+        let mut buffer = String::new();
         let mut answer = Vec::with_capacity(wanted.len());
-        for keys in &wanted {
+        for (keys, mailbox) in wanted.iter().zip(recipients) {
             let mut found = Vec::new();
             if perhaps(&keys.family) {
                 find(&snapshot, Kind::Address, &keys.family, &mut found)?;
@@ -110,7 +112,14 @@ impl Reader {
                 suppressions: found.into_iter().map(|entry| entry.fact).collect(),
                 contact: view.contact,
                 consents: view.consents,
-                registers: registers::look_up(&snapshot, &registers, &keys.family, &keys.domains)?,
+                registers: if registers.is_empty() {
+                    Vec::new()
+                } else {
+                    let mut listed = vec![keys.family];
+                    listed.extend(&keys.domains);
+                    listed.extend(published_keys(mailbox, &shared.key, &mut buffer));
+                    registers::look_up(&snapshot, &registers, &listed)?
+                },
             });
         }
         Ok(answer)

@@ -5,8 +5,8 @@ use rusqlite::{Connection, params};
 use super::writer::{change, step};
 use super::{Embedded, lock};
 use crate::policy::{ListCheck, Listed, RegisterName};
-use crate::store::entry::{Subject, lookup_key};
 use crate::store::key::AddressKey;
+use crate::store::published::{RegisterEntry, register_key};
 use crate::store::{StoreError, row};
 use crate::time::Timestamp;
 
@@ -42,7 +42,7 @@ impl Embedded {
         &self,
         name: &RegisterName,
         fresh_on: Timestamp,
-        mut subjects: &mut dyn Iterator<Item = Result<Subject, StoreError>>,
+        mut subjects: &mut dyn Iterator<Item = Result<RegisterEntry, StoreError>>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let shared = &self.0;
@@ -51,7 +51,7 @@ impl Embedded {
         loop {
             let keys = (&mut subjects)
                 .take(CHUNK)
-                .map(|subject| Ok(lookup_key(&subject?, &shared.key, &mut buffer).1))
+                .map(|entry| Ok(register_key(&entry?, &shared.key, &mut buffer)))
                 .collect::<Result<Vec<AddressKey>, StoreError>>()?;
             if keys.is_empty() {
                 break;
@@ -126,22 +126,18 @@ pub(in crate::store) fn all(connection: &Connection) -> rusqlite::Result<Vec<Reg
     rows.collect()
 }
 
-/// What each list says about the recipient with these keys: under every spelling, and by domain where a list has
-/// domains.
+/// What each list says about the recipient with these keys: under every spelling, by domain where a list has domains, and
+/// by the hashes that a registry may have published.
 pub(super) fn look_up(
     connection: &Connection,
     registers: &[Register],
-    family: &AddressKey,
-    domains: &[AddressKey],
+    keys: &[AddressKey],
 ) -> rusqlite::Result<Vec<ListCheck>> {
-    if registers.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut statement = connection.prepare_cached("SELECT 1 FROM register_entries WHERE copy = ? AND key = ?")?;
     let mut answers = Vec::with_capacity(registers.len());
     for register in registers {
         let mut answer = Listed::No;
-        for key in std::iter::once(family).chain(domains) {
+        for key in keys {
             if statement.exists(params![register.copy, key.octets()])? {
                 answer = Listed::Yes;
                 break;

@@ -268,6 +268,25 @@ fn every_register_answers_for_everybody_and_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn a_register_may_be_given_out_as_hashes() {
+    both(|store| {
+        let ecg = RegisterName::new("ecg").unwrap();
+        // SHA-1 of v@x.example and SHA-256 of w@x.example.
+        let hashes = [
+            "1ca2a1aa02583c7f0ea1bb1f065d9056edc14489",
+            "90e660dce664108bb5e5e9e83e75f4ebef2f225942da4389c42ce98e5b7b0789",
+        ];
+        let entries = hashes.map(|text| Ok(RegisterEntry::Hash(PublishedHash::parse(text).unwrap())));
+        assert_eq!(store.load_register(&ecg, now(), entries, now()).unwrap(), 2);
+        for (address, answer) in
+            [("V@x.example", Listed::Yes), ("w@X.example", Listed::Yes), ("u@x.example", Listed::No)]
+        {
+            assert_eq!(answers(store, address)[0].2, answer, "{address}");
+        }
+    });
+}
+
+#[test]
 fn a_replaced_copy_is_swept_out_and_a_changed_one_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let ecg = RegisterName::new("ecg").unwrap();
