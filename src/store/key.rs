@@ -14,6 +14,7 @@ use aws_lc_rs::hmac;
 use super::StoreError;
 use super::files::sync_folder;
 use super::fold;
+use crate::hex;
 use crate::mail::{Domain, Mailbox};
 
 /// Octets of the secret: as many as SHA-256 gives, RFC 2104 section 3.
@@ -43,13 +44,13 @@ impl AddressKey {
 
     /// Reads the 32 hexadecimal digits that `Display` writes.
     pub fn parse(text: &str) -> Option<Self> {
-        parse_hex(text).map(Self)
+        hex::decode(text).map(Self)
     }
 }
 
 impl fmt::Display for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -57,24 +58,6 @@ impl fmt::Debug for AddressKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// Reads exactly `N` octets from hexadecimal digits of either case.
-fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut octets = [0; N];
-    if text.len() != N * 2 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, octet) in octets.iter_mut().enumerate() {
-        *octet = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
-    }
-    Some(octets)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(octets: &[u8]) -> String {
-    let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
-    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
 
 /// The secret of a store, ready to hash with.
@@ -170,7 +153,7 @@ pub(super) fn read(path: &Path) -> Result<StoreKey, StoreError> {
     }
     let mut text = String::new();
     file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(StoreError::io("read the key file", path))?;
-    let secret = parse_hex(text.trim()).ok_or_else(|| unfit("not a key; expected 64 hexadecimal digits"))?;
+    let secret = hex::decode(text.trim()).ok_or_else(|| unfit("not a key; expected 64 hexadecimal digits"))?;
     Ok(StoreKey::new(&secret))
 }
 
@@ -184,7 +167,7 @@ pub(super) fn create(path: &Path) -> Result<StoreKey, StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(StoreError::io("create the key file", path))?;
-    file.write_all(format!("{}\n", hex(&secret)).as_bytes())
+    file.write_all(format!("{}\n", hex::encode(&secret)).as_bytes())
         .and_then(|()| file.sync_all())
         .map_err(StoreError::io("write the key file", path))?;
     super::files::hand_over(path);

@@ -10,7 +10,7 @@ use super::StoreError;
 use super::embedded::{events, registers};
 use super::files::{BUSY_TIMEOUT, Files, Mark, sync_folder};
 use super::fold::FOLD_VERSION;
-use super::key::{AddressKey, KEY_LEN, StoreKey, hex};
+use super::key::{AddressKey, KEY_LEN, StoreKey};
 use super::row;
 use crate::time::Timestamp;
 
@@ -178,7 +178,7 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
         whole.execute_batch(ADDED_IN_2)?;
         whole.execute(
             "INSERT INTO meta (one, store_id, key_check, fold, created, seq, entries) VALUES (1, ?, ?, ?, ?, 0, 0)",
-            params![hex(&id), key.check().octets(), FOLD_VERSION, now.as_millis()],
+            params![crate::hex::encode(&id), key.check().octets(), FOLD_VERSION, now.as_millis()],
         )?;
         whole.commit()
     };
