@@ -6,17 +6,17 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 pub use self::form::Form;
 pub use self::import::{Imported, import_from};
-use crate::exit::Exit;
+use super::operation::{OperationError, Outcome};
 use crate::mail::{ControllerId, Mailbox};
 use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
-use crate::store::{Added, NewEvent, Store, StoreError, Subject};
+use crate::store::{Added, NewEvent, Store, Subject};
 use crate::time::{Clock, Timestamp};
 
 /// Looks at and adds to what people agreed to; nothing that was recorded is ever changed.
@@ -135,83 +135,16 @@ pub struct ImportArgs {
     pub by: String,
 }
 
-/// How an operation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Done,
-    /// Nothing was there to show or to confirm.
-    Nothing,
-    /// An import recorded what it could, and reported lines that it could not read.
-    SomeInvalid,
-}
-
-impl Outcome {
-    /// How the command ends.
-    pub const fn exit(self) -> Exit {
-        match self {
-            Self::Done => Exit::Done,
-            Self::Nothing => Exit::No,
-            Self::SomeInvalid => Exit::Data,
-        }
-    }
-}
-
-/// Why an operation did not end.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsentError {
-    /// The store refused or could not.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file could not be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// The arguments contradict themselves.
-    #[error("{0}")]
-    Usage(String),
-    /// The file to import is not what it was said to be.
-    #[error("{0}")]
-    Format(String),
-}
-
-impl ConsentError {
-    /// How the command ends.
-    pub const fn exit(&self) -> Exit {
-        match self {
-            Self::Usage(_) | Self::Store(StoreError::TooLong { .. } | StoreError::Unfit { .. }) => Exit::Usage,
-            Self::Format(_) => Exit::Data,
-            Self::File { .. } => Exit::Io,
-            Self::Store(error) if error.is_transient() => Exit::Temporary,
-            Self::Store(_) => Exit::Unavailable,
-        }
-    }
-
-    fn file(path: &Path) -> impl Fn(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { path: path.clone(), source }
-    }
-
-    /// The place that the answer is written to has gone.
-    fn output(source: io::Error) -> Self {
-        Self::File { path: PathBuf::from("standard output"), source }
-    }
-}
-
 /// Runs one operation; what it has to say goes to `out`. Blocking.
 ///
 /// # Errors
-/// [`ConsentError`]; an import that fails half-way has recorded the lines before.
+/// [`OperationError`]; an import that fails half-way has recorded the lines before.
 pub fn run(
     command: &ConsentCommand,
     store: &Store,
     out: &mut dyn Write,
     clock: &dyn Clock,
-) -> Result<Outcome, ConsentError> {
+) -> Result<Outcome, OperationError> {
     match command {
         ConsentCommand::Set(args) => set(args, store, out, clock.now()),
         ConsentCommand::Confirm(args) => confirm(args, store, out, clock.now()),
@@ -231,8 +164,8 @@ fn address(text: &str) -> Result<Mailbox, String> {
     }
 }
 
-fn set(args: &SetArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, ConsentError> {
-    let said = args.form.read(now).map_err(ConsentError::Usage)?;
+fn set(args: &SetArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
+    let said = args.form.read(now).map_err(OperationError::Usage)?;
     let (mailbox, by) = (&args.mailbox, &args.by);
     let mut events = vec![NewEvent::consent(mailbox.clone(), said.fact, by.clone(), now)?];
     if !said.contact.is_empty() {
@@ -240,11 +173,11 @@ fn set(args: &SetArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Re
     }
     let counts = store.record_many(events)?;
     let said = if counts.new == 0 { "already on record" } else { "recorded" };
-    writeln!(out, "{said}").map_err(ConsentError::output)?;
+    writeln!(out, "{said}").map_err(OperationError::output)?;
     Ok(Outcome::Done)
 }
 
-fn confirm(args: &ConfirmArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, ConsentError> {
+fn confirm(args: &ConfirmArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
     let known = store.blocking_dossier(&[&args.mailbox])?.pop().unwrap_or_default();
     let waiting = |fact: &ConsentFact| {
         (&fact.controller, &fact.purpose) == (&args.controller, &args.purpose)
@@ -252,7 +185,7 @@ fn confirm(args: &ConfirmArgs, store: &Store, out: &mut dyn Write, now: Timestam
             && fact.confirmation == Confirmation::Pending
     };
     let Some(mut fact) = known.consents.into_iter().find(waiting) else {
-        writeln!(out, "nothing is waiting for a confirmation").map_err(ConsentError::output)?;
+        writeln!(out, "nothing is waiting for a confirmation").map_err(OperationError::output)?;
         return Ok(Outcome::Nothing);
     };
     fact.confirmation = Confirmation::At(now);
@@ -262,6 +195,6 @@ fn confirm(args: &ConfirmArgs, store: &Store, out: &mut dyn Write, now: Timestam
     }
     let added = store.blocking_record(&NewEvent::consent(args.mailbox.clone(), fact, args.by.clone(), now)?)?;
     let said = if added == Added::New { "confirmed" } else { "already confirmed" };
-    writeln!(out, "{said}").map_err(ConsentError::output)?;
+    writeln!(out, "{said}").map_err(OperationError::output)?;
     Ok(Outcome::Done)
 }

@@ -11,6 +11,7 @@ pub mod consent;
 mod explain;
 mod inquiry;
 mod keygen;
+pub mod operation;
 mod preflight;
 mod queue;
 mod rules;
@@ -29,6 +30,8 @@ use crate::control;
 use crate::exit::{Exit, Failure};
 use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
+
+use operation::Outcome;
 
 /// Where the configuration is looked for when nothing is said.
 const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";
@@ -114,10 +117,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             if outcome.is_ok() && arguments.command.adds() {
                 settle(&settings)?;
             }
-            if matches!(outcome, Ok(suppress::Outcome::Done)) {
+            if matches!(outcome, Ok(Outcome::Done)) {
                 record(&settings, &arguments.command, &*clock)?;
             }
-            outcome.map(suppress::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
+            outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Consent(arguments) => {
             let settings = place.load()?;
@@ -126,7 +129,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             if outcome.is_ok() && arguments.command.changes() {
                 settle(&settings)?;
             }
-            outcome.map(consent::Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
+            outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),

@@ -15,11 +15,11 @@ use serde::Serialize;
 
 pub use self::import::{Imported, import_from};
 pub use self::register::RegisterArgs;
-use crate::exit::Exit;
+use super::operation::{OperationError, Outcome};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Record, ndjson_line};
 use crate::store::{
-    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject,
+    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, Subject,
 };
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::{Clock, Timestamp};
@@ -225,82 +225,16 @@ pub struct StatsArgs {
     pub json: bool,
 }
 
-/// How an operation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As asked.
-    Done,
-    /// Nothing was there to show or to remove.
-    Nothing,
-    /// An import added what it could, and reported lines that it could not read.
-    SomeInvalid,
-}
-
-impl Outcome {
-    /// How the command ends.
-    pub const fn exit(self) -> Exit {
-        match self {
-            Self::Done => Exit::Done,
-            Self::Nothing => Exit::No,
-            Self::SomeInvalid => Exit::Data,
-        }
-    }
-}
-
-/// Why an operation did not end.
-#[derive(Debug, thiserror::Error)]
-pub enum SuppressError {
-    /// The store refused or could not.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file could not be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
-    /// The file to import is not what it was said to be.
-    #[error("{0}")]
-    Format(String),
-}
-
-impl SuppressError {
-    /// How the command ends.
-    pub const fn exit(&self) -> Exit {
-        match self {
-            Self::Format(_) => Exit::Data,
-            Self::File { .. } => Exit::Io,
-            Self::Store(
-                StoreError::ReasonNeeded { .. } | StoreError::OptOutExpires { .. } | StoreError::TooLong { .. },
-            ) => Exit::Usage,
-            Self::Store(error) if error.is_transient() => Exit::Temporary,
-            Self::Store(_) => Exit::Unavailable,
-        }
-    }
-
-    fn file(path: &Path) -> impl Fn(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { path: path.clone(), source }
-    }
-
-    /// The place that the answer is written to has gone.
-    fn output(source: io::Error) -> Self {
-        Self::File { path: PathBuf::from("standard output"), source }
-    }
-}
-
 /// Runs one operation; what it has to say goes to `out`. Blocking.
 ///
 /// # Errors
-/// [`SuppressError`]; an import that fails half-way has added the lines before.
+/// [`OperationError`]; an import that fails half-way has added the lines before.
 pub fn run(
     command: &SuppressCommand,
     store: &Store,
     out: &mut dyn Write,
     clock: &dyn Clock,
-) -> Result<Outcome, SuppressError> {
+) -> Result<Outcome, OperationError> {
     match command {
         SuppressCommand::Add(args) => add(args, store, out, clock.now()),
         SuppressCommand::Remove(args) => remove(args, store, out, clock.now()),
@@ -313,7 +247,7 @@ pub fn run(
     }
 }
 
-fn add(args: &AddArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+fn add(args: &AddArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
     let fact = Suppression {
         scope: args.scope.clone(),
         cause: args.reason,
@@ -327,11 +261,11 @@ fn add(args: &AddArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Re
         Added::New => "added",
         Added::Existing => "already there; its first date and evidence stay",
     };
-    writeln!(out, "{said}").map_err(SuppressError::output)?;
+    writeln!(out, "{said}").map_err(OperationError::output)?;
     Ok(Outcome::Done)
 }
 
-fn remove(args: &RemoveArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+fn remove(args: &RemoveArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
     let removal = Removal {
         subject: args.subject.clone(),
         scope: args.scope.clone(),
@@ -342,10 +276,10 @@ fn remove(args: &RemoveArgs, store: &Store, out: &mut dyn Write, now: Timestamp)
     };
     let gone = store.blocking_remove(&removal)?;
     for entry in &gone {
-        writeln!(out, "removed {}", line(entry, now)).map_err(SuppressError::output)?;
+        writeln!(out, "removed {}", line(entry, now)).map_err(OperationError::output)?;
     }
     for (matched, entry) in store.matching(&args.subject)? {
-        writeln!(out, "still there ({}): {}", matched.as_str(), line(&entry, now)).map_err(SuppressError::output)?;
+        writeln!(out, "still there ({}): {}", matched.as_str(), line(&entry, now)).map_err(OperationError::output)?;
     }
     Ok(if gone.is_empty() { Outcome::Nothing } else { Outcome::Done })
 }
@@ -399,31 +333,31 @@ fn line(entry: &Entry, now: Timestamp) -> String {
     text
 }
 
-fn show(args: &ShowArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+fn show(args: &ShowArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
     let found = store.matching(&args.subject)?;
     let key_name = args.json.then(|| store.key_name());
     for (matched, entry) in &found {
-        show_entry(entry, Some(*matched), key_name.as_deref(), now, out).map_err(SuppressError::output)?;
+        show_entry(entry, Some(*matched), key_name.as_deref(), now, out).map_err(OperationError::output)?;
     }
     let stopped = found.iter().any(|(_, entry)| entry.fact.counts_at(now));
     Ok(if stopped { Outcome::Done } else { Outcome::Nothing })
 }
 
-fn list(args: &ListArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, SuppressError> {
+fn list(args: &ListArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Result<Outcome, OperationError> {
     let selection = Selection { scope: args.scope.clone(), cause: args.cause };
     let key_name = args.json.then(|| store.key_name());
     let (mut after, mut left) = (args.after, args.limit);
     loop {
         let page = store.list(&selection, after, left.min(PAGE_MAX))?;
         for entry in page.entries.iter().take(left) {
-            show_entry(entry, None, key_name.as_deref(), now, out).map_err(SuppressError::output)?;
+            show_entry(entry, None, key_name.as_deref(), now, out).map_err(OperationError::output)?;
         }
         left = left.saturating_sub(page.entries.len());
         match page.next {
             None => return Ok(Outcome::Done),
             Some(next) if left == 0 => {
                 if !args.json {
-                    writeln!(out, "more: --after {next}").map_err(SuppressError::output)?;
+                    writeln!(out, "more: --after {next}").map_err(OperationError::output)?;
                 }
                 return Ok(Outcome::Done);
             }
@@ -432,7 +366,7 @@ fn list(args: &ListArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> 
     }
 }
 
-fn export(args: &ExportArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, SuppressError> {
+fn export(args: &ExportArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, OperationError> {
     let format = match args.format {
         ExportFormat::Csv => EntryFormat::Csv,
         ExportFormat::Ndjson => EntryFormat::Ndjson,
@@ -441,15 +375,15 @@ fn export(args: &ExportArgs, store: &Store, out: &mut dyn Write) -> Result<Outco
         store.export(out, format, &Selection::default())?;
         return Ok(Outcome::Done);
     }
-    let failed = SuppressError::file(&args.file);
+    let failed = OperationError::file(&args.file);
     let mut file = BufWriter::new(private_file(&args.file).map_err(&failed)?);
     let count = store.export(&mut file, format, &Selection::default())?;
     file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
-    writeln!(out, "{count} entries written").map_err(SuppressError::output)?;
+    writeln!(out, "{count} entries written").map_err(OperationError::output)?;
     Ok(Outcome::Done)
 }
 
-fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, SuppressError> {
+fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, OperationError> {
     let stats = store.stats()?;
     let rows = [("changes", stats.changes.to_string()), ("addresses", stats.addresses.to_string())]
         .into_iter()
@@ -462,10 +396,10 @@ fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome,
             ((*name).to_owned(), number.unwrap_or_else(|| value.as_str().into()))
         });
         let object: serde_json::Map<_, _> = object.collect();
-        ndjson_line(&object, out).map_err(SuppressError::output)?;
+        ndjson_line(&object, out).map_err(OperationError::output)?;
     } else {
         for (name, value) in &rows {
-            writeln!(out, "{name:<16} {value}").map_err(SuppressError::output)?;
+            writeln!(out, "{name:<16} {value}").map_err(OperationError::output)?;
         }
     }
     Ok(Outcome::Done)

@@ -12,7 +12,6 @@
 mod page;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,11 +187,6 @@ fn answer(status: StatusCode, page: String) -> Response {
         ),
     ];
     (status, HEADERS, page).into_response()
-}
-
-/// Address and port that the door listens on, for messages.
-pub fn describe(address: SocketAddr) -> String {
-    format!("http://{address}/u/TOKEN")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use super::form::Form;
-use super::{ConsentError, ImportArgs, Outcome, address};
+use super::{ImportArgs, OperationError, Outcome, address};
 use crate::cli::suppress::import::{DELIMITERS, LINE_MAX, QUOTED_MAX, SHOWN_MAX, cells, decode, read_line};
 use crate::cli::suppress::private_file;
 use crate::policy::Standing;
@@ -37,15 +37,15 @@ pub(super) fn import(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Outcome, ConsentError> {
+) -> Result<Outcome, OperationError> {
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(ConsentError::file(&args.file))?))
+        Box::new(BufReader::new(File::open(&args.file).map_err(OperationError::file(&args.file))?))
     };
     let mut report: Box<dyn Write> = match &args.errors {
         None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(ConsentError::file(path))?)),
+        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
     let Imported { valid, invalid, new, unchanged } = import_from(&mut input, &mut report, args, store, out, now)?;
     if args.dry_run {
@@ -53,7 +53,7 @@ pub(super) fn import(
     } else {
         writeln!(out, "{new} new, {unchanged} unchanged, {invalid} lines invalid")
     }
-    .map_err(ConsentError::output)?;
+    .map_err(OperationError::output)?;
     Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
@@ -61,7 +61,7 @@ pub(super) fn import(
 /// no file for them, the first ones also go to `out`.
 ///
 /// # Errors
-/// [`ConsentError`]; the lines before it are recorded.
+/// [`OperationError`]; the lines before it are recorded.
 pub fn import_from(
     input: &mut dyn BufRead,
     report: &mut dyn Write,
@@ -69,11 +69,13 @@ pub fn import_from(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Imported, ConsentError> {
+) -> Result<Imported, OperationError> {
     if args.attest.trim().is_empty() {
-        return Err(ConsentError::Usage("--attest: say on whose word and on what ground this list stands".to_owned()));
+        return Err(OperationError::Usage(
+            "--attest: say on whose word and on what ground this list stands".to_owned(),
+        ));
     }
-    csv_line(["line", "email", "level", "message"], report).map_err(ConsentError::output)?;
+    csv_line(["line", "email", "level", "message"], report).map_err(OperationError::output)?;
     let mut lines = Lines {
         input,
         report,
@@ -95,7 +97,7 @@ pub fn import_from(
     if let Some(error) = lines.failed {
         return Err(error);
     }
-    lines.report.flush().map_err(ConsentError::output)?;
+    lines.report.flush().map_err(OperationError::output)?;
     Ok(lines.counts)
 }
 
@@ -117,7 +119,7 @@ struct Lines<'a> {
     counts: Imported,
     /// The declaration of a line whose consent went out first.
     waiting: Option<NewEvent>,
-    failed: Option<ConsentError>,
+    failed: Option<OperationError>,
 }
 
 impl Iterator for Lines<'_> {
@@ -147,8 +149,8 @@ enum Step {
 }
 
 impl Lines<'_> {
-    fn step(&mut self) -> Result<Step, ConsentError> {
-        let octets = read_line(self.input).map_err(ConsentError::file(Path::new("import")))?;
+    fn step(&mut self) -> Result<Step, OperationError> {
+        let octets = read_line(self.input).map_err(OperationError::file(Path::new("import")))?;
         self.number += 1;
         if octets.is_empty() {
             return Ok(Step::End);
@@ -177,7 +179,7 @@ impl Lines<'_> {
         self.line(read)
     }
 
-    fn line(&mut self, read: Result<Vec<(String, String)>, String>) -> Result<Step, ConsentError> {
+    fn line(&mut self, read: Result<Vec<(String, String)>, String>) -> Result<Step, OperationError> {
         let named = |cells: &[(String, String)]| {
             let cell = cells.iter().find(|(name, _)| Record::is_address_column(name));
             cell.map(|(_, cell)| cell.clone()).unwrap_or_default()
@@ -220,13 +222,13 @@ impl Lines<'_> {
         Ok((consent, Some(contact)))
     }
 
-    fn bad(&mut self, address: &str, why: &str) -> Result<Step, ConsentError> {
+    fn bad(&mut self, address: &str, why: &str) -> Result<Step, OperationError> {
         self.counts.invalid += 1;
         let quoted: String = address.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
         csv_line([self.number.to_string().as_str(), &quoted, "error", why], self.report)
-            .map_err(ConsentError::output)?;
+            .map_err(OperationError::output)?;
         if self.args.errors.is_none() && self.counts.invalid <= SHOWN_MAX {
-            writeln!(self.out, "line {}: {why}", self.number).map_err(ConsentError::output)?;
+            writeln!(self.out, "line {}: {why}", self.number).map_err(OperationError::output)?;
         }
         Ok(Step::Nothing)
     }
@@ -265,14 +267,14 @@ fn json_cells(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 /// Reads the header. A column that nobody knows refuses the file: a misspelt `expires` would be no small loss.
-fn header_of(first: &str) -> Result<Grammar, ConsentError> {
+fn header_of(first: &str) -> Result<Grammar, OperationError> {
     let read = |delimiter: &u8| {
         let names = cells(first, *delimiter).ok()?;
         let header: Vec<String> = names.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
         header.iter().any(|name| Record::is_address_column(name)).then_some((header, *delimiter))
     };
     let (header, delimiter) = DELIMITERS.iter().find_map(read).ok_or_else(|| {
-        ConsentError::Format(
+        OperationError::Format(
             "the first line is no header: expected a column `address` or `email`, separated by `,`, `;` or tab"
                 .to_owned(),
         )
@@ -280,7 +282,7 @@ fn header_of(first: &str) -> Result<Grammar, ConsentError> {
     let known = |name: &&String| Record::is_address_column(name) || Form::knows(name);
     match header.iter().find(|name| !known(name)) {
         None => Ok(Grammar::Csv { header, delimiter }),
-        Some(name) => Err(ConsentError::Format(format!(
+        Some(name) => Err(OperationError::Format(format!(
             "column `{name}` is not known; take it out, or name it like a flag of `consent set`"
         ))),
     }

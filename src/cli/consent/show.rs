@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{ConsentError, Outcome, ProofArgs, ShowArgs};
+use super::{OperationError, Outcome, ProofArgs, ShowArgs};
 use crate::policy::{ConsentFact, Contact};
 use crate::store::record::ndjson_line;
 use crate::store::{ConsentText, ContactText, Declaration, Event, Store, Told};
@@ -18,7 +18,7 @@ pub(super) fn show(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Outcome, ConsentError> {
+) -> Result<Outcome, OperationError> {
     let known = store.blocking_dossier(&[&args.mailbox])?.pop().unwrap_or_default();
     let write = |out: &mut dyn Write| -> io::Result<()> {
         if let Some(contact) = &known.contact {
@@ -41,12 +41,12 @@ pub(super) fn show(
         }
         Ok(())
     };
-    write(out).map_err(ConsentError::output)?;
+    write(out).map_err(OperationError::output)?;
     let empty = known.contact.is_none() && known.consents.is_empty();
     Ok(if empty { Outcome::Nothing } else { Outcome::Done })
 }
 
-pub(super) fn history(args: &ShowArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, ConsentError> {
+pub(super) fn history(args: &ShowArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, OperationError> {
     let events = store.history(&args.mailbox)?;
     for event in &events {
         let written = if args.json {
@@ -58,7 +58,7 @@ pub(super) fn history(args: &ShowArgs, store: &Store, out: &mut dyn Write) -> Re
             };
             writeln!(out, "{}  {} by {}  {told}", event.cursor, event.at, event.by)
         };
-        written.map_err(ConsentError::output)?;
+        written.map_err(OperationError::output)?;
     }
     Ok(if events.is_empty() { Outcome::Nothing } else { Outcome::Done })
 }
@@ -70,7 +70,7 @@ pub(super) fn proof(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Outcome, ConsentError> {
+) -> Result<Outcome, OperationError> {
     let known = store.blocking_dossier(&[&args.mailbox])?.pop().unwrap_or_default();
     let records: Vec<_> = known.consents.iter().filter(|fact| fact.controller == args.controller).collect();
     let history: Vec<Value> = store
@@ -100,7 +100,7 @@ pub(super) fn proof(
     if let Value::Object(fields) = &mut bundle {
         fields.insert("sha256".to_owned(), crate::hex::encode(digest.as_ref()).into());
     }
-    ndjson_line(&bundle, out).map_err(ConsentError::output)?;
+    ndjson_line(&bundle, out).map_err(OperationError::output)?;
     Ok(if records.is_empty() { Outcome::Nothing } else { Outcome::Done })
 }
 

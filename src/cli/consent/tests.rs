@@ -3,7 +3,10 @@
 use clap::Parser;
 use serde_json::Value;
 
+use std::io;
+
 use super::*;
+use crate::exit::Exit;
 use crate::policy::{Cause, Origin, RefusalBox, SaleKind, Scope, Standing, Suppression};
 use crate::store::{Dossier, NewSuppression};
 use crate::time::ManualClock;
@@ -20,7 +23,7 @@ fn parse(arguments: &[&str]) -> Result<ConsentCommand, clap::Error> {
     Line::try_parse_from(std::iter::once(&"consent").chain(arguments)).map(|line| line.consent.command)
 }
 
-fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, ConsentError>, String) {
+fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, OperationError>, String) {
     let mut out = Vec::new();
     let outcome = run(&parse(arguments).unwrap(), store, &mut out, &ManualClock::new(NOW));
     (outcome, String::from_utf8(out).unwrap())
@@ -36,7 +39,7 @@ fn known(store: &Store, address: &str) -> Dossier {
     store.blocking_dossier(&[&Mailbox::parse(address).unwrap()]).unwrap().pop().unwrap()
 }
 
-fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Imported, ConsentError>, String) {
+fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Imported, OperationError>, String) {
     let all = [&["import", "-", "--attest", "our shop, export of 2026"], arguments].concat();
     let ConsentCommand::Import(args) = parse(&all).unwrap() else { panic!("not an import") };
     let mut report = Vec::new();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::Path;
 
-use super::{ImportArgs, ImportFormat, Outcome, SuppressError, private_file};
+use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
 use crate::store::record::{Defaults, Record, csv_line};
 use crate::store::{NewSuppression, Store};
 use crate::time::Timestamp;
@@ -36,15 +36,15 @@ pub(super) fn import(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Outcome, SuppressError> {
+) -> Result<Outcome, OperationError> {
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(SuppressError::file(&args.file))?))
+        Box::new(BufReader::new(File::open(&args.file).map_err(OperationError::file(&args.file))?))
     };
     let mut report: Box<dyn Write> = match &args.errors {
         None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(SuppressError::file(path))?)),
+        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
     let counts = import_from(&mut input, &mut report, args, store, out, now)?;
     let Imported { valid, invalid, new, existing } = counts;
@@ -53,7 +53,7 @@ pub(super) fn import(
     } else {
         writeln!(out, "{new} new, {existing} already there, {invalid} invalid")
     }
-    .map_err(SuppressError::output)?;
+    .map_err(OperationError::output)?;
     Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
@@ -61,7 +61,7 @@ pub(super) fn import(
 /// no file for them, the first `SHOWN_MAX` also go to `out`.
 ///
 /// # Errors
-/// [`SuppressError`]; the lines before it are added.
+/// [`OperationError`]; the lines before it are added.
 pub fn import_from(
     input: &mut dyn BufRead,
     report: &mut dyn Write,
@@ -69,8 +69,8 @@ pub fn import_from(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Imported, SuppressError> {
-    csv_line(["line", "email", "level", "message"], report).map_err(SuppressError::output)?;
+) -> Result<Imported, OperationError> {
+    csv_line(["line", "email", "level", "message"], report).map_err(OperationError::output)?;
     let mut lines = Lines {
         input,
         report,
@@ -93,7 +93,7 @@ pub fn import_from(
     if let Some(error) = lines.failed {
         return Err(error);
     }
-    lines.report.flush().map_err(SuppressError::output)?;
+    lines.report.flush().map_err(OperationError::output)?;
     Ok(Imported { new: added.new, existing: added.existing, ..lines.counts })
 }
 
@@ -117,7 +117,7 @@ struct Lines<'a> {
     key_name: String,
     number: u64,
     counts: Imported,
-    failed: Option<SuppressError>,
+    failed: Option<OperationError>,
 }
 
 impl Iterator for Lines<'_> {
@@ -144,8 +144,8 @@ enum Step {
 }
 
 impl Lines<'_> {
-    fn step(&mut self) -> Result<Step, SuppressError> {
-        let octets = read_line(self.input).map_err(SuppressError::file(Path::new("import")))?;
+    fn step(&mut self) -> Result<Step, OperationError> {
+        let octets = read_line(self.input).map_err(OperationError::file(Path::new("import")))?;
         self.number += 1;
         if octets.is_empty() {
             return Ok(Step::End);
@@ -170,7 +170,7 @@ impl Lines<'_> {
         }
     }
 
-    fn entry(&mut self, text: &str) -> Result<Step, SuppressError> {
+    fn entry(&mut self, text: &str) -> Result<Step, OperationError> {
         let record = match &self.grammar {
             Some(Grammar::Csv { header, delimiter }) => cells(text, *delimiter)
                 .map(|cells| Record::from_cells(header, cells.iter()))
@@ -188,13 +188,13 @@ impl Lines<'_> {
         }
     }
 
-    fn bad(&mut self, address: &str, why: &str) -> Result<Step, SuppressError> {
+    fn bad(&mut self, address: &str, why: &str) -> Result<Step, OperationError> {
         self.counts.invalid += 1;
         let quoted: String = address.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
         csv_line([self.number.to_string().as_str(), &quoted, "error", why], self.report)
-            .map_err(SuppressError::output)?;
+            .map_err(OperationError::output)?;
         if self.counts.invalid <= self.shown {
-            writeln!(self.out, "line {}: {why}", self.number).map_err(SuppressError::output)?;
+            writeln!(self.out, "line {}: {why}", self.number).map_err(OperationError::output)?;
         }
         Ok(Step::Nothing)
     }
@@ -239,12 +239,12 @@ pub(in crate::cli) fn cells(text: &str, delimiter: u8) -> Result<csv::StringReco
 }
 
 /// Chooses the grammar from the first line with anything on it, and tells whether that line is a header.
-fn grammar_of(given: ImportFormat, first: &str) -> Result<(Grammar, bool), SuppressError> {
+fn grammar_of(given: ImportFormat, first: &str) -> Result<(Grammar, bool), OperationError> {
     match given {
         ImportFormat::Ndjson => Ok((Grammar::Ndjson, false)),
         ImportFormat::Plain => Ok((Grammar::Plain, first.starts_with('#'))),
         ImportFormat::Csv => header_of(first).map(|grammar| (grammar, true)).ok_or_else(|| {
-            SuppressError::Format(
+            OperationError::Format(
                 "the first line is no header: expected a column `address`, `email` or `recipient`, separated by `,`, \
                  `;` or tab"
                     .to_owned(),

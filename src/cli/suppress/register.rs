@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::import::{LINE_MAX, SHOWN_MAX, decode, read_line};
-use super::{Outcome, SuppressError};
+use super::{OperationError, Outcome};
 use crate::policy::RegisterName;
 use crate::store::{PublishedHash, RegisterEntry, Store, StoreError, Subject};
 use crate::time::Timestamp;
@@ -31,24 +31,24 @@ pub(super) fn import(
     store: &Store,
     out: &mut dyn Write,
     now: Timestamp,
-) -> Result<Outcome, SuppressError> {
+) -> Result<Outcome, OperationError> {
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(SuppressError::file(&args.file))?))
+        Box::new(BufReader::new(File::open(&args.file).map_err(OperationError::file(&args.file))?))
     };
     let mut lines = Lines { input: &mut input, path: &args.file, number: 0, bad: Vec::new(), bad_count: 0 };
     let loaded = store.load_register(&args.name, args.fresh_on, lines.by_ref(), now);
     let (bad, bad_count) = (lines.bad, lines.bad_count);
     for why in &bad {
-        writeln!(out, "{why}").map_err(SuppressError::output)?;
+        writeln!(out, "{why}").map_err(OperationError::output)?;
     }
     if bad_count > 0 {
-        writeln!(out, "{bad_count} lines cannot be read; the list stays as it was").map_err(SuppressError::output)?;
+        writeln!(out, "{bad_count} lines cannot be read; the list stays as it was").map_err(OperationError::output)?;
         return Ok(Outcome::SomeInvalid);
     }
     let subjects = loaded?;
-    writeln!(out, "{}: {subjects} subjects, drawn {}", args.name, args.fresh_on).map_err(SuppressError::output)?;
+    writeln!(out, "{}: {subjects} subjects, drawn {}", args.name, args.fresh_on).map_err(OperationError::output)?;
     Ok(Outcome::Done)
 }
 

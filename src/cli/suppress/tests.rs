@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::import::LINE_MAX;
 use super::*;
+use crate::exit::Exit;
 use crate::mail::Mailbox;
 use crate::store::{Cleartext, Opening, Settings};
 use crate::time::ManualClock;
@@ -23,7 +24,7 @@ fn parse(arguments: &[&str]) -> Result<SuppressCommand, clap::Error> {
     Line::try_parse_from(std::iter::once(&"suppress").chain(arguments)).map(|line| line.suppress.command)
 }
 
-fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, SuppressError>, String) {
+fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, OperationError>, String) {
     let mut out = Vec::new();
     let outcome = run(&parse(arguments).unwrap(), store, &mut out, &ManualClock::new(NOW));
     (outcome, String::from_utf8(out).unwrap())
