@@ -31,5 +31,6 @@ pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod token;
 pub mod unsubscribe;

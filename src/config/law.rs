@@ -12,8 +12,8 @@ use crate::rules;
 use crate::time::Timestamp;
 
 use super::error::Problems;
-use super::streams::parsed;
 use super::v1;
+use super::value::parsed;
 
 /// The shipped packs with the operator's own on top.
 pub(super) fn rulebook(spec: &v1::Rules, base: &Path, problems: &mut Problems<'_>) -> Option<Arc<Rulebook>> {

@@ -10,9 +10,14 @@
 mod build;
 mod error;
 mod files;
+mod http;
 mod law;
+mod smtp;
+mod store;
 mod streams;
+mod upstream;
 mod v1;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -12,41 +12,8 @@ use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof,
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;
-use super::v1::{self, At};
-use super::{files, law};
-
-/// Reads one word out of a closed set.
-pub(super) fn word<T: Copy>(
-    problems: &mut Problems<'_>,
-    key: &str,
-    value: &At<String>,
-    words: &[(&str, T)],
-) -> Option<T> {
-    let found = words.iter().find(|(word, _)| word == value.as_ref()).map(|(_, meaning)| *meaning);
-    if found.is_none() {
-        let expected: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        problems.add(
-            value.span().start,
-            key,
-            format!("`{}` is not known; expected {}", value.as_ref(), expected.join(" or ")),
-        );
-    }
-    found
-}
-
-/// Parses one value and reports where it stands when it cannot be.
-pub(super) fn parsed<T, E: std::fmt::Display>(
-    problems: &mut Problems<'_>,
-    key: &str,
-    value: &At<String>,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Option<T> {
-    problems.take(value.span().start, key, parse(value.as_ref()))
-}
-
-pub(super) fn domain(problems: &mut Problems<'_>, key: &str, value: &At<String>) -> Option<Domain> {
-    parsed(problems, key, value, Domain::parse)
-}
+use super::value::{domain, parsed, word};
+use super::{files, law, v1};
 
 /// Signing keys by the name that streams use.
 pub(super) fn signers(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>) -> HashMap<String, Arc<Signer>> {
