@@ -21,6 +21,7 @@ use crate::config::{self, ConfigError, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
 use crate::mail::IdSource;
+use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
@@ -187,16 +188,15 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
     let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
     let audit = spool.clone();
-    let door = Door {
+    let opt_outs = OptOuts {
         store: store.clone(),
         fence: fence.clone(),
-        keyring,
         log: log.clone(),
         privacy: privacy.clone(),
         clock: Arc::clone(&clock),
-        settings: Arc::clone(&live.unsubscribe),
         audit: Arc::new(move |line| audit.note(line)),
     };
+    let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
     let desk_log = log.clone();
     let delivery =

@@ -6,7 +6,7 @@
 //! - [`store`] answers what is known of each recipient, [`policy`] decides, [`message`] rewrites and signs, [`token`] makes
 //!   the links by which people leave;
 //! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost;
-//! - [`unsubscribe`] is the person's door, [`control`] the operator's, [`cli`] the command line;
+//! - [`unsubscribe`] is the person's door, [`optout`] takes what comes through it, [`control`] the operator's, [`cli`] the command line;
 //! - [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
 //!
 //! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
@@ -23,6 +23,7 @@ pub mod exit;
 pub mod hex;
 pub mod mail;
 pub mod message;
+pub mod optout;
 pub mod pipeline;
 pub mod policy;
 pub mod rules;

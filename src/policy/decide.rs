@@ -176,6 +176,13 @@ fn in_scope(fact: &Suppression, controller: &ControllerId, list: Option<&ListNam
     fact.cause.reaches_everything() || fact.scope.covers(controller, list)
 }
 
+impl Cause {
+    /// The reason code of a refusal for this cause, such as `SUP_UNSUBSCRIBE`.
+    pub const fn reason(self) -> super::ReasonCode {
+        rule_for(self).reason
+    }
+}
+
 const fn rule_for(cause: Cause) -> Rule {
     match cause {
         Cause::Complaint => rulebook::COMPLAINT,

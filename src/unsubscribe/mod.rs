@@ -24,10 +24,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::mail::ControllerId;
-use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{self, Fence, NewSuppression, Store, StoreError};
-use crate::telemetry::{Event, EventLog, EventType, Privacy};
-use crate::time::Clock;
+use crate::optout::{OptOut, OptOuts};
+use crate::policy::{Cause, Origin, Scope};
+use crate::store::StoreError;
 use crate::token::{self, Keyring, Subject};
 
 /// A one-click body is 26 octets; a multipart one a few hundred.
@@ -47,26 +46,13 @@ pub struct Settings {
 /// What the door is built from.
 #[derive(Clone)]
 pub struct Door {
-    /// Where opt-outs are recorded.
-    pub store: Store,
-    /// Who acts on facts that were read.
-    pub fence: Fence,
+    /// Takes the opt-outs.
+    pub opt_outs: OptOuts,
     /// Keys of the tokens.
     pub keyring: Arc<Keyring>,
-    /// The event log.
-    pub log: EventLog,
-    /// How addresses are written down.
-    pub privacy: Privacy,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
     /// Scope of one click, by controller.
     pub settings: Arc<ArcSwap<Settings>>,
-    /// Where audit records go.
-    pub audit: AuditSink,
 }
-
-/// Takes the audit record of an opt-out; the daemon hands it to the spool, which this room does not know.
-pub type AuditSink = Arc<dyn Fn(bytes::Bytes) + Send + Sync>;
 
 impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,7 +97,7 @@ async fn opt_out(State(door): State<Door>, Path(token): Path<String>, headers: H
     if !is_one_click(&body) {
         return answer(StatusCode::BAD_REQUEST, page::confirm(&subject));
     }
-    match tokio::time::timeout(ANSWER_TIMEOUT, record(&door, &subject, origin(&headers))).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, record(&door, subject.clone(), origin(&headers))).await {
         Ok(Ok(())) => answer(StatusCode::OK, page::done(&subject)),
         Ok(Err(error)) => {
             tracing::error!(%error, "an opt-out could not be recorded");
@@ -136,35 +122,14 @@ fn origin(headers: &HeaderMap) -> Origin {
     if headers.contains_key(header::ORIGIN) { Origin::Page } else { Origin::OneClick }
 }
 
-async fn record(door: &Door, subject: &Subject, origin: Origin) -> Result<(), StoreError> {
-    let now = door.clock.now();
+async fn record(door: &Door, subject: Subject, origin: Origin) -> Result<(), StoreError> {
     let controller = subject.controller.clone();
     let whole = door.settings.load().whole_controller.contains(&controller);
     let scope = match subject.list.clone().filter(|_| !whole) {
         Some(list) => Scope::List(controller, list),
         None => Scope::Controller(controller),
     };
-    let evidence = format!("message {}", subject.message);
-    let fact = Suppression {
-        scope: scope.clone(),
-        cause: Cause::Unsubscribe,
-        origin,
-        evidence: Some(evidence.clone()),
-        since: now,
-        expires: None,
-    };
-    let whom = store::Subject::Address(subject.mailbox.clone());
-    door.store.add(NewSuppression::new(whom, fact, now)?).await?;
-    // Recorded; now whoever decided on older facts has to be done with naming recipients (promise P3).
-    door.fence.passed().await;
-    let mut event = Event::new(EventType::SuppressionAdded, now);
-    event.recipient = Some(door.privacy.form(&subject.mailbox));
-    event.reason = Some("SUP_UNSUBSCRIBE");
-    event.evidence = Some(evidence);
-    event.id = Some(subject.message.to_string());
-    event.queue = Some(scope.to_string());
-    (door.audit)(door.log.record(&event));
-    Ok(())
+    door.opt_outs.record(&OptOut { subject, scope, cause: Cause::Unsubscribe, origin }).await.map(drop)
 }
 
 fn later() -> Response {
