@@ -7,7 +7,7 @@
 //!   the links by which people leave;
 //! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost;
 //! - [`unsubscribe`] is the person's door, [`optout`] takes what comes through it, [`control`] the operator's, [`cli`] the command line;
-//! - [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
+//! - [`imports`] reads what other systems export, [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
 //!
 //! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
 //! `docs/architecture.md`.
@@ -21,6 +21,7 @@ pub mod delivery;
 pub mod demo;
 pub mod exit;
 pub mod hex;
+pub mod imports;
 pub mod mail;
 pub mod message;
 pub mod optout;

@@ -16,6 +16,7 @@ mod preflight;
 mod queue;
 mod rules;
 mod serve;
+mod source;
 pub mod suppress;
 
 use std::io::Write;
