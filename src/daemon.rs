@@ -196,7 +196,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         clock: Arc::clone(&clock),
         audit: Arc::new(move |line| audit.note(line)),
     };
-    let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
+    let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
     let desk_log = log.clone();
     let delivery =
@@ -275,9 +275,7 @@ fn open_door(
             // An error means that the sender is gone: stop as well.
             let _stopped = stops.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = unsubscribe::serve(listener, door, stop).await {
-            tracing::error!(%error, "the unsubscribe door closed");
-        }
+        unsubscribe::serve(listener, door, stop).await;
     });
     Ok(bound)
 }

@@ -13,6 +13,7 @@
 //! `docs/architecture.md`.
 
 pub mod audit;
+pub mod cidr;
 pub mod cli;
 pub mod config;
 pub mod control;

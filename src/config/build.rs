@@ -1,10 +1,7 @@
 //! From the file as written to the settings of each room.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
-
-use crate::pipeline::OneClickScope;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
@@ -28,11 +25,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let public_url = parsed(problems, "http.public_url", &spec.http.public_url, http::public_url);
     let url = public_url.as_deref().unwrap_or_default();
     let streams = streams::streams(spec, &hostname, url, &signers, problems);
-    let whole_controller = streams
-        .values()
-        .filter(|s| s.one_click_scope == OneClickScope::Controller)
-        .map(|s| s.rules.controller.clone())
-        .collect::<HashSet<_>>();
+    let unsubscribe = http::settings(spec, base, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
@@ -63,7 +56,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         smtp_listen: smtp_listen?,
         smtp: smtp?,
         http_listen: http_listen?,
-        unsubscribe: crate::unsubscribe::Settings { whole_controller },
+        unsubscribe: unsubscribe?,
         pipeline,
         delivery,
         spool,

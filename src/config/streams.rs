@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cidr::AddressRange;
 use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;

@@ -32,6 +32,8 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
     #[serde(default)]
+    pub(super) sender: Vec<At<Sender>>,
+    #[serde(default)]
     pub(super) credential: Vec<At<Credential>>,
 }
 
@@ -60,6 +62,19 @@ pub(super) struct Http {
     pub(super) listen: Option<At<String>>,
     pub(super) public_url: At<String>,
     pub(super) mailto: At<String>,
+    pub(super) trusted_proxies: Option<At<Vec<At<String>>>>,
+    #[serde(default)]
+    pub(super) certificate: Vec<At<Certificate>>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) max_connections_per_address: Option<At<u64>>,
+    pub(super) effect_bound: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) chain: At<String>,
+    pub(super) key: At<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +159,27 @@ pub(super) struct Stream {
     pub(super) enforcement: Option<At<String>>,
     pub(super) assume_class: Option<bool>,
     pub(super) count_free_accounts: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sender {
+    pub(super) controller: At<String>,
+    pub(super) name: Option<At<String>>,
+    pub(super) logo_text: Option<At<String>>,
+    pub(super) colour: Option<At<String>>,
+    pub(super) contact: Option<At<String>>,
+    pub(super) imprint: Option<At<String>>,
+    #[serde(default)]
+    pub(super) list: Vec<At<SenderList>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SenderList {
+    pub(super) name: At<String>,
+    pub(super) title: At<String>,
+    pub(super) about: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

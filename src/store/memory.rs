@@ -225,7 +225,12 @@ impl State {
             (known.kind, known.exact, &known.fact.scope, known.fact.cause)
                 == (entry.kind, entry.exact, &entry.fact.scope, entry.fact.cause)
         };
+        let view = self.view(&entry.exact);
         if let Some(known) = self.entries.iter_mut().find(same) {
+            if view.lifts(&known.fact, entry.fact.since) {
+                known.fact = entry.fact;
+                return true;
+            }
             known.fact.expires = later_expiry(known.fact.expires, entry.fact.expires);
             return false;
         }

@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// Records a suppression; it is on disk and counts when this returns. Recording again changes nothing but an
-    /// expiry, and that only to later.
+    /// expiry, and that only to later; except that an opt-out which a consent has lifted counts from now again.
     ///
     /// # Errors
     /// Any [`StoreError`]; the caller must not acknowledge the opt-out then. Trying again is safe.

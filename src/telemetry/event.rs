@@ -79,6 +79,8 @@ pub enum EventType {
     SuppressionAdded,
     /// A fact was taken from the store.
     SuppressionRemoved,
+    /// A person agreed, through a door of their own.
+    ConsentAdded,
 }
 
 impl EventType {
@@ -96,6 +98,7 @@ impl EventType {
             Self::Withdrawn => "Withdrawn",
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
+            Self::ConsentAdded => "ConsentAdded",
         }
     }
 }

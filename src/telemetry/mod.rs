@@ -7,9 +7,11 @@
 //! **Never knows:** who decided, how a message is stored or sent.
 
 mod diagnostics;
+mod effect;
 mod event;
 mod log;
 
 pub use diagnostics::diagnostics;
+pub use effect::{Effects, Histogram};
 pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy};
 pub use log::{EventLog, LOG_QUEUE_MAX};

@@ -146,6 +146,36 @@ fn recording_a_consent_takes_no_suppression_away() {
     });
 }
 
+/// No, yes, no again: the second no must not carry the first one's date, or the yes between them would lift it for ever.
+#[test]
+fn an_opt_out_said_again_after_a_consent_counts_from_then() {
+    both(|store| {
+        let left_at = |at: i64| {
+            let mut left = fact(Cause::Unsubscribe);
+            left.scope = Scope::Controller(ControllerId::new("acme").unwrap());
+            left.since = Timestamp::from_secs(at);
+            NewSuppression::new(Subject::parse("v@x.example").unwrap(), left, now()).unwrap()
+        };
+        let agreed = consent(Basis::OptIn);
+        let given = agreed.collected_at.as_secs();
+        let counts = || {
+            let known = dossier(store, "v@x.example");
+            let suppression = known.suppressions.first().unwrap();
+            assert_eq!(known.suppressions.len(), 1);
+            (suppression.since.as_secs(), !known.consents.iter().any(|consent| consent.lifts(suppression, now())))
+        };
+        assert_eq!(store.blocking_add(&left_at(1)).unwrap(), Added::New);
+        assert_eq!(store.blocking_add(&left_at(2)).unwrap(), Added::Existing);
+        assert_eq!(counts(), (1, true), "the first time is kept");
+        store.blocking_record(&told("v@x.example", agreed.clone())).unwrap();
+        assert_eq!(counts(), (1, false), "lifted");
+        assert_eq!(store.blocking_add(&left_at(given + 1)).unwrap(), Added::New);
+        assert_eq!(counts(), (given + 1, true), "it counts again");
+        assert_eq!(store.blocking_add(&left_at(given + 2)).unwrap(), Added::Existing);
+        assert_eq!(counts(), (given + 1, true), "and the first time after the consent is kept");
+    });
+}
+
 #[test]
 fn what_one_process_records_the_other_answers_at_once() {
     let folder = tempfile::tempdir().unwrap();
