@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::hex;
-use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
+use crate::mail::{AddressRange, ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;
@@ -106,6 +106,7 @@ fn stream(
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
     let expected = expected(written, public_url);
+    let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -121,6 +122,8 @@ fn stream(
         existing_unsubscribe,
         one_click_scope,
         list_domain: list_domain?,
+        brand: written.brand.as_ref().unwrap_or(&written.controller).as_ref().clone(),
+        receipts: receipts?,
         feedback_sender_id,
         expected,
         signing,
@@ -163,6 +166,14 @@ fn stream_choices(
         None => Some(OneClickScope::List),
     };
     Some((on_refusal?, existing?, scope?))
+}
+
+fn receipts(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<Receipts> {
+    let words = [("law", Receipts::AsLawAsks), ("always", Receipts::Always), ("never", Receipts::Never)];
+    match &written.opt_out_receipts {
+        Some(text) => word(problems, "stream.opt_out_receipts", text, &words),
+        None => Some(Receipts::default()),
+    }
 }
 
 fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Signing {

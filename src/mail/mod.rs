@@ -14,10 +14,12 @@ pub mod address;
 pub mod envelope;
 pub mod id;
 pub mod name;
+pub mod range;
 pub mod reply;
 
 pub use address::{AddressError, Domain, Mailbox};
 pub use envelope::{BodyType, Envelope, Label, Recipient, ReversePath};
 pub use id::{DecisionRef, IdSource, QueueId};
 pub use name::{CampaignId, ControllerId, CredentialName, ListName, NameError, StreamName};
+pub use range::AddressRange;
 pub use reply::{EnhancedStatus, Reply, ReplyCode};

@@ -79,6 +79,14 @@ pub enum EventType {
     SuppressionAdded,
     /// A fact was taken from the store.
     SuppressionRemoved,
+    /// A message to the unsubscribe mailbox changed nothing.
+    FeedbackIgnored,
+    /// A campaign tool was told of an opt-out.
+    ToolTold,
+    /// A campaign tool could not be told for now.
+    ToolUnreachable,
+    /// A campaign tool will not be told: it refused, or was tried too long.
+    ToolNotTold,
 }
 
 impl EventType {
@@ -96,6 +104,10 @@ impl EventType {
             Self::Withdrawn => "Withdrawn",
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
+            Self::FeedbackIgnored => "FeedbackIgnored",
+            Self::ToolTold => "ToolTold",
+            Self::ToolUnreachable => "ToolUnreachable",
+            Self::ToolNotTold => "ToolNotTold",
         }
     }
 }
