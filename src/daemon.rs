@@ -4,6 +4,8 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod opt_outs;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,13 +22,14 @@ use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
+use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
-use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
+use crate::tell::{self, TellError, Teller, Tools};
 use crate::time::Clock;
 use crate::unsubscribe::{self, Door};
 
@@ -57,6 +60,9 @@ pub enum StartError {
     /// The spool cannot keep mail.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
+    /// The list of tools to tell cannot be used.
+    #[error(transparent)]
+    Tell(#[from] TellError),
     /// The audit trail cannot be written.
     #[error("audit trail: {0}")]
     Audit(#[from] TrailError),
@@ -78,6 +84,8 @@ pub enum StartError {
 pub struct Gateway {
     /// Where campaign tools submit.
     pub submission: Vec<SocketAddr>,
+    /// Where mail to our own mailboxes comes in.
+    pub inbound: Vec<SocketAddr>,
     /// Where the person's door is.
     pub http: Option<SocketAddr>,
     /// The facts.
@@ -96,6 +104,8 @@ pub struct Gateway {
 pub struct Live {
     pipeline: Arc<ArcSwap<pipeline::Settings>>,
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
+    feedback: Arc<ArcSwap<feedback::Settings>>,
+    tell: Arc<ArcSwap<tell::Settings>>,
 }
 
 impl Live {
@@ -108,6 +118,8 @@ impl Live {
         let settings = config::load(path)?;
         self.pipeline.store(Arc::new(settings.pipeline));
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
+        self.feedback.store(Arc::new(settings.feedback));
+        self.tell.store(Arc::new(settings.tell));
         Ok(())
     }
 }
@@ -170,12 +182,16 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
+        feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
+        tell: Arc::new(ArcSwap::from_pointee(settings.tell)),
     };
+    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&live.tell))?;
     let parts = Parts {
         store: store.clone(),
         fence: fence.clone(),
         spool: spool.clone(),
         keyring: Arc::clone(&keyring),
+        tools: tools.clone(),
         ids: IdSource::after(recovered.last_id),
         log: log.clone(),
         privacy: privacy.clone(),
@@ -187,15 +203,13 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let (stop_delivery, delivery_stops) = watch::channel(false);
     let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
     let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
-    let audit = spool.clone();
-    let opt_outs = OptOuts {
-        store: store.clone(),
-        fence: fence.clone(),
-        log: log.clone(),
-        privacy: privacy.clone(),
-        clock: Arc::clone(&clock),
-        audit: Arc::new(move |line| audit.note(line)),
-    };
+    let opt_outs = opt_outs::Parts { store: &store, fence: &fence, spool: &spool, log: &log, privacy: &privacy };
+    let opt_outs = opt_outs.join(&hall, &tools, &clock);
+    let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(&keyring), Arc::clone(&live.feedback));
+    let mailbox = Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?);
+    let inbound = open_intake(&settings.inbound_listen, settings.inbound, &mailbox, &stops, &mut intake)?;
+    let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
+    outgoing.spawn(teller.run(delivery_stops.clone()));
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
     let desk_log = log.clone();
@@ -207,7 +221,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
     intake.spawn(control::serve(socket, desk, stops));
-    Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
+    Ok(Gateway { submission, inbound, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
 }
 
 fn report_recovery(recovered: &Recovered) {
@@ -244,10 +258,10 @@ async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Recei
     }
 }
 
-fn open_intake(
+fn open_intake<I: smtp::Intake>(
     addresses: &[SocketAddr],
     settings: smtp::server::Settings,
-    hall: &Arc<Pipeline>,
+    hall: &Arc<I>,
     stops: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Vec<SocketAddr>, StartError> {

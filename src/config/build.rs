@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
-use super::{LogAddresses, Settings, files, http, law, smtp, store, streams, upstream, v1};
+use super::{LogAddresses, Settings, files, http, inbound, law, smtp, store, streams, tell, upstream, v1};
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
 pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>) -> Option<Settings> {
@@ -30,6 +30,10 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = upstream::settings(spec, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
+    let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
+    let inbound = inbound::server(&spec.inbound, &hostname, problems);
+    let tell = tell::settings(spec, problems);
+    let tell_trust = tell::trust(&spec.tell, base, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
         upstream: delivery.smarthost.host.clone(),
@@ -49,6 +53,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
     }
+    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
+    let feedback = inbound::mailbox(&pipeline.unsubscribe_mailbox, whole);
     Some(Settings {
         hostname,
         data_dir,
@@ -57,6 +63,11 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         smtp: smtp?,
         http_listen: http_listen?,
         unsubscribe: unsubscribe?,
+        inbound_listen: inbound_listen?,
+        inbound: inbound?,
+        feedback: feedback?,
+        tell: tell?,
+        tell_trust: tell_trust?,
         pipeline,
         delivery,
         spool,

@@ -11,11 +11,13 @@ mod build;
 mod error;
 mod files;
 mod http;
+mod inbound;
 mod law;
 mod sender;
 mod smtp;
 mod store;
 mod streams;
+mod tell;
 mod upstream;
 mod v1;
 mod value;
@@ -45,6 +47,16 @@ pub struct Settings {
     pub http_listen: Option<SocketAddr>,
     /// What the person's door does.
     pub unsubscribe: crate::unsubscribe::Settings,
+    /// Where mail to our own mailboxes comes in; nowhere unless it is asked for.
+    pub inbound_listen: Vec<SocketAddr>,
+    /// The server for it.
+    pub inbound: crate::smtp::server::Settings,
+    /// What the unsubscribe mailbox does.
+    pub feedback: crate::feedback::Settings,
+    /// Campaign tools that are told of opt-outs.
+    pub tell: crate::tell::Settings,
+    /// Whom those tools' certificates have to be signed by.
+    pub tell_trust: crate::tls::Trust,
     /// Streams and credentials.
     pub pipeline: crate::pipeline::Settings,
     /// The way to the smarthost.

@@ -9,7 +9,7 @@ use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;
@@ -107,6 +107,7 @@ fn stream(
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
     let expected = expected(written, public_url);
+    let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -122,6 +123,8 @@ fn stream(
         existing_unsubscribe,
         one_click_scope,
         list_domain: list_domain?,
+        brand: written.brand.as_ref().unwrap_or(&written.controller).as_ref().clone(),
+        receipts: receipts?,
         feedback_sender_id,
         expected,
         signing,
@@ -164,6 +167,14 @@ fn stream_choices(
         None => Some(OneClickScope::List),
     };
     Some((on_refusal?, existing?, scope?))
+}
+
+fn receipts(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<Receipts> {
+    let words = [("law", Receipts::AsLawAsks), ("always", Receipts::Always), ("never", Receipts::Never)];
+    match &written.opt_out_receipts {
+        Some(text) => word(problems, "stream.opt_out_receipts", text, &words),
+        None => Some(Receipts::default()),
+    }
 }
 
 fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Signing {

@@ -16,6 +16,10 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) smtp: Smtp,
     pub(super) http: Http,
+    #[serde(default)]
+    pub(super) inbound: Inbound,
+    #[serde(default)]
+    pub(super) tell: Tell,
     pub(super) upstream: Upstream,
     #[serde(default)]
     pub(super) retry: Retry,
@@ -75,6 +79,28 @@ pub(super) struct Http {
 pub(super) struct Certificate {
     pub(super) chain: At<String>,
     pub(super) key: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inbound {
+    #[serde(default)]
+    pub(super) listen: Vec<At<String>>,
+    pub(super) max_message_octets: Option<At<u64>>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) max_connections_per_address: Option<At<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tell {
+    #[serde(default)]
+    pub(super) networks: Vec<At<String>>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) keep: Option<At<String>>,
+    pub(super) first: Option<At<String>>,
+    pub(super) longest: Option<At<String>>,
+    pub(super) give_up: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,6 +167,9 @@ pub(super) struct Stream {
     pub(super) from_domains: Vec<At<String>>,
     pub(super) on_refusal: Option<At<String>>,
     pub(super) existing_unsubscribe: Option<At<String>>,
+    #[serde(default)]
+    pub(super) tell_hosts: Vec<At<String>>,
+    pub(super) opt_out_receipts: Option<At<String>>,
     #[serde(default)]
     pub(super) dkim: Vec<At<String>>,
     pub(super) one_click_scope: Option<At<String>>,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
-use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
+use crate::message::{BodyHash, HeaderSection, author_domain, controls};
 use crate::policy::{Case, Decision, Law, MessageFacts, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
-use super::compose::{ComposeError, Material};
+use super::compose::{ComposeError, Composed, Material};
 use super::duties;
 use super::facts::{self, gather};
 use super::note::{self, About};
@@ -249,15 +249,26 @@ impl Passage<'_> {
             now,
         };
         let first = copies.first().map_or(shared, |(id, _)| *id);
-        for (id, signed) in composed(material, copies).await? {
+        let composed = composed(material, copies).await?;
+        self.keep_link(&composed, now).await?;
+        for Composed { id, signed, .. } in composed {
             batch.send(id, signed);
         }
         Ok((first, lines))
     }
+
+    /// Keeps the one-click URL of the tool itself, so that the tool can be told when the person leaves by ours. On disk
+    /// before the message is. A URL in a message to several people is one person's, and nobody can say whose.
+    async fn keep_link(&self, composed: &[Composed], now: Timestamp) -> Result<(), Reply> {
+        let ([only], [_]) = (composed, self.transaction.envelope.recipients.as_slice()) else { return Ok(()) };
+        let Some(url) = &only.displaced else { return Ok(()) };
+        let kept = self.hall.tools.keep(&self.stream.rules.name, only.id, url, now);
+        kept.await.map_err(|error| answer::tool_not_kept(&error))
+    }
 }
 
 /// RSA signatures cost a millisecond each: they are made off the async threads. Everything else is cheaper than the hand-over.
-async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<(QueueId, Signed)>, Reply> {
+async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<Composed>, Reply> {
     let composed = if material.stream.signing.is_costly() {
         tokio::task::spawn_blocking(move || material.compose(copies)).await.map_err(|_| answer::ours())?
     } else {

@@ -9,6 +9,7 @@ use crate::message::{HEADER_MAX, RewriteError, SectionError};
 use crate::policy::{Decision, Permanence, Verdict};
 use crate::spool::SpoolError;
 use crate::store::StoreError;
+use crate::tell::TellError;
 
 const POLICY: EnhancedStatus = EnhancedStatus::new(5, 7, 1);
 const CONTENT: EnhancedStatus = EnhancedStatus::new(5, 6, 0);
@@ -106,4 +107,10 @@ pub(super) fn cannot_authenticate() -> Reply {
         EnhancedStatus::new(4, 7, 0),
         Cow::Borrowed("authentication cannot be checked now; try again later"),
     )
+}
+
+/// The tool's own unsubscribe URL cannot be kept, so the tool could not be told of an opt-out.
+pub(super) fn tool_not_kept(error: &TellError) -> Reply {
+    tracing::error!(%error, "a message was not taken, because its tool could not be told of an opt-out");
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), "the message could not be kept; try again later")
 }

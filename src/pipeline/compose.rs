@@ -44,16 +44,25 @@ pub(super) enum ComposeError {
     Sign(#[from] SignError),
 }
 
+/// One copy, ready for the spool.
+#[derive(Debug)]
+pub(super) struct Composed {
+    pub(super) id: QueueId,
+    pub(super) signed: Signed,
+    /// The one-click URL of the tool itself, which ours has replaced.
+    pub(super) displaced: Option<String>,
+}
+
 impl Material {
     /// Composes every copy. CPU work alone: RSA signatures make it worth running off the async threads.
     ///
     /// # Errors
     /// [`ComposeError`]; then nothing of the message is kept.
-    pub(super) fn compose(&self, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<(QueueId, Signed)>, ComposeError> {
-        copies.into_iter().map(|(id, permits)| Ok((id, self.copy(id, permits)?))).collect()
+    pub(super) fn compose(&self, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<Composed>, ComposeError> {
+        copies.into_iter().map(|(id, permits)| self.copy(id, permits)).collect()
     }
 
-    fn copy(&self, id: QueueId, permits: Vec<Permit>) -> Result<Signed, ComposeError> {
+    fn copy(&self, id: QueueId, permits: Vec<Permit>) -> Result<Composed, ComposeError> {
         let received = self.received_line(id);
         let message_id = MessageId::new(id, &self.settings.hostname);
         let owed = permits.iter().find(|permit| permit.obligations().one_click == OneClick::Owed);
@@ -70,7 +79,9 @@ impl Material {
             feedback_id: feedback_id.as_ref(),
         };
         let rewritten = rewrite(&self.section, permits, &plan)?;
-        Ok(sign(rewritten, self.hash.as_ref(), &self.stream.signing, self.now)?)
+        let displaced = rewritten.displaced_one_click().map(str::to_owned);
+        let signed = sign(rewritten, self.hash.as_ref(), &self.stream.signing, self.now)?;
+        Ok(Composed { id, signed, displaced })
     }
 
     fn received_line(&self, id: QueueId) -> ReceivedLine {

@@ -19,6 +19,7 @@ mod facts;
 mod gate;
 mod note;
 mod notice;
+mod receipt;
 mod receive;
 mod settings;
 
@@ -33,11 +34,12 @@ use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
 use crate::telemetry::{EventLog, Privacy};
+use crate::tell::Tools;
 use crate::time::Clock;
 use crate::token::Keyring;
 
 pub use gate::{Explained, Inquiry};
-pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
+pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Parts {
     pub spool: Spool,
     /// Keys of unsubscribe tokens.
     pub keyring: Arc<Keyring>,
+    /// What campaign tools have to be told.
+    pub tools: Tools,
     /// Identifiers above every one used before.
     pub ids: IdSource,
     /// The event log.
@@ -65,6 +69,7 @@ pub struct Pipeline {
     fence: Fence,
     spool: Spool,
     keyring: Arc<Keyring>,
+    tools: Tools,
     ids: IdSource,
     log: EventLog,
     privacy: Privacy,
@@ -88,9 +93,9 @@ impl Pipeline {
         settings: Arc<ArcSwap<Settings>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let Parts { store, fence, spool, keyring, ids, log, privacy } = parts;
+        let Parts { store, fence, spool, keyring, tools, ids, log, privacy } = parts;
         let verdicts = credentials::Verdicts::new()?;
-        Ok(Self { settings, store, fence, spool, keyring, ids, log, privacy, clock, verdicts })
+        Ok(Self { settings, store, fence, spool, keyring, tools, ids, log, privacy, clock, verdicts })
     }
 }
 

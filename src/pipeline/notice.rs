@@ -1,6 +1,8 @@
-//! Our own mail: delivery reports to the sender, which pass by the recipients' rules but not by the spool.
+//! Our own mail: delivery reports to the sender and receipts of opt-outs (`receipt.rs`), which pass by the recipients' rules
+//! but not by the spool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -23,6 +25,23 @@ pub(super) fn is_own(label: &Label) -> bool {
     label.stream.as_str() == NOTICE_STREAM
 }
 
+/// What every notice has in common.
+pub(super) fn manifest(now: Timestamp, give_up: Duration) -> Option<Manifest> {
+    Some(Manifest {
+        reverse_path: ReversePath::Null,
+        label: Label {
+            stream: StreamName::new(NOTICE_STREAM).ok()?,
+            controller: ControllerId::new(NOTICE_CONTROLLER).ok()?,
+            list: None,
+            campaign: None,
+        },
+        body_type: BodyType::SevenBit,
+        smtputf8: false,
+        received: now,
+        expires: now.plus(give_up),
+    })
+}
+
 impl Pipeline {
     /// The report on recipients of a queued copy that finally failed; `None` when nobody may be told (RFC 5321
     /// section 4.5.5).
@@ -32,19 +51,8 @@ impl Pipeline {
         let id = self.ids.queue_id(now);
         let about = dsn::About { entry, failures, hostname: &settings.hostname, upstream: &settings.upstream, id };
         let report = dsn::compose(&about)?;
-        let manifest = Manifest {
-            reverse_path: ReversePath::Null,
-            label: Label {
-                stream: StreamName::new(NOTICE_STREAM).ok()?,
-                controller: ControllerId::new(NOTICE_CONTROLLER).ok()?,
-                list: None,
-                campaign: None,
-            },
-            body_type: BodyType::SevenBit,
-            smtputf8: report.recipient.needs_smtputf8(),
-            received: now,
-            expires: now.plus(settings.give_up),
-        };
+        let smtputf8 = report.recipient.needs_smtputf8();
+        let manifest = Manifest { smtputf8, ..manifest(now, settings.give_up)? };
         let to = Recipient { mailbox: report.recipient };
         Some(Batch::notice(id, to, report.header, manifest, Body::Memory(report.body)))
     }

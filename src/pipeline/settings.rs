@@ -45,6 +45,10 @@ pub struct Stream {
     pub one_click_scope: OneClickScope,
     /// Domain of the List-Id: the controller's name under the configured domain.
     pub list_domain: Domain,
+    /// The name that recipients know the sender by.
+    pub brand: String,
+    /// Who is written to about their opt-out.
+    pub receipts: Receipts,
     /// SenderId of the Feedback-ID, when one is set.
     pub feedback_sender_id: Option<String>,
     /// What its messages are expected to show: names of the sender, postal address, ways out.
@@ -89,6 +93,18 @@ pub enum OneClickScope {
     List,
     /// All marketing of the controller.
     Controller,
+}
+
+/// Whether a person is sent a receipt of their opt-out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    /// Where the law of their country or of the sender's asks for one.
+    #[default]
+    AsLawAsks,
+    /// Everybody.
+    Always,
+    /// Nobody, whatever a law asks: somebody else sends it.
+    Never,
 }
 
 /// What a campaign tool presents, and the stream that it leads to.

@@ -82,7 +82,7 @@ impl Batch {
         Self { manifest, body, copies: Vec::new(), notes: Vec::new() }
     }
 
-    /// A delivery report of our own. Nobody's permit covers it, so this is the one way into the spool beside
+    /// Mail of our own: a delivery report, or the receipt of an opt-out. Nobody's permit covers it, so this is the one way into the spool beside
     /// [`Batch::send`], and it always has the null reverse-path (RFC 5321 section 4.5.5, RFC 3461 section 6): campaign
     /// mail cannot take it. `header` is the final header section, blank line included.
     pub fn notice(id: QueueId, to: Recipient, header: Bytes, manifest: Manifest, body: Body) -> Self {

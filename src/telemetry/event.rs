@@ -81,6 +81,14 @@ pub enum EventType {
     SuppressionRemoved,
     /// A person agreed, through a door of their own.
     ConsentAdded,
+    /// A message to the unsubscribe mailbox changed nothing.
+    FeedbackIgnored,
+    /// A campaign tool was told of an opt-out.
+    ToolTold,
+    /// A campaign tool could not be told for now.
+    ToolUnreachable,
+    /// A campaign tool will not be told: it refused, or was tried too long.
+    ToolNotTold,
 }
 
 impl EventType {
@@ -99,6 +107,10 @@ impl EventType {
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
             Self::ConsentAdded => "ConsentAdded",
+            Self::FeedbackIgnored => "FeedbackIgnored",
+            Self::ToolTold => "ToolTold",
+            Self::ToolUnreachable => "ToolUnreachable",
+            Self::ToolNotTold => "ToolNotTold",
         }
     }
 }

@@ -100,11 +100,14 @@ pub(super) fn report(seen: &Histogram) {
 mod tests {
     use std::sync::Arc;
 
+    use std::path::Path;
+
     use super::*;
     use crate::mail::{ControllerId, Mailbox, QueueId};
     use crate::policy::{Cause, Origin, Scope};
     use crate::store::{Fence, Store};
     use crate::telemetry::{EventLog, Privacy};
+    use crate::tell::Tools;
     use crate::time::{ManualClock, Timestamp};
     use crate::token::Subject;
 
@@ -119,7 +122,7 @@ mod tests {
         OptOut { subject, scope: Scope::Controller(controller), cause: Cause::Unsubscribe, origin: Origin::OneClick }
     }
 
-    fn opt_outs(store: Store, fence: Fence) -> OptOuts {
+    fn opt_outs(folder: &Path, store: Store, fence: Fence) -> OptOuts {
         let (log, _writer) = EventLog::start(std::io::sink()).unwrap();
         OptOuts {
             store,
@@ -128,6 +131,8 @@ mod tests {
             privacy: Privacy::Domain,
             clock: Arc::new(ManualClock::new(Timestamp::from_secs(1))),
             audit: Arc::new(drop),
+            tools: Tools::open(&folder.join("tools.db"), Arc::default()).unwrap(),
+            receipts: Arc::new(|_| Box::pin(async {})),
         }
     }
 
@@ -135,7 +140,8 @@ mod tests {
     async fn what_is_in_time_is_counted_and_what_cannot_be_recorded_too() {
         let (effects, bound) = (Effects::default(), Duration::from_mins(1));
         let store = Store::memory();
-        let opt_outs = opt_outs(store.clone(), Fence::default());
+        let folder = tempfile::tempdir().unwrap();
+        let opt_outs = opt_outs(folder.path(), store.clone(), Fence::default());
         let added = record(&opt_outs, &effects, wish(), Instant::now(), bound).await.unwrap();
         assert_eq!((added, effects.histogram().total(), effects.histogram().late), (Added::New, 1, 0));
         let Store::Memory(memory) = &store else { panic!() };
@@ -151,7 +157,8 @@ mod tests {
         let fence = Fence::default();
         let _ticket = fence.enter();
         let effects = Effects::default();
-        let opt_outs = opt_outs(Store::memory(), fence.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let opt_outs = opt_outs(folder.path(), Store::memory(), fence.clone());
         let since = Instant::now().checked_sub(ANSWER_TIMEOUT).unwrap();
         let wait = record(&opt_outs, &effects, wish(), since, Duration::from_millis(1));
         let ended = tokio::time::timeout(Duration::from_millis(200), wait).await;
