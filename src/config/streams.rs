@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
-use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
+use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
@@ -105,7 +105,8 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let expected = expected(written, public_url);
+    let body_link = body_link(written, class, problems)?;
+    let expected = expected(written, public_url).body_link(body_link);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -120,6 +121,7 @@ fn stream(
         on_refusal,
         existing_unsubscribe,
         one_click_scope,
+        body_link,
         list_domain: list_domain?,
         feedback_sender_id,
         expected,
@@ -163,6 +165,24 @@ fn stream_choices(
         None => Some(OneClickScope::List),
     };
     Some((on_refusal?, existing?, scope?))
+}
+
+/// Transactional mail has no link to put there: nobody unsubscribes from a receipt.
+fn body_link(written: &v1::Stream, class: Option<MessageClass>, problems: &mut Problems<'_>) -> Option<BodyLink> {
+    let Some(text) = &written.body_link else { return Some(BodyLink::Off) };
+    let body_link =
+        word(problems, "stream.body_link", text, &[("off", BodyLink::Off), ("replace", BodyLink::Replace)])?;
+    match (body_link, class) {
+        (BodyLink::Replace, Some(MessageClass::Transactional)) => {
+            problems.add(
+                text.span().start,
+                "stream.body_link",
+                "`replace` on a transactional stream; expected `off`: only marketing mail has an unsubscribe link",
+            );
+            None
+        }
+        (BodyLink::Off | BodyLink::Replace, _) => Some(body_link),
+    }
 }
 
 fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Signing {

@@ -126,6 +126,7 @@ pub(super) struct Stream {
     pub(super) from_domains: Vec<At<String>>,
     pub(super) on_refusal: Option<At<String>>,
     pub(super) existing_unsubscribe: Option<At<String>>,
+    pub(super) body_link: Option<At<String>>,
     #[serde(default)]
     pub(super) dkim: Vec<At<String>>,
     pub(super) one_click_scope: Option<At<String>>,
