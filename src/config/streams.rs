@@ -8,7 +8,7 @@ use crate::cidr::AddressRange;
 use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
-use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
+use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
@@ -106,7 +106,8 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let expected = expected(written, public_url);
+    let body_link = body_link(written, class, problems)?;
+    let expected = expected(written, public_url).body_link(body_link);
     let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
@@ -122,6 +123,7 @@ fn stream(
         on_refusal,
         existing_unsubscribe,
         one_click_scope,
+        body_link,
         list_domain: list_domain?,
         brand: written.brand.as_ref().unwrap_or(&written.controller).as_ref().clone(),
         receipts: receipts?,
@@ -174,6 +176,24 @@ fn receipts(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<Receipt
     match &written.opt_out_receipts {
         Some(text) => word(problems, "stream.opt_out_receipts", text, &words),
         None => Some(Receipts::default()),
+    }
+}
+
+/// Transactional mail has no link to put there: nobody unsubscribes from a receipt.
+fn body_link(written: &v1::Stream, class: Option<MessageClass>, problems: &mut Problems<'_>) -> Option<BodyLink> {
+    let Some(text) = &written.body_link else { return Some(BodyLink::Off) };
+    let body_link =
+        word(problems, "stream.body_link", text, &[("off", BodyLink::Off), ("replace", BodyLink::Replace)])?;
+    match (body_link, class) {
+        (BodyLink::Replace, Some(MessageClass::Transactional)) => {
+            problems.add(
+                text.span().start,
+                "stream.body_link",
+                "`replace` on a transactional stream; expected `off`: only marketing mail has an unsubscribe link",
+            );
+            None
+        }
+        (BodyLink::Off | BodyLink::Replace, _) => Some(body_link),
     }
 }
 

@@ -167,6 +167,7 @@ pub(super) struct Stream {
     pub(super) from_domains: Vec<At<String>>,
     pub(super) on_refusal: Option<At<String>>,
     pub(super) existing_unsubscribe: Option<At<String>>,
+    pub(super) body_link: Option<At<String>>,
     #[serde(default)]
     pub(super) tell_hosts: Vec<At<String>>,
     pub(super) opt_out_receipts: Option<At<String>>,

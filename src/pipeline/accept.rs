@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
-use crate::message::{BodyHash, HeaderSection, author_domain, controls};
+use crate::message::{BodyHash, BodyLink, BodyPlan, HeaderSection, author_domain, controls, read_duties};
 use crate::policy::{Case, Decision, Law, MessageFacts, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
@@ -13,8 +13,8 @@ use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
 use super::compose::{ComposeError, Composed, Material};
-use super::duties;
 use super::facts::{self, gather};
+use super::look;
 use super::note::{self, About};
 use super::receive::{self, Hashing};
 use super::settings::{OnRefusal, Settings, Stream};
@@ -35,6 +35,21 @@ struct Examined {
     label: Label,
     /// What the message shows, when a law asks.
     duties: Option<MessageFacts>,
+    /// Where links of each recipient's own go, when there are any.
+    links: Option<BodyPlan>,
+}
+
+impl Examined {
+    /// What the copies share of the received body: all of it, or what stands behind the last link.
+    fn shared(&self, received: Body, copies: usize) -> Result<Body, Reply> {
+        match &self.links {
+            None => Ok(received),
+            Some(plan) if plan.own_len().saturating_mul(copies) > look::OWN_MAX => {
+                Err(answer::too_many_for_links(look::OWN_MAX))
+            }
+            Some(plan) => Ok(Body::Memory(plan.shared())),
+        }
+    }
 }
 
 /// A recipient who may be written to, with the event that will say so.
@@ -68,7 +83,7 @@ impl Pipeline {
             return passage.decline_all(manifest, &examined.label, declined).await;
         }
         passage.report(&manifest, &examined.section, &declined).await?;
-        let mut batch = Batch::new(manifest, received.body);
+        let mut batch = Batch::new(manifest, examined.shared(received.body, accepted.len())?);
         let (first, mut lines) =
             passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
         lines.extend(declined.into_iter().map(|declined| declined.event.to_json()));
@@ -99,11 +114,26 @@ impl Passage<'_> {
             list,
             campaign: controls.campaign,
         };
-        let duties = match self.stream.rules.law {
-            Law::Applied(_) => Some(duties::read(&section, body, &self.stream.expected).await?),
+        let (duties, links) = self.look(&section, body).await?;
+        Ok(Examined { section, author, label, duties, links })
+    }
+
+    /// What the body shows, when a law asks, and where its links go, when the stream does.
+    async fn look(
+        &self,
+        section: &HeaderSection,
+        body: &Body,
+    ) -> Result<(Option<MessageFacts>, Option<BodyPlan>), Reply> {
+        let stream = &self.stream;
+        if (&stream.rules.law, stream.body_link) == (&Law::NotApplied, BodyLink::Off) {
+            return Ok((None, None));
+        }
+        let start = look::beginning(body).await?;
+        let duties = match stream.rules.law {
+            Law::Applied(_) => Some(read_duties(section, &start, &stream.expected)),
             Law::NotApplied => None,
         };
-        Ok(Examined { section, author, label, duties })
+        Ok((duties, look::links(section, &start, body, stream)?))
     }
 
     async fn decide(&self, message: &Examined, now: Timestamp) -> Result<(Vec<Accepted>, Vec<Declined>), Reply> {
@@ -241,6 +271,7 @@ impl Passage<'_> {
         let material = Material {
             section: message.section,
             hash,
+            body: message.links,
             transaction: self.transaction.clone(),
             label: message.label,
             stream: Arc::clone(&self.stream),
@@ -267,17 +298,22 @@ impl Passage<'_> {
     }
 }
 
-/// RSA signatures cost a millisecond each: they are made off the async threads. Everything else is cheaper than the hand-over.
+/// RSA signatures cost a millisecond each, and bodies of their own are written and hashed one by one: both is done off
+/// the async threads. Everything else is cheaper than the hand-over.
 async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<Composed>, Reply> {
-    let composed = if material.stream.signing.is_costly() {
+    let composed = if material.stream.signing.is_costly() || material.body.is_some() {
         tokio::task::spawn_blocking(move || material.compose(copies)).await.map_err(|_| answer::ours())?
     } else {
         material.compose(copies)
     };
     composed.map_err(|error| match error {
         ComposeError::Rewrite(error) if error.is_permanent() => answer::not_rewritten(&error),
-        error
-        @ (ComposeError::Rewrite(_) | ComposeError::Value(_) | ComposeError::Token(_) | ComposeError::Sign(_)) => {
+        ComposeError::BodyLink(error) if error.is_permanent() => answer::no_links(error),
+        error @ (ComposeError::Rewrite(_)
+        | ComposeError::Value(_)
+        | ComposeError::Token(_)
+        | ComposeError::BodyLink(_)
+        | ComposeError::Sign(_)) => {
             tracing::error!(%error, "a message could not be prepared");
             answer::ours()
         }

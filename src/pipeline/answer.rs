@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::mail::{DecisionRef, EnhancedStatus, ListName, Reply};
-use crate::message::{HEADER_MAX, RewriteError, SectionError};
+use crate::message::{BodyLinkError, HEADER_MAX, RewriteError, SectionError};
 use crate::policy::{Decision, Permanence, Verdict};
 use crate::spool::SpoolError;
 use crate::store::StoreError;
@@ -78,6 +78,29 @@ pub(super) fn foreign_list(list: &ListName) -> Reply {
 /// The message cannot be rewritten as its stream asks.
 pub(super) fn not_rewritten(error: &RewriteError) -> Reply {
     Reply::new(550, CONTENT, error.to_string())
+}
+
+/// The message cannot have the links that it asks for.
+pub(super) fn no_links(error: BodyLinkError) -> Reply {
+    if error.is_permanent() { Reply::new(550, CONTENT, error.to_string()) } else { ours() }
+}
+
+/// Placeholders in a message whose copies would be too long to have a body each (RFC 3463 section 3.4).
+pub(super) fn too_large_for_links(max: u64) -> Reply {
+    Reply::new(
+        552,
+        EnhancedStatus::new(5, 3, 4),
+        format!("unsubscribe placeholders in a body longer than {max} octets; expected a shorter one"),
+    )
+}
+
+/// So many recipients that their bodies together would be too long.
+pub(super) fn too_many_for_links(max: usize) -> Reply {
+    Reply::new(
+        552,
+        EnhancedStatus::new(5, 3, 4),
+        format!("the recipients' own bodies, with their links, pass {max} octets; expected fewer recipients at once"),
+    )
 }
 
 /// Signing or composing failed on our side.

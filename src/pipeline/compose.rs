@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::mail::{Label, Mailbox, QueueId};
 use crate::message::{
-    BodyHash, FeedbackId, HeaderSection, HttpsUri, Links, ListId, MailtoUri, MessageId, Plan, ReceivedLine,
-    RewriteError, SignError, Signed, Transport, ValueError, rewrite, sign,
+    BodyFate, BodyHash, BodyLinkError, BodyPlan, CopyBody, FeedbackId, HeaderSection, HttpsUri, LinkText, Links,
+    ListId, MailtoUri, MessageId, Plan, ReceivedLine, RewriteError, SignError, Signed, Transport, ValueError, rewrite,
+    sign,
 };
 use crate::policy::{OneClick, Permit};
 use crate::smtp::{Protocol, Transaction};
@@ -19,6 +20,8 @@ use super::settings::{Settings, Stream};
 pub(super) struct Material {
     pub(super) section: HeaderSection,
     pub(super) hash: Option<BodyHash>,
+    /// Where the links go, when each copy has a body of its own.
+    pub(super) body: Option<BodyPlan>,
     pub(super) transaction: Transaction,
     pub(super) label: Label,
     pub(super) stream: Arc<Stream>,
@@ -39,6 +42,9 @@ pub(super) enum ComposeError {
     /// No token could be made.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The message or the configured URL does not allow links in the body.
+    #[error(transparent)]
+    BodyLink(#[from] BodyLinkError),
     /// Our keys do not allow it.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -69,6 +75,11 @@ impl Material {
         let links = owed.map(|permit| self.links(id, &permit.recipient().mailbox)).transpose()?;
         let list_id = owed.and_then(|_| self.list_id()).transpose()?;
         let feedback_id = self.feedback_id().transpose()?;
+        let body = self.body(links.as_ref())?;
+        let fate = match &body {
+            CopyBody::Shared(_) => BodyFate::Kept,
+            CopyBody::Own(_) => BodyFate::Changed,
+        };
         let plan = Plan {
             received: Some(&received),
             now: self.now,
@@ -77,11 +88,21 @@ impl Material {
             existing: self.stream.existing_unsubscribe,
             list_id: list_id.as_ref(),
             feedback_id: feedback_id.as_ref(),
+            body: fate,
         };
         let rewritten = rewrite(&self.section, permits, &plan)?;
         let displaced = rewritten.displaced_one_click().map(str::to_owned);
-        let signed = sign(rewritten, self.hash.as_ref(), &self.stream.signing, self.now)?;
+        let signed = sign(rewritten, &body, &self.stream.signing, self.now)?;
         Ok(Composed { id, signed, displaced })
+    }
+
+    /// The body of the copy with these links. A plan is made for streams whose every permit has links.
+    fn body(&self, links: Option<&Links>) -> Result<CopyBody, ComposeError> {
+        match (&self.body, links) {
+            (None, _) => Ok(CopyBody::Shared(self.hash)),
+            (Some(_), None) => Err(RewriteError::MissingLinks.into()),
+            (Some(plan), Some(links)) => Ok(CopyBody::Own(plan.own(LinkText::new(&links.https)?)?)),
+        }
     }
 
     fn received_line(&self, id: QueueId) -> ReceivedLine {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cidr::AddressRange;
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
-use crate::message::{ExistingUnsubscribe, Expected, Signing};
+use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signing};
 use crate::policy::{Rulebook, StreamRules};
 
 /// Streams and credentials, replaced as a whole at a reload.
@@ -43,6 +43,8 @@ pub struct Stream {
     pub existing_unsubscribe: ExistingUnsubscribe,
     /// What one click ends.
     pub one_click_scope: OneClickScope,
+    /// Whether placeholders in the body become links.
+    pub body_link: BodyLink,
     /// Domain of the List-Id: the controller's name under the configured domain.
     pub list_domain: Domain,
     /// The name that recipients know the sender by.

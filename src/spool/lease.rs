@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Body, Manifest};
+use super::batch::{Batch, Body, Manifest, parted};
 use super::error::SpoolError;
 use super::handle::Handle;
 use super::index::{Cached, Source, Taken};
@@ -189,6 +189,7 @@ pub(super) fn lease_cached(handle: &Arc<Handle>, taken: Vec<Taken>) -> (Vec<Leas
 
 fn lease(claim: Claim, attempts: u32, pending: &RecipientSet, cached: Cached) -> Lease {
     let Cached { manifest, recipients, header, body } = cached;
+    let (header, body) = parted(header, body);
     let open = (0..=u16::MAX).zip(recipients).filter(|(index, _)| pending.contains(*index));
     let pending = open.map(|(index, recipient)| (RecipientIndex(index), recipient)).collect();
     let entry = Entry { id: QueueId::from_u64(claim.id), manifest, header, body, attempts };

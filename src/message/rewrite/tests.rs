@@ -60,6 +60,7 @@ impl Parts {
             existing: ExistingUnsubscribe::Replace,
             list_id: None,
             feedback_id: None,
+            body: BodyFate::Kept,
         }
     }
 
