@@ -6,7 +6,7 @@ use mail_parser::{MessageParser, MimeHeaders};
 use proptest::prelude::*;
 
 use super::*;
-use crate::mail::{BodyType, ControllerId, Label, Recipient, Reply, ReplyCode, StreamName};
+use crate::mail::{BodyType, ControllerId, Label, Recipient, Reply, ReplyCode, Reporting, StreamName};
 use crate::spool::Manifest;
 use crate::time::Timestamp;
 
@@ -18,8 +18,15 @@ fn entry(reverse_path: ReversePath, header: &[u8]) -> Entry {
         campaign: None,
     };
     let received = Timestamp::from_secs(1_795_482_123);
-    let manifest =
-        Manifest { reverse_path, label, body_type: BodyType::SevenBit, smtputf8: false, received, expires: received };
+    let manifest = Manifest {
+        reverse_path,
+        label,
+        body_type: BodyType::SevenBit,
+        smtputf8: false,
+        reporting: Reporting::default(),
+        received,
+        expires: received,
+    };
     Entry {
         id: QueueId::from_u64(7),
         manifest: Arc::new(manifest),
@@ -33,21 +40,21 @@ fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
 }
 
-fn failure(address: &str, kind: FailureKind, code: u16, text: &str) -> Failure {
-    Failure {
-        recipient: Recipient { mailbox: mailbox(address) },
+fn failure(address: &str, kind: FindingKind, code: u16, text: &str) -> Finding {
+    Finding {
+        recipient: Recipient::new(mailbox(address)),
         kind,
         reply: Reply::received(ReplyCode::new(code).unwrap(), text),
-        said_by_upstream: kind == FailureKind::Bounced,
+        said_by_upstream: kind == FindingKind::Bounced,
         at: Timestamp::from_secs(1_795_482_999),
     }
 }
 
-fn report(reverse_path: ReversePath, header: &[u8], failures: &[Failure]) -> Option<Report> {
+fn report(reverse_path: ReversePath, header: &[u8], failures: &[Finding]) -> Option<Report> {
     let entry = entry(reverse_path, header);
     let hostname = Domain::parse("gateway.example").unwrap();
     let id = QueueId::from_u64(99);
-    compose(&About { entry: &entry, failures, hostname: &hostname, upstream: "relay.example", id })
+    compose(&About { entry: &entry, findings: failures, hostname: &hostname, upstream: "relay.example", id })
 }
 
 fn sender() -> ReversePath {
@@ -69,7 +76,7 @@ fn assert_clean(message: &[u8]) {
 
 #[test]
 fn nobody_reports_to_the_null_reverse_path_or_about_nothing() {
-    let failures = [failure("a@y.example", FailureKind::Bounced, 550, "no")];
+    let failures = [failure("a@y.example", FindingKind::Bounced, 550, "no")];
     assert_eq!(report(ReversePath::Null, b"A: b\r\n\r\n", &failures), None);
     assert_eq!(report(sender(), b"A: b\r\n\r\n", &[]), None);
 }
@@ -77,8 +84,8 @@ fn nobody_reports_to_the_null_reverse_path_or_about_nothing() {
 #[test]
 fn one_report_holds_three_parts_about_all_failures() {
     let failures = [
-        failure("a@y.example", FailureKind::Bounced, 550, "5.1.1 unknown"),
-        failure("b@y.example", FailureKind::Expired, 451, "4.4.1 nobody there"),
+        failure("a@y.example", FindingKind::Bounced, 550, "5.1.1 unknown"),
+        failure("b@y.example", FindingKind::Expired, 451, "4.4.1 nobody there"),
     ];
     let made = report(sender(), b"Subject: hello\r\nX: y\r\n\r\n", &failures).unwrap();
     assert_eq!(made.recipient, mailbox("bounces@x.example"));
@@ -118,7 +125,7 @@ fn one_report_holds_three_parts_about_all_failures() {
 
 #[test]
 fn what_is_not_ascii_is_escaped() {
-    let failures = [failure("j\u{f6}rg+x@y.example", FailureKind::Bounced, 550, "n\u{f6} \u{202e}\u{1b}[2J")];
+    let failures = [failure("j\u{f6}rg+x@y.example", FindingKind::Bounced, 550, "n\u{f6} \u{202e}\u{1b}[2J")];
     let path = ReversePath::Mailbox(mailbox("\u{e9}@x.example"));
     let made = report(path, "Subject: \u{e9}\r\n\r\n".as_bytes(), &failures).unwrap();
     let message = whole(&made);
@@ -149,7 +156,7 @@ fn long_words_are_broken_and_short_ones_kept() {
 proptest! {
     #[test]
     fn no_upstream_can_write_into_the_structure(said in ".{0,300}", header in "(\\PC{0,40}\r\n){0,5}\r\n", code in 200_u16..600) {
-        let failures = [failure("a@y.example", FailureKind::Bounced, code, &said)];
+        let failures = [failure("a@y.example", FindingKind::Bounced, code, &said)];
         let made = report(sender(), header.as_bytes(), &failures).unwrap();
         let message = whole(&made);
         assert_clean(&message);

@@ -14,12 +14,12 @@ const PLAIN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250 up.example\n";
 const GROUP: &str = "C: MAIL FROM:<sender@x.example>\nC: RCPT TO:<a@y.example>\nC: DATA\n";
 const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
 
-fn mailbox(text: &str) -> Mailbox {
-    Mailbox::parse(text).unwrap()
+fn mailbox(text: &str) -> crate::mail::Mailbox {
+    crate::mail::Mailbox::parse(text).unwrap()
 }
 
 fn message_to(recipients: &[&str], body: &str, declared: Declared) -> Outgoing {
-    let recipients = recipients.iter().map(|text| mailbox(text)).collect();
+    let recipients = recipients.iter().map(|text| Recipient::new(mailbox(text))).collect();
     let body = Payload::Memory(Bytes::copy_from_slice(body.as_bytes()));
     let header = Bytes::from_static(b"Subject: x\r\n\r\n");
     Outgoing::new(ReversePath::Mailbox(mailbox("sender@x.example")), recipients, header, body, declared).unwrap()
@@ -247,7 +247,8 @@ fn file_message(content: &[u8]) -> (tempfile::NamedTempFile, Outgoing) {
     let body = Payload::File { path: file.path().to_owned(), len };
     let path = ReversePath::Mailbox(mailbox("sender@x.example"));
     let header = Bytes::from_static(b"Subject: x\r\n\r\n");
-    let message = Outgoing::new(path, vec![mailbox("a@y.example")], header, body, Declared::default()).unwrap();
+    let message =
+        Outgoing::new(path, vec![Recipient::new(mailbox("a@y.example"))], header, body, Declared::default()).unwrap();
     (file, message)
 }
 

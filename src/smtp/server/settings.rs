@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::mail::{AddressError, Mailbox};
+use crate::smtp::wire::LineEnds;
 
 /// RFC 5321 section 4.5.3.2.7: a server waits at least five minutes for the next command.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_mins(5);
@@ -58,6 +59,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// Default [`AuthOffer::Loopback`].
     pub auth: AuthOffer,
+    /// What is made of content with bare CR, bare LF or NUL. Default [`LineEnds::Strict`].
+    pub line_ends: LineEnds,
     /// How long the next command may take. Default [`COMMAND_TIMEOUT`].
     pub command_timeout: Duration,
     /// How long the next block of content, or the taking of a reply, may take. Default [`DATA_TIMEOUT`].
@@ -79,6 +82,7 @@ impl Settings {
             max_connections: CONNECTIONS_MAX,
             max_connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
             auth: AuthOffer::default(),
+            line_ends: LineEnds::default(),
             command_timeout: COMMAND_TIMEOUT,
             data_timeout: DATA_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
