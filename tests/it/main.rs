@@ -1,6 +1,7 @@
 //! Tests of the whole house, in one binary because linking is what costs time.
 #![cfg(test)]
 
+mod attacks;
 mod cases;
 mod clients;
 mod config;
@@ -10,6 +11,9 @@ mod france;
 mod ledger;
 mod messages;
 mod races;
+mod reports;
+mod smuggling;
+mod spellings;
 mod support;
 mod tidy;
 mod verify;

@@ -87,13 +87,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Incoming<'a, S> {
         // Content that is dropped for a defect counts as it was sent, so that draining it stays bounded.
         let octets = if self.decoder.defect().is_some() { consumed } else { piece.content.len() };
         self.received = self.received.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
-        if self.fault.is_none() {
-            self.fault = match self.decoder.defect() {
-                Some(defect) => Some(ContentError::Malformed(defect)),
-                None if self.received > self.limit => Some(ContentError::TooLarge),
-                None => None,
-            };
-        }
+        self.fault = match (self.fault, self.decoder.defect()) {
+            // Whichever came first: how the octets were cut into reads must not decide what the client is told.
+            (None | Some(ContentError::TooLarge), Some(defect)) => Some(ContentError::Malformed(defect)),
+            (None, None) if self.received > self.limit => Some(ContentError::TooLarge),
+            (fault, _) => fault,
+        };
         piece.content
     }
 }

@@ -250,6 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         let envelope = Envelope { reverse_path: path, recipients: Vec::new(), body, smtputf8, reporting };
         let declared_size = size.filter(|size| *size > 0);
         self.transaction = Some(Transaction { session: facts, envelope, declared_size });
+        self.channel.begin_transaction(self.settings.transaction_timeout);
         self.channel.line(replies::MAIL_OK);
         Flow::Continue
     }
@@ -338,6 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
     fn reset(&mut self) {
         self.transaction = None;
         self.refused_recipients = false;
+        self.channel.end_transaction();
     }
 
     //----------- Replies -----------
