@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use crate::mail::Domain;
 use crate::smtp::server::{AuthOffer, Settings};
+use crate::smtp::wire::LineEnds;
 
 use super::error::Problems;
 use super::v1;
-use super::value::{number, parsed, socket_address};
+use super::value::{number, parsed, socket_address, word};
 
 /// RFC 5321 section 4.5.3.1.8 asks for at least this many recipients.
 const RECIPIENTS_MIN: u64 = 100;
@@ -51,6 +52,10 @@ pub(super) fn settings(spec: &v1::Smtp, hostname: &Domain, problems: &mut Proble
         1..=100_000,
         settings.max_connections_per_address as u64,
     );
+    if let Some(choice) = &spec.line_ends {
+        let words = [("strict", LineEnds::Strict), ("normalize", LineEnds::Normalize)];
+        settings.line_ends = word(problems, "smtp.line_ends", choice, &words)?;
+    }
     settings.max_message_octets = octets?;
     settings.max_recipients = usize::try_from(recipients?).ok()?;
     settings.max_connections = usize::try_from(connections?).ok()?;

@@ -58,6 +58,7 @@ pub(super) struct Smtp {
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) auth_without_tls: Option<bool>,
+    pub(super) line_ends: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,7 +9,7 @@ use super::outcome::{self, Fate, Verdict};
 use super::record::{Attempt, Recorder};
 use super::retry::{self, Retry};
 use super::route::Route;
-use super::{Failure, FailureKind, Leased, Recheck, Ruling, Settings};
+use super::{Finding, FindingKind, Leased, Recheck, Ruling, Settings};
 use crate::mail::{BodyType, Recipient};
 use crate::smtp::client::{ClientError, Declared, Outgoing, Payload, Unclean};
 use crate::spool::{Body, Entry, RecipientIndex, Settlement, Settlements, SpoolError};
@@ -102,7 +102,7 @@ impl<R: Recheck> Desk<R> {
         let now = self.clock.now();
         let resting = verdicts.iter().any(|v| v.route_fault).then(|| self.route.fault(now, jitter()));
         let entry = draft.lease.entry();
-        let mut failures = Vec::new();
+        let mut findings = Vec::new();
         for ((index, recipient), verdict) in draft.to.iter().zip(verdicts) {
             let (settlement, kind) = self.ending_of(entry, verdict, now, resting);
             let next = if let Settlement::Deferred { until } = &settlement { Some(*until) } else { None };
@@ -116,11 +116,11 @@ impl<R: Recheck> Desk<R> {
                 peer,
                 next,
             }));
-            failures.extend(failure(&settlement, recipient, verdict, now));
+            findings.extend(finding(&settlement, recipient, verdict, now));
             draft.ending.outcomes.push((*index, settlement));
         }
-        if !failures.is_empty() {
-            draft.ending.follow_up = self.recheck.report(entry, &failures);
+        if !findings.is_empty() {
+            draft.ending.follow_up = self.recheck.report(entry, &findings);
         }
         self.settle(draft, permit).await;
     }
@@ -134,7 +134,7 @@ impl<R: Recheck> Desk<R> {
         resting: Option<Timestamp>,
     ) -> (Settlement, EventType) {
         match verdict.fate {
-            Fate::Delivered => (Settlement::Delivered, EventType::Delivery),
+            Fate::Delivered | Fate::Relayed => (Settlement::Delivered, EventType::Delivery),
             Fate::Bounced => (Settlement::Bounced, EventType::Bounce),
             Fate::Deferred => {
                 let attempts = entry.attempts.saturating_add(1);
@@ -174,14 +174,19 @@ impl<R: Recheck> Desk<R> {
     }
 }
 
-fn failure(settlement: &Settlement, recipient: &Recipient, verdict: &Verdict, at: Timestamp) -> Option<Failure> {
+/// What there is to tell the sender, as far as they want to hear it.
+fn finding(settlement: &Settlement, recipient: &Recipient, verdict: &Verdict, at: Timestamp) -> Option<Finding> {
     let kind = match settlement {
-        Settlement::Bounced => FailureKind::Bounced,
-        Settlement::Expired => FailureKind::Expired,
+        Settlement::Bounced => FindingKind::Bounced,
+        Settlement::Expired => FindingKind::Expired,
+        Settlement::Delivered if verdict.fate == Fate::Relayed => FindingKind::Relayed,
         Settlement::Delivered | Settlement::Deferred { .. } | Settlement::Withdrawn => return None,
     };
+    if !kind.is_wanted(recipient.notify) {
+        return None;
+    }
     let (recipient, reply) = (recipient.clone(), verdict.reply.clone());
-    Some(Failure { recipient, kind, reply, said_by_upstream: verdict.said_by_upstream, at })
+    Some(Finding { recipient, kind, reply, said_by_upstream: verdict.said_by_upstream, at })
 }
 
 fn outgoing(entry: &Entry, to: &[(RecipientIndex, Recipient)]) -> Result<Outgoing, Unclean> {
@@ -191,8 +196,9 @@ fn outgoing(entry: &Entry, to: &[(RecipientIndex, Recipient)]) -> Result<Outgoin
         Body::File(file) => Payload::File { path: file.path.clone(), len: file.len },
     };
     let declared = Declared { eight_bit: manifest.body_type == BodyType::EightBitMime, smtputf8: manifest.smtputf8 };
-    let recipients = to.iter().map(|(_, recipient)| recipient.mailbox.clone()).collect();
-    Outgoing::new(manifest.reverse_path.clone(), recipients, entry.header.clone(), body, declared)
+    let recipients = to.iter().map(|(_, recipient)| recipient.clone()).collect();
+    let outgoing = Outgoing::new(manifest.reverse_path.clone(), recipients, entry.header.clone(), body, declared)?;
+    Ok(outgoing.reporting(manifest.reporting.clone()))
 }
 
 /// From 0 to 1. Without randomness there is no jitter, and nothing else is lost.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Failure, Leased, Recheck, Ruling, Source, Unavailable};
+use super::{Finding, Leased, Recheck, Ruling, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
 use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
 use crate::time::Timestamp;
@@ -43,7 +43,7 @@ impl Source for FakeSpool {
             return std::future::pending().await;
         }
         let lease = |(entry, recipients): (Entry, Vec<String>)| {
-            let recipient = |text: &String| Recipient { mailbox: Mailbox::parse(text).unwrap() };
+            let recipient = |text: &String| Recipient::new(Mailbox::parse(text).unwrap());
             let pending = (0..).map(RecipientIndex).zip(recipients.iter().map(recipient)).collect();
             FakeLease { entry, pending, ledger: Arc::clone(&self.0) }
         };
@@ -72,7 +72,7 @@ pub(super) struct Judge {
     pub(super) unavailable: bool,
     pub(super) short: bool,
     pub(super) asked: Mutex<Vec<String>>,
-    pub(super) reported: Mutex<Vec<Failure>>,
+    pub(super) reported: Mutex<Vec<Finding>>,
 }
 
 impl Recheck for Judge {
@@ -91,7 +91,7 @@ impl Recheck for Judge {
         if self.unavailable { Err(Unavailable) } else { Ok(rulings) }
     }
 
-    fn report(&self, _: &Entry, failures: &[Failure]) -> Option<Batch> {
+    fn report(&self, _: &Entry, failures: &[Finding]) -> Option<Batch> {
         self.reported.lock().unwrap().extend_from_slice(failures);
         None
     }
@@ -109,6 +109,7 @@ pub(super) fn entry(n: u32, body: &str) -> Entry {
         label,
         body_type: BodyType::SevenBit,
         smtputf8: false,
+        reporting: crate::mail::Reporting::default(),
         received: NOW,
         expires: NOW.plus(Duration::from_hours(24)),
     };

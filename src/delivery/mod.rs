@@ -10,7 +10,8 @@
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
-//! **Standards:** RFC 5321 sections 4.5.4.1 (retries) and 6.1 (responsibility), RFC 3464 and RFC 6522 (reports).
+//! **Standards:** RFC 5321 sections 4.5.4.1 (retries) and 6.1 (responsibility), RFC 3461, RFC 3464
+//! and RFC 6522 (reports).
 
 pub mod dsn;
 pub mod outcome;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
-use crate::mail::{Recipient, Reply};
+use crate::mail::{Notify, Recipient, Reply};
 use crate::smtp::client::{self, Hold};
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
@@ -88,27 +89,39 @@ pub trait Recheck: Send + Sync + 'static {
         Hold::default()
     }
 
-    /// Composes and signs the delivery report for what finally failed; `None` when nothing may be reported (null
-    /// reverse path, RFC 5321 section 6.1). [`dsn::compose`] writes the text.
-    fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch>;
+    /// Composes and signs the delivery report about `findings`; `None` when nothing may be reported (null reverse path,
+    /// RFC 5321 section 6.1). [`dsn::compose`] writes the text.
+    fn report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch>;
 }
 
-/// Why a recipient finally failed.
+/// What became of a recipient that is worth a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub enum FindingKind {
     /// A permanent refusal.
     Bounced,
     /// Tried until its time was over; the reply is that of the last attempt.
     Expired,
+    /// Handed to an upstream that will not report on it (RFC 3461 section 5.2.2).
+    Relayed,
 }
 
-/// One recipient that finally failed.
+impl FindingKind {
+    /// Whether a sender who said `notify` wants to hear of it.
+    pub const fn is_wanted(self, notify: Notify) -> bool {
+        match self {
+            Self::Bounced | Self::Expired => notify.wants_failure(),
+            Self::Relayed => notify.wants_success(),
+        }
+    }
+}
+
+/// What there is to tell the sender about one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Finding {
     /// Who.
     pub recipient: Recipient,
-    /// Why.
-    pub kind: FailureKind,
+    /// What became of them.
+    pub kind: FindingKind,
     /// What the upstream said last, or what we say in its place.
     pub reply: Reply,
     /// Whether the upstream said it.

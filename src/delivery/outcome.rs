@@ -9,8 +9,10 @@ use crate::smtp::client::{ClientError, EnvelopeReplies, Misfit, Stage};
 /// How an attempt ended for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The upstream took responsibility.
+    /// The upstream took responsibility, also for what its sender wants reported.
     Delivered,
+    /// The upstream took responsibility, and has never heard of reports (RFC 3461).
+    Relayed,
     /// Not now.
     Deferred,
     /// Not ever.

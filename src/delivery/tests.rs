@@ -139,7 +139,7 @@ async fn a_refused_dot_is_its_own_messages_alone() {
     assert_eq!((run.outcome(1), run.outcome(2)), (Settlement::Bounced, Settlement::Delivered));
     let reported = run.judge.reported.lock().unwrap();
     assert_eq!(reported.len(), 1);
-    assert!(reported[0].said_by_upstream && reported[0].kind == FailureKind::Bounced);
+    assert!(reported[0].said_by_upstream && reported[0].kind == FindingKind::Bounced);
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_copy_past_its_time_gets_a_last_attempt_and_then_expires() {
     let script = format!("{OPEN}{}S: 250 ok\nS: 450 4.2.0 later\nS: 554 x\nC: RSET\nS: 250 ok\n{BYE}", group(1));
     let run = deliver(&[&script], late, Judge::default(), 1).await;
     assert_eq!(run.outcome(1), Settlement::Expired);
-    assert_eq!(run.judge.reported.lock().unwrap()[0].kind, FailureKind::Expired);
+    assert_eq!(run.judge.reported.lock().unwrap()[0].kind, FindingKind::Expired);
     assert!(run.notes(1)[0].contains("\"Expiration\""));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::attempt::{Desk, Draft, Job};
-use super::outcome::{self, Verdict};
+use super::outcome::{self, Fate, Verdict};
 use super::queue::Queue;
 use super::{Leased, Recheck};
 use crate::smtp::client::{ClientError, Session, Stage};
@@ -143,7 +143,8 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             self.held = next.take().map(|job| job.draft);
             Arc::clone(&self.desk.unsettled).acquire_owned().await.ok()
         };
-        let last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
+        let reports_go_on = session.offers().dsn;
+        let mut last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
             Ok(reply) => {
                 let verdict = outcome::of_reply(Stage::Content, reply);
                 self.keep(session, verdict.route_fault);
@@ -154,6 +155,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 outcome::of_error(&interrupted.error, interrupted.sent)
             }
         };
+        if last.fate == Fate::Delivered && !reports_go_on {
+            last.fate = Fate::Relayed;
+        }
         self.ahead = next;
         if !last.route_fault {
             self.desk.route.success();

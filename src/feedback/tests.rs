@@ -74,12 +74,13 @@ impl House {
             protocol: Protocol::Esmtp,
             identity: self.inbound.by_address([192, 0, 2, 1].into()).unwrap(),
         };
-        let recipients = to.iter().map(|to| Recipient { mailbox: Mailbox::parse(to).unwrap() }).collect();
+        let recipients = to.iter().map(|to| Recipient::new(Mailbox::parse(to).unwrap())).collect();
         let envelope = Envelope {
             reverse_path: ReversePath::Mailbox(Mailbox::parse("x@y.example").unwrap()),
             recipients,
             body: BodyType::SevenBit,
             smtputf8: false,
+            reporting: crate::mail::Reporting::default(),
         };
         let transaction = Transaction { session: Arc::new(session), envelope, declared_size: None };
         self.inbound.data(transaction, &mut content).await

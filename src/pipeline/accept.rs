@@ -82,7 +82,7 @@ impl Pipeline {
         if accepted.is_empty() {
             return passage.decline_all(manifest, &examined.label, declined).await;
         }
-        passage.report(&manifest, &examined.section, &declined).await?;
+        passage.report(&manifest, &examined.section, &received.body, &declined).await?;
         let mut batch = Batch::new(manifest, examined.shared(received.body, accepted.len())?);
         let (first, mut lines) =
             passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
@@ -192,9 +192,11 @@ impl Passage<'_> {
         Manifest {
             reverse_path: envelope.reverse_path.clone(),
             label: label.clone(),
-            // What the body is counts, not what the client declared: an undeclared 8-bit body must not reach a 7-bit hop raw.
-            body_type: if eight_bit { BodyType::EightBitMime } else { envelope.body },
+            // What the message is counts, not what the client declared: undeclared 8-bit octets must not reach a 7-bit hop raw,
+            // and 7-bit ones may go where they were declared as more.
+            body_type: if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
             smtputf8: envelope.smtputf8,
+            reporting: envelope.reporting.clone(),
             received: now,
             expires: now.plus(self.settings.give_up),
         }
@@ -228,17 +230,18 @@ impl Passage<'_> {
 
     /// Some may, some may not, and SMTP has one reply for all: the sender is told of the others by a delivery report.
     /// It is queued first, so that a fault between the two leaves a message that the tool sends again.
-    async fn report(&self, manifest: &Manifest, section: &HeaderSection, declined: &[Declined]) -> Result<(), Reply> {
+    async fn report(
+        &self,
+        manifest: &Manifest,
+        section: &HeaderSection,
+        body: &Body,
+        declined: &[Declined],
+    ) -> Result<(), Reply> {
         if declined.is_empty() || self.stream.on_refusal == OnRefusal::Accept {
             return Ok(());
         }
-        match self.hall.refusal_report(
-            self.hall.ids.queue_id(manifest.received),
-            manifest,
-            section,
-            declined,
-            manifest.received,
-        ) {
+        let id = self.hall.ids.queue_id(manifest.received);
+        match self.hall.refusal_report(id, manifest, section, body, declined) {
             Some(batch) => self.hall.spool.commit(batch).await.map(drop).map_err(|error| answer::not_kept(&error)),
             None => Ok(()),
         }

@@ -53,7 +53,7 @@ impl Pipeline {
         let (header, body) = letter.compose(&id.to_string(), wordings)?;
         let manifest =
             Manifest { smtputf8: subject.mailbox.needs_smtputf8(), ..notice::manifest(now, settings.give_up)? };
-        let to = Recipient { mailbox: subject.mailbox.clone() };
+        let to = Recipient::new(subject.mailbox.clone());
         Some(Batch::notice(id, to, header, manifest, Body::Memory(body)))
     }
 }

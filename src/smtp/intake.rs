@@ -156,7 +156,7 @@ pub trait Content: Send {
     /// The next chunk, dots unstuffed, never empty; `None` when the end was reached and everything handed out.
     ///
     /// # Errors
-    /// [`ContentError`]; whoever has taken chunks must forget them. Every later call returns the same.
+    /// [`ContentError`]; whoever has taken chunks must forget them. Every later call fails too.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, ContentError>> + Send;
 }
 

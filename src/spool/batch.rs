@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::mail::{BodyType, Label, QueueId, Recipient, ReversePath};
+use crate::mail::{BodyType, Label, QueueId, Recipient, Reporting, ReversePath};
 use crate::message::{Signed, SplitAt, split};
 use crate::time::Timestamp;
 
@@ -76,6 +76,8 @@ pub struct Manifest {
     pub body_type: BodyType,
     /// SMTPUTF8 was used.
     pub smtputf8: bool,
+    /// What the sender wants reports to be like (RFC 3461).
+    pub reporting: Reporting,
     /// When it was accepted.
     pub received: Timestamp,
     /// When it is given up.

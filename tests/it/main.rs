@@ -1,6 +1,7 @@
 //! Tests of the whole house, in one binary because linking is what costs time.
 #![cfg(test)]
 
+mod attacks;
 mod body_link;
 mod cases;
 mod clients;
@@ -12,6 +13,9 @@ mod ledger;
 mod mailbox;
 mod messages;
 mod races;
+mod reports;
+mod smuggling;
+mod spellings;
 mod support;
 mod tell;
 mod tidy;

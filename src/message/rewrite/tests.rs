@@ -14,7 +14,7 @@ fn section(text: &str) -> HeaderSection {
 }
 
 fn permit(to: &str, one_click: OneClick) -> Permit {
-    Permit::for_test(Recipient { mailbox: Mailbox::parse(to).unwrap() }, one_click)
+    Permit::for_test(Recipient::new(Mailbox::parse(to).unwrap()), one_click)
 }
 
 fn links() -> Links {

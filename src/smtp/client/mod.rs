@@ -8,7 +8,7 @@
 //!
 //! **Never knows:** queues, retries, what a refusal means for a recipient, policy.
 //!
-//! **Standards:** RFC 5321 (sections 3.8, 4.1.1, 4.5.2 and 4.5.3.2), RFC 2920, RFC 1870, RFC 6152, RFC 6531.
+//! **Standards:** RFC 5321 (sections 3.8, 4.1.1, 4.5.2 and 4.5.3.2), RFC 2920, RFC 1870, RFC 3461, RFC 6152, RFC 6531.
 
 mod hold;
 mod session;
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::mail::{Mailbox, Reply, ReversePath};
+use crate::mail::{Recipient, Reply, Reporting, ReversePath};
 use crate::smtp::wire::reply::ReplyError;
 
 pub use hold::Hold;
@@ -221,7 +221,7 @@ pub enum Payload {
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     pub(super) reverse_path: ReversePath,
-    pub(super) recipients: Vec<Mailbox>,
+    pub(super) recipients: Vec<Recipient>,
     pub(super) header: Bytes,
     pub(super) body: Payload,
     /// Offsets in header and body (in memory) where a dot must be doubled.
@@ -229,6 +229,7 @@ pub struct Outgoing {
     pub(super) body_dots: Vec<usize>,
     eight_bit: bool,
     smtputf8: bool,
+    pub(super) reporting: Reporting,
     /// Given back when every recipient has been named.
     pub(super) hold: Hold,
 }
@@ -250,7 +251,7 @@ impl Outgoing {
     /// [`Unclean`]: a fault on our side of the intake; sending it later will not help.
     pub fn new(
         reverse_path: ReversePath,
-        recipients: Vec<Mailbox>,
+        recipients: Vec<Recipient>,
         header: Bytes,
         body: Payload,
         declared: Declared,
@@ -272,6 +273,7 @@ impl Outgoing {
             body_dots,
             eight_bit,
             smtputf8,
+            reporting: Reporting::default(),
             hold: Hold::default(),
         })
     }
@@ -280,6 +282,13 @@ impl Outgoing {
     #[must_use]
     pub fn holding(mut self, hold: Hold) -> Self {
         self.hold = hold;
+        self
+    }
+
+    /// The same message with what its sender said about reports, for an upstream that offers DSN (RFC 3461).
+    #[must_use]
+    pub fn reporting(mut self, reporting: Reporting) -> Self {
+        self.reporting = reporting;
         self
     }
 
@@ -293,7 +302,7 @@ impl Outgoing {
     }
 
     /// Whom it is for, in the order of the RCPT commands.
-    pub fn recipients(&self) -> &[Mailbox] {
+    pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
     }
 
@@ -308,7 +317,8 @@ impl Outgoing {
             ReversePath::Null => false,
             ReversePath::Mailbox(mailbox) => mailbox.needs_smtputf8(),
         };
-        path || self.recipients.iter().any(Mailbox::needs_smtputf8) || (self.smtputf8 && !self.header.is_ascii())
+        path || self.recipients.iter().any(|to| to.mailbox.needs_smtputf8())
+            || (self.smtputf8 && !self.header.is_ascii())
     }
 
     /// Whether octets beyond ASCII were declared and, as far as it can be told cheaply, are there.

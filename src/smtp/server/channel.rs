@@ -34,7 +34,7 @@ pub(super) enum Halt {
     Gone,
     /// The client took longer than it may.
     TimedOut,
-    /// The session has lasted its time.
+    /// The session or its transaction has lasted its time.
     Expired,
     /// The server is shutting down.
     Stopping,
@@ -60,6 +60,7 @@ pub(super) struct Channel<S> {
     // One timer for the whole session: moving it later costs no lock, making a new one would.
     timer: Pin<Box<Sleep>>,
     ends: Instant,
+    transaction_ends: Option<Instant>,
     shutdown: watch::Receiver<bool>,
     stop: Stop,
 }
@@ -77,9 +78,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             output: BytesMut::with_capacity(512),
             timer: Box::pin(tokio::time::sleep_until(ends)),
             ends,
+            transaction_ends: None,
             shutdown,
             stop,
         }
+    }
+
+    /// From now on a transaction is under way, which lasts `timeout` at most while it waits for the client.
+    pub(super) fn begin_transaction(&mut self, timeout: Duration) {
+        self.transaction_ends = Some(Instant::now() + timeout);
+    }
+
+    /// It is over.
+    pub(super) const fn end_transaction(&mut self) {
+        self.transaction_ends = None;
+    }
+
+    /// When the session is over for a client that is still waited for.
+    fn ends(&self) -> Instant {
+        self.transaction_ends.map_or(self.ends, |transaction| transaction.min(self.ends))
     }
 
     /// Whether the server is to stop.
@@ -109,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Writes out what is queued.
     pub(super) async fn flush(&mut self, wait: Duration) -> Result<(), Halt> {
         while !self.output.is_empty() {
-            let (ends, timer) = (self.ends, self.timer.as_mut());
+            let (ends, timer) = (self.ends(), self.timer.as_mut());
             let written = within(self.stream.write_buf(&mut self.output), timer, wait, ends, None).await?;
             if written.unwrap_or(0) == 0 {
                 return Err(Halt::Gone);
@@ -121,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Writes out what is queued, then reads more input, at least one octet.
     pub(super) async fn fill(&mut self, awaiting: Awaiting, wait: Duration) -> Result<(), Halt> {
         self.flush(wait).await?;
+        let ends = self.ends();
         let spare = self.input.capacity() - self.input.len();
         let stop = match awaiting {
             Awaiting::Command => {
@@ -135,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             }
         };
         let read = self.stream.read_buf(&mut self.input);
-        match within(read, self.timer.as_mut(), wait, self.ends, stop).await? {
+        match within(read, self.timer.as_mut(), wait, ends, stop).await? {
             Ok(0) | Err(_) => Err(Halt::Gone),
             Ok(_) => Ok(()),
         }

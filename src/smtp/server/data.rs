@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::channel::{Awaiting, Channel, Halt};
-use crate::smtp::wire::Dots;
+use crate::smtp::wire::{Decoder, LineEnds};
 use crate::smtp::{Content, ContentError};
 
 /// What is read and dropped of a refused message beyond the size limit before the client is cut off, in octets.
@@ -27,7 +27,7 @@ pub(super) enum Outcome {
 /// Pulls content from a channel through the decoder.
 pub(super) struct Incoming<'a, S> {
     channel: &'a mut Channel<S>,
-    dots: Dots,
+    decoder: Decoder,
     wait: Duration,
     limit: u64,
     received: u64,
@@ -38,8 +38,9 @@ pub(super) struct Incoming<'a, S> {
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Incoming<'a, S> {
     /// Content of at most `limit` octets, each block of it within `wait`.
-    pub(super) const fn new(channel: &'a mut Channel<S>, limit: u64, wait: Duration) -> Self {
-        Self { channel, dots: Dots::new(), wait, limit, received: 0, ended: false, taken: false, fault: None }
+    pub(super) const fn new(channel: &'a mut Channel<S>, line_ends: LineEnds, limit: u64, wait: Duration) -> Self {
+        let decoder = Decoder::new(line_ends);
+        Self { channel, decoder, wait, limit, received: 0, ended: false, taken: false, fault: None }
     }
 
     /// Reads on to the end of the content, within bounds, and says how it went.
@@ -80,19 +81,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Incoming<'a, S> {
     /// Decodes what is in the input and notes defects and the size.
     fn decode(&mut self) -> Bytes {
         let before = self.channel.input.len();
-        let piece = self.dots.decode(&mut self.channel.input);
+        let piece = self.decoder.decode(&mut self.channel.input);
         let consumed = before - self.channel.input.len();
         self.ended = piece.ended;
         // Content that is dropped for a defect counts as it was sent, so that draining it stays bounded.
-        let octets = if self.dots.defect().is_some() { consumed } else { piece.content.len() };
+        let octets = if self.decoder.defect().is_some() { consumed } else { piece.content.len() };
         self.received = self.received.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
-        if self.fault.is_none() {
-            self.fault = match self.dots.defect() {
-                Some(defect) => Some(ContentError::Malformed(defect)),
-                None if self.received > self.limit => Some(ContentError::TooLarge),
-                None => None,
-            };
-        }
+        self.fault = match (self.fault, self.decoder.defect()) {
+            // Whichever came first: how the octets were cut into reads must not decide what the client is told.
+            (None | Some(ContentError::TooLarge), Some(defect)) => Some(ContentError::Malformed(defect)),
+            (None, None) if self.received > self.limit => Some(ContentError::TooLarge),
+            (fault, _) => fault,
+        };
         piece.content
     }
 }

@@ -24,5 +24,8 @@ mod replies;
 mod session;
 pub mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use listener::serve;
 pub use settings::{AuthOffer, Settings};

@@ -10,7 +10,7 @@ use super::data::{Incoming, Outcome};
 use super::replies;
 use super::settings::Settings;
 use crate::mail::{EnhancedStatus, Envelope, Recipient, Reply, ReversePath};
-use crate::smtp::wire::{Command, CommandError, Defect, ForwardPath, Line, Lines, MailParams};
+use crate::smtp::wire::{Command, CommandError, Defect, ForwardPath, Line, Lines, MailParams, RcptParams};
 use crate::smtp::{ContentError, Identity, Intake, Protocol, SessionFacts, Transaction};
 
 /// Commands that a session may get wrong between two accepted messages. Ours: Postfix and others cut off at 20.
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             Err(error) => return Ok(self.not_understood(error)),
         };
         match command {
-            Command::Rcpt(path) => Ok(self.rcpt(path).await),
+            Command::Rcpt { path, params } => Ok(self.rcpt(path, params).await),
             Command::Mail { path, params } => Ok(self.mail(path, params).await),
             Command::Data => self.data().await,
             Command::Ehlo(name) => Ok(self.hello(Hello { name, extended: true })),
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             let auth = if self.settings.auth.allows(self.peer.ip()) { "250-AUTH PLAIN LOGIN\r\n" } else { "" };
             let size = self.settings.max_message_octets;
             format!(
-                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
+                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n\
                  250-ENHANCEDSTATUSCODES\r\n{auth}250 HELP"
             )
         } else {
@@ -246,14 +246,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             return self.refuse(reply);
         }
         let body = params.body.unwrap_or_default();
-        let envelope = Envelope { reverse_path: path, recipients: Vec::new(), body, smtputf8: params.smtputf8 };
-        let declared_size = params.size.filter(|size| *size > 0);
+        let MailParams { smtputf8, reporting, size, .. } = params;
+        let envelope = Envelope { reverse_path: path, recipients: Vec::new(), body, smtputf8, reporting };
+        let declared_size = size.filter(|size| *size > 0);
         self.transaction = Some(Transaction { session: facts, envelope, declared_size });
+        self.channel.begin_transaction(self.settings.transaction_timeout);
         self.channel.line(replies::MAIL_OK);
         Flow::Continue
     }
 
-    async fn rcpt(&mut self, path: ForwardPath) -> Flow {
+    async fn rcpt(&mut self, path: ForwardPath, params: RcptParams) -> Flow {
         let Some(transaction) = &mut self.transaction else {
             return self.out_of_order();
         };
@@ -269,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         } else if mailbox.needs_smtputf8() && !transaction.envelope.smtputf8 {
             Some(replies::needs_smtputf8())
         } else {
-            let recipient = Recipient { mailbox };
+            let recipient = Recipient { mailbox, notify: params.notify.unwrap_or_default(), original: params.original };
             match self.intake.rcpt(transaction, &recipient).await {
                 Ok(()) => {
                     transaction.envelope.recipients.push(recipient);
@@ -296,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         }
         self.channel.line(replies::START_DATA);
         let limit = self.settings.max_message_octets;
-        let mut content = Incoming::new(&mut self.channel, limit, self.settings.data_timeout);
+        let mut content = Incoming::new(&mut self.channel, self.settings.line_ends, limit, self.settings.data_timeout);
         let result = self.intake.data(transaction, &mut content).await;
         let outcome = content.finish().await;
         self.reset();
@@ -337,6 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
     fn reset(&mut self) {
         self.transaction = None;
         self.refused_recipients = false;
+        self.channel.end_transaction();
     }
 
     //----------- Replies -----------

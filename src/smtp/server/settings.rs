@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::mail::{AddressError, Mailbox};
+use crate::smtp::wire::LineEnds;
 
 /// RFC 5321 section 4.5.3.2.7: a server waits at least five minutes for the next command.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_mins(5);
@@ -12,6 +13,9 @@ pub const DATA_TIMEOUT: Duration = Duration::from_mins(3);
 /// The longest that a client can keep a connection while it makes the server wait. Campaign tools that keep theirs
 /// open send all the time; the bound is for those who drip. Ours, no official reference.
 pub const SESSION_TIMEOUT: Duration = Duration::from_hours(1);
+/// The longest that a client can keep a transaction open, from MAIL to the final dot. Ours: the largest message takes that
+/// long at 28 KB a second; whoever is slower than a telephone line drips on purpose.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_mins(30);
 /// Octets of content. Ours: what large mailbox providers take, 50 MB; a campaign message is below 1 MB.
 pub const MESSAGE_OCTETS_MAX: u64 = 50 * 1024 * 1024;
 /// RFC 5321 section 4.5.3.1.8 asks for at least 100; most peers allow 1000.
@@ -58,12 +62,16 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// Default [`AuthOffer::Loopback`].
     pub auth: AuthOffer,
+    /// What is made of content with bare CR, bare LF or NUL. Default [`LineEnds::Strict`].
+    pub line_ends: LineEnds,
     /// How long the next command may take. Default [`COMMAND_TIMEOUT`].
     pub command_timeout: Duration,
     /// How long the next block of content, or the taking of a reply, may take. Default [`DATA_TIMEOUT`].
     pub data_timeout: Duration,
     /// How long a session may last, as far as it waits for the client. Default [`SESSION_TIMEOUT`].
     pub session_timeout: Duration,
+    /// How long a transaction may last, as far as it waits for the client. Default [`TRANSACTION_TIMEOUT`].
+    pub transaction_timeout: Duration,
 }
 
 impl Settings {
@@ -79,9 +87,11 @@ impl Settings {
             max_connections: CONNECTIONS_MAX,
             max_connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
             auth: AuthOffer::default(),
+            line_ends: LineEnds::default(),
             command_timeout: COMMAND_TIMEOUT,
             data_timeout: DATA_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
+            transaction_timeout: TRANSACTION_TIMEOUT,
         })
     }
 

@@ -1,9 +1,9 @@
 //! Commands: RFC 5321 section 4.1.1, RFC 4954 section 4.
 
 use super::limits::{AUTH_LINE_MAX, CLIENT_NAME_MAX, COMMAND_LINE_MAX, PATH_LINE_MAX};
-use super::params::{self, MailParams};
+use super::params::{MailParams, RcptParams};
 use super::path::{self, ForwardPath};
-use crate::mail::{AddressError, EnhancedStatus, Reply, ReversePath};
+use crate::mail::{AddressError, EnhancedStatus, NotificationError, Reply, ReversePath};
 use crate::smtp::Secret;
 
 /// One command, well formed in itself; whether it is in order is for the session to say.
@@ -21,7 +21,12 @@ pub enum Command {
         params: MailParams,
     },
     /// RCPT.
-    Rcpt(ForwardPath),
+    Rcpt {
+        /// Whom the message is for.
+        path: ForwardPath,
+        /// What its sender wants to be told of them.
+        params: RcptParams,
+    },
     /// DATA.
     Data,
     /// RSET.
@@ -84,6 +89,9 @@ pub enum CommandError {
     /// A reverse path beyond ASCII in a MAIL command without SMTPUTF8.
     #[error("a sender address beyond ASCII needs SMTPUTF8")]
     SenderNeedsUtf8,
+    /// A parameter of RFC 3461 with a value that it cannot have.
+    #[error("syntax error: {0}")]
+    Notification(NotificationError),
     /// A well-formed parameter of MAIL or RCPT that was not offered.
     #[error("parameter not recognized or not implemented")]
     UnknownParameter,
@@ -94,7 +102,7 @@ impl CommandError {
     pub fn reply(self) -> Reply {
         let (code, subject, detail) = match self {
             Self::Unknown | Self::Characters | Self::TooLong => (500, 5, 2),
-            Self::Syntax(_) => (501, 5, 4),
+            Self::Syntax(_) | Self::Notification(_) => (501, 5, 4),
             Self::Sender(_) => (501, 1, 7),
             Self::Recipient(_) => (501, 1, 3),
             Self::SenderNeedsUtf8 => (553, 6, 7),
@@ -197,8 +205,7 @@ fn mail(argument: &str) -> Result<Command, CommandError> {
 fn rcpt(argument: &str) -> Result<Command, CommandError> {
     let path = after_keyword(argument, "TO:").ok_or(CommandError::Syntax("expected RCPT TO:<address>"))?;
     let (path, rest) = path::forward_path(path).map_err(CommandError::Recipient)?;
-    params::none_for_rcpt(rest)?;
-    Ok(Command::Rcpt(path))
+    Ok(Command::Rcpt { path, params: RcptParams::parse(rest)? })
 }
 
 fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     forward_paths: Mutex<Vec<(String, Instant)>>,
     refused: Mutex<Vec<String>>,
+    commands: Mutex<Vec<String>>,
+    offers_dsn: AtomicBool,
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -72,6 +75,11 @@ impl Upstream {
         self.shared.received.lock().unwrap()
     }
 
+    /// From now on offers DSN (RFC 3461) to whoever says EHLO.
+    pub(crate) fn offer_dsn(&self) {
+        self.shared.offers_dsn.store(true, Ordering::Relaxed);
+    }
+
     /// From now on answers this forward path with 550 5.1.1.
     pub(crate) fn refuse(&self, path: &str) {
         self.shared.refused.lock().unwrap().push(path.to_owned());
@@ -80,6 +88,11 @@ impl Upstream {
     /// Every forward path that a RCPT ever named, whether a message followed or not.
     pub(crate) fn forward_paths(&self) -> Vec<String> {
         self.shared.forward_paths.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Every MAIL and RCPT command, as it was said.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.shared.commands.lock().unwrap().clone()
     }
 
     /// When the last RCPT for this forward path was read.
@@ -107,7 +120,13 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 .map_or(String::new(), |(path, _)| path.to_owned())
         };
         let verb = line.get(..4).unwrap_or_default().to_uppercase();
+        if matches!(verb.as_str(), "MAIL" | "RCPT") {
+            shared.commands.lock().unwrap().push(line.clone());
+        }
         let reply: &[u8] = match verb.as_str() {
+            "EHLO" if shared.offers_dsn.load(Ordering::Relaxed) => {
+                b"250-upstream.example\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+            }
             "EHLO" => {
                 b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n"
             }

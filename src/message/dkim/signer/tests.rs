@@ -25,7 +25,7 @@ fn domain(text: &str) -> Domain {
 fn copy(head: &[u8]) -> Rewritten {
     let gateway = domain("gw.example");
     let section = HeaderSection::parse(Bytes::copy_from_slice(head)).unwrap();
-    let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+    let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
     let token = "t".repeat(400);
     let links = Links { https: HttpsUri::parse(format!("https://gw.example/u/{token}")).unwrap(), mailto: None };
     let plan = Plan {
