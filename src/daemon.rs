@@ -4,6 +4,9 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod intake;
+mod sockets;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +15,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -23,19 +25,20 @@ use crate::delivery::Delivery;
 use crate::mail::IdSource;
 use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
-use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::Clock;
+use crate::tls::Certificates;
 use crate::unsubscribe::{self, Door};
+
+pub use sockets::Sockets;
+use sockets::listener;
 
 /// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How often the store is looked at when nobody asks it.
 const STORE_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Connections waiting to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,8 @@ pub enum StartError {
 pub struct Gateway {
     /// Where campaign tools submit.
     pub submission: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub submission_tls: Vec<SocketAddr>,
     /// Where the person's door is.
     pub http: Option<SocketAddr>,
     /// The facts.
@@ -96,16 +101,20 @@ pub struct Gateway {
 pub struct Live {
     pipeline: Arc<ArcSwap<pipeline::Settings>>,
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
+    certificates: Option<Certificates>,
 }
 
 impl Live {
-    /// Reads the file again and replaces streams, credentials and keys at once; the old settings stay when anything
-    /// is wrong. Addresses, folders and the smarthost are fixed until the next start.
+    /// Reads the file again and replaces streams, credentials, keys and certificates at once; the old settings stay when
+    /// anything is wrong. Addresses, folders, the smarthost, and whether there is TLS at all, are fixed until the next start.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn reload(&self, path: &Path) -> Result<(), ConfigError> {
         let settings = config::load(path)?;
+        if let (Some(shown), Some(read)) = (&self.certificates, &settings.smtp.tls) {
+            shown.adopt(read);
+        }
         self.pipeline.store(Arc::new(settings.pipeline));
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
         Ok(())
@@ -155,12 +164,17 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
     Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
-/// Starts everything. The listeners are the last to open.
+/// Starts everything. The listeners are the last to open; `sockets` go before the configured addresses.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 #[expect(clippy::unused_async, reason = "the listeners it opens and the tasks it starts need a runtime around them")]
-pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+pub async fn start(
+    settings: config::Settings,
+    mut sockets: Sockets,
+    log: EventLog,
+    clock: Arc<dyn Clock>,
+) -> Result<Gateway, StartError> {
     let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
     let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
@@ -170,6 +184,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
+        certificates: settings.smtp.tls.clone(),
     };
     let parts = Parts {
         store: store.clone(),
@@ -185,8 +200,9 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let hall = Arc::new(hall);
     let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
-    let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
-    let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
+    let (mut tasks, mut outgoing) = (JoinSet::new(), JoinSet::new());
+    let addresses = intake::Addresses { clear: &settings.smtp_listen, tls: &settings.smtp_listen_tls };
+    let submission = intake::open(&addresses, &mut sockets, settings.smtp, &hall, &stops, &mut tasks)?;
     let audit = spool.clone();
     let opt_outs = OptOuts {
         store: store.clone(),
@@ -197,17 +213,29 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         audit: Arc::new(move |line| audit.note(line)),
     };
     let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
-    let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
+    let http =
+        settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
     let delivery =
         Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
-    intake.spawn(watch_store(store.clone(), stops.clone()));
+    tasks.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, desk, stops));
-    Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
+    tasks.spawn(control::serve(socket, desk, stops));
+    Ok(Gateway {
+        submission: submission.clear,
+        submission_tls: submission.tls,
+        http,
+        store,
+        spool,
+        live,
+        stop_intake,
+        stop_delivery,
+        intake: tasks,
+        outgoing,
+    })
 }
 
 fn report_recovery(recovered: &Recovered) {
@@ -244,31 +272,14 @@ async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Recei
     }
 }
 
-fn open_intake(
-    addresses: &[SocketAddr],
-    settings: smtp::server::Settings,
-    hall: &Arc<Pipeline>,
-    stops: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Vec<SocketAddr>, StartError> {
-    let settings = Arc::new(settings);
-    let mut bound = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = listen(*address)?;
-        let at = listener.local_addr();
-        bound.push(at.map_err(|error| StartError::Listen { address: address.to_string(), error })?);
-        tasks.spawn(smtp::server::serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
-    }
-    Ok(bound)
-}
-
 fn open_door(
     address: SocketAddr,
+    sockets: &mut Sockets,
     door: Door,
     mut stops: watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, StartError> {
-    let listener = listen(address)?;
+    let listener = listener(&mut sockets.http, address)?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
     tasks.spawn(async move {
         let stop = async move {
@@ -280,17 +291,6 @@ fn open_door(
         }
     });
     Ok(bound)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.

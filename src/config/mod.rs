@@ -15,6 +15,7 @@ mod law;
 mod smtp;
 mod store;
 mod streams;
+mod tls;
 mod upstream;
 mod v1;
 mod value;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub log_addresses: LogAddresses,
     /// Where campaign tools submit.
     pub smtp_listen: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub smtp_listen_tls: Vec<SocketAddr>,
     /// The intake.
     pub smtp: crate::smtp::server::Settings,
     /// The person's door, when it is open.

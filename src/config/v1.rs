@@ -52,6 +52,21 @@ pub(super) struct Smtp {
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) auth_without_tls: Option<bool>,
+    #[serde(default)]
+    pub(super) listen_tls: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) proxy_protocol_from: Vec<At<String>>,
+    pub(super) max_memory_octets: Option<At<u64>>,
+    pub(super) min_data_rate: Option<At<u64>>,
+    #[serde(default)]
+    pub(super) tls: Vec<At<Certificate>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) certificate: At<String>,
+    pub(super) key: At<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,5 +168,6 @@ pub(super) struct Credential {
     pub(super) stream: At<String>,
     pub(super) password_hash: Option<At<String>>,
     pub(super) token_sha256: Option<At<String>>,
+    pub(super) client_certificate_sha256: Option<At<String>>,
     pub(super) addresses: Option<At<Vec<At<String>>>>,
 }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
 use crate::telemetry::{EventLog, Privacy};
@@ -37,7 +37,7 @@ use crate::time::Clock;
 use crate::token::Keyring;
 
 pub use gate::{Explained, Inquiry};
-pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
+pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]
@@ -117,6 +117,10 @@ impl Intake for Pipeline {
 
     fn by_address(&self, peer: IpAddr) -> Option<Identity> {
         credentials::by_address(&self.settings.load(), peer)
+    }
+
+    fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity> {
+        credentials::by_certificate(&self.settings.load(), certificate)
     }
 
     async fn authenticate(&self, login: Login, _peer: IpAddr) -> Result<Identity, Reply> {
