@@ -4,7 +4,9 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod intake;
 mod opt_outs;
+mod sockets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -25,20 +26,21 @@ use crate::delivery::Delivery;
 use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
-use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::tell::{self, TellError, Teller, Tools};
 use crate::time::Clock;
+use crate::tls::Certificates;
 use crate::unsubscribe::{self, Door};
+
+pub use sockets::Sockets;
+use sockets::listener;
 
 /// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How often the store is looked at when nobody asks it.
 const STORE_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Connections waiting to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,8 @@ pub struct Gateway {
     pub submission: Vec<SocketAddr>,
     /// Where mail to our own mailboxes comes in.
     pub inbound: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub submission_tls: Vec<SocketAddr>,
     /// Where the person's door is.
     pub http: Option<SocketAddr>,
     /// The facts.
@@ -106,16 +110,20 @@ pub struct Live {
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
     feedback: Arc<ArcSwap<feedback::Settings>>,
     tell: Arc<ArcSwap<tell::Settings>>,
+    certificates: Option<Certificates>,
 }
 
 impl Live {
-    /// Reads the file again and replaces streams, credentials and keys at once; the old settings stay when anything
-    /// is wrong. Addresses, folders and the smarthost are fixed until the next start.
+    /// Reads the file again and replaces streams, credentials, keys and certificates at once; the old settings stay when
+    /// anything is wrong. Addresses, folders, the smarthost, and whether there is TLS at all, are fixed until the next start.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn reload(&self, path: &Path) -> Result<(), ConfigError> {
         let settings = config::load(path)?;
+        if let (Some(shown), Some(read)) = (&self.certificates, &settings.smtp.tls) {
+            shown.adopt(read);
+        }
         self.pipeline.store(Arc::new(settings.pipeline));
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
         self.feedback.store(Arc::new(settings.feedback));
@@ -167,12 +175,17 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
     Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
-/// Starts everything. The listeners are the last to open.
+/// Starts everything. The listeners are the last to open; `sockets` go before the configured addresses.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 #[expect(clippy::unused_async, reason = "the listeners it opens and the tasks it starts need a runtime around them")]
-pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+pub async fn start(
+    settings: config::Settings,
+    mut sockets: Sockets,
+    log: EventLog,
+    clock: Arc<dyn Clock>,
+) -> Result<Gateway, StartError> {
     let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
     let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
@@ -184,6 +197,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
         feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
         tell: Arc::new(ArcSwap::from_pointee(settings.tell)),
+        certificates: settings.smtp.tls.clone(),
     };
     let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&live.tell))?;
     let parts = Parts {
@@ -201,27 +215,42 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let hall = Arc::new(hall);
     let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
-    let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
-    let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
+    let (mut tasks, mut outgoing) = (JoinSet::new(), JoinSet::new());
+    let addresses = intake::Addresses { clear: &settings.smtp_listen, tls: &settings.smtp_listen_tls };
+    let submission = intake::open(&addresses, &mut sockets, settings.smtp, &hall, &stops, &mut tasks)?;
     let opt_outs = opt_outs::Parts { store: &store, fence: &fence, spool: &spool, log: &log, privacy: &privacy };
     let opt_outs = opt_outs.join(&hall, &tools, &clock);
     let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(&keyring), Arc::clone(&live.feedback));
     let mailbox = Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?);
-    let inbound = open_intake(&settings.inbound_listen, settings.inbound, &mailbox, &stops, &mut intake)?;
+    let addresses = intake::Addresses { clear: &settings.inbound_listen, tls: &[] };
+    let inbound = intake::open(&addresses, &mut Sockets::default(), settings.inbound, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
     outgoing.spawn(teller.run(delivery_stops.clone()));
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
-    let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
+    let http =
+        settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
     let delivery =
         Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
-    intake.spawn(watch_store(store.clone(), stops.clone()));
+    tasks.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, desk, stops));
-    Ok(Gateway { submission, inbound, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
+    tasks.spawn(control::serve(socket, desk, stops));
+    Ok(Gateway {
+        submission: submission.clear,
+        submission_tls: submission.tls,
+        inbound: inbound.clear,
+        http,
+        store,
+        spool,
+        live,
+        stop_intake,
+        stop_delivery,
+        intake: tasks,
+        outgoing,
+    })
 }
 
 fn report_recovery(recovered: &Recovered) {
@@ -258,31 +287,14 @@ async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Recei
     }
 }
 
-fn open_intake<I: smtp::Intake>(
-    addresses: &[SocketAddr],
-    settings: smtp::server::Settings,
-    hall: &Arc<I>,
-    stops: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Vec<SocketAddr>, StartError> {
-    let settings = Arc::new(settings);
-    let mut bound = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = listen(*address)?;
-        let at = listener.local_addr();
-        bound.push(at.map_err(|error| StartError::Listen { address: address.to_string(), error })?);
-        tasks.spawn(smtp::server::serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
-    }
-    Ok(bound)
-}
-
 fn open_door(
     address: SocketAddr,
+    sockets: &mut Sockets,
     door: Door,
     mut stops: watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, StartError> {
-    let listener = listen(address)?;
+    let listener = listener(&mut sockets.http, address)?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
     tasks.spawn(async move {
         let stop = async move {
@@ -292,17 +304,6 @@ fn open_door(
         unsubscribe::serve(listener, door, stop).await;
     });
     Ok(bound)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.

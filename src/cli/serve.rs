@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::daemon::{self, Gateway};
+use crate::daemon::{self, Gateway, Sockets};
 use crate::telemetry::{EventLog, diagnostics};
 use crate::time::Clock;
 
@@ -18,14 +18,15 @@ use super::Place;
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
+    let sockets = Sockets::handed_over()?;
     let settings = place.load()?;
     diagnostics("info");
     let file = place.file();
     let (log, writer) = EventLog::start(std::io::stdout())?;
     let runtime = daemon::runtime()?;
     let outcome = runtime.block_on(async {
-        let gateway = daemon::start(settings, log, clock).await?;
-        tracing::info!(submission = ?gateway.submission, http = ?gateway.http, "ready");
+        let gateway = daemon::start(settings, sockets, log, clock).await?;
+        tracing::info!(submission = ?gateway.submission, submission_tls = ?gateway.submission_tls, http = ?gateway.http, "ready");
         notify(&[sd_notify::NotifyState::Ready]);
         let outcome = until_told(&gateway, &file).await;
         notify(&[sd_notify::NotifyState::Stopping]);

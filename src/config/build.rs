@@ -19,6 +19,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         None => Some(LogAddresses::Hash),
     };
     let smtp_listen = smtp::listen_addresses(&spec.smtp, problems);
+    let smtp_listen_tls = smtp::tls_addresses(&spec.smtp, problems);
     let http_listen = http::listen_address(&spec.http, problems);
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
@@ -28,7 +29,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let unsubscribe = http::settings(spec, base, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, &hostname, problems);
-    let smtp = smtp::settings(&spec.smtp, &hostname, problems);
+    let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
     let inbound = inbound::server(&spec.inbound, &hostname, problems);
@@ -60,6 +61,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         data_dir,
         log_addresses: log_addresses?,
         smtp_listen: smtp_listen?,
+        smtp_listen_tls: smtp_listen_tls?,
         smtp: smtp?,
         http_listen: http_listen?,
         unsubscribe: unsubscribe?,

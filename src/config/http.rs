@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::cidr::AddressRange;
 use crate::mail::{Mailbox, StreamName};
 use crate::pipeline::{OneClickScope, Stream};
-use crate::tls::{self, Certificates, Pair, Protocol};
+use crate::tls::{ClientCertificates, Protocol};
 use crate::unsubscribe::{Places, Settings};
 
 use super::error::Problems;
 use super::value::{duration, number, parsed, socket_address};
-use super::{files, sender, v1};
+use super::{sender, tls, v1};
 
 /// A proxy on the same machine is the usual one.
 const TRUSTED_PROXIES: [&str; 2] = ["127.0.0.0/8", "::1"];
@@ -34,7 +34,8 @@ pub(super) fn settings(
 ) -> Option<Settings> {
     let http = &spec.http;
     let trusted_proxies = trusted_proxies(http, problems);
-    let certificates = certificates(http, base, problems);
+    let asked = ClientCertificates::NotAsked;
+    let certificates = tls::certificates("http.tls", Protocol::Http1, &http.tls, asked, base, problems);
     let (in_all, per_address) = (http.max_connections.as_ref(), http.max_connections_per_address.as_ref());
     let in_all = number(problems, "http.max_connections", in_all, 1..=100_000, CONNECTIONS);
     let key = "http.max_connections_per_address";
@@ -63,21 +64,6 @@ fn trusted_proxies(http: &v1::Http, problems: &mut Problems<'_>) -> Vec<AddressR
             ranges.as_ref().iter().filter_map(read).collect()
         }
     }
-}
-
-/// The files are read here, so that `check` and a reload find what is wrong with them before it counts.
-fn certificates(http: &v1::Http, base: &Path, problems: &mut Problems<'_>) -> Option<Certificates> {
-    let first = http.certificate.first()?;
-    let resolve =
-        |problems: &mut Problems<'_>, key, text| parsed(problems, key, text, |text| files::resolve(base, text));
-    let mut pairs = Vec::new();
-    for entry in &http.certificate {
-        let chain = resolve(problems, "http.certificate.chain", &entry.as_ref().chain);
-        let key = resolve(problems, "http.certificate.key", &entry.as_ref().key);
-        pairs.push(Pair { certificate: chain?, key: key? });
-    }
-    let loaded = Certificates::load(&tls::Settings { pairs }, Protocol::Http1);
-    problems.take(first.span().start, "http.certificate", loaded)
 }
 
 /// `Some(None)` when the door is closed with an empty string.

@@ -18,6 +18,7 @@ mod smtp;
 mod store;
 mod streams;
 mod tell;
+mod tls;
 mod upstream;
 mod v1;
 mod value;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub log_addresses: LogAddresses,
     /// Where campaign tools submit.
     pub smtp_listen: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub smtp_listen_tls: Vec<SocketAddr>,
     /// The intake.
     pub smtp: crate::smtp::server::Settings,
     /// The person's door, when it is open.

@@ -11,6 +11,9 @@ use crate::message::dkim::SigningKey;
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
+use crate::smtp::Fingerprint;
+
+use crate::tls::ClientCertificates;
 
 use super::error::Problems;
 use super::value::{domain, parsed, word};
@@ -218,6 +221,12 @@ fn feedback_sender(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err(format!("`{text}`: expected 5 to 15 letters, digits or hyphens")) }
 }
 
+/// Whether clients have to be asked for a certificate: when somebody is known by one.
+pub(super) fn client_certificates(spec: &v1::Spec) -> ClientCertificates {
+    let known = spec.credential.iter().any(|credential| credential.as_ref().client_certificate_sha256.is_some());
+    if known { ClientCertificates::Asked } else { ClientCertificates::NotAsked }
+}
+
 /// Every credential of the file.
 pub(super) fn credentials(
     spec: &v1::Spec,
@@ -248,23 +257,37 @@ pub(super) fn credentials(
 }
 
 fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Option<Proof> {
-    match (&written.token_sha256, &written.password_hash, &written.addresses) {
-        (Some(token), None, None) => parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token),
-        (None, Some(hash), None) => {
-            parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password)
-        }
-        (None, None, Some(ranges)) if !ranges.as_ref().is_empty() => {
-            let parsed_ranges = ranges
-                .as_ref()
-                .iter()
-                .filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
-            Some(Proof::Addresses(parsed_ranges.collect()))
-        }
-        _ => {
-            problems.add(at, "credential", "expected exactly one of token_sha256, password_hash, addresses");
-            None
-        }
+    let token = written
+        .token_sha256
+        .as_ref()
+        .map(|token| parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token));
+    let password = written
+        .password_hash
+        .as_ref()
+        .map(|hash| parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password));
+    let certificate = written.client_certificate_sha256.as_ref().map(|digits| {
+        let key = "credential.client_certificate_sha256";
+        parsed(problems, key, digits, fingerprint).map(Proof::Certificate)
+    });
+    let addresses = written.addresses.as_ref().filter(|ranges| !ranges.as_ref().is_empty()).map(|ranges| {
+        let ranges = ranges.as_ref().iter();
+        let read = ranges.filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
+        Some(Proof::Addresses(read.collect()))
+    });
+    let mut proofs = [token, password, certificate, addresses].into_iter().flatten();
+    if let (Some(only), None) = (proofs.next(), proofs.next()) {
+        return only;
     }
+    problems.add(at, "credential", format!("expected exactly one of {PROOFS}"));
+    None
+}
+
+/// How a credential can prove itself.
+const PROOFS: &str = "token_sha256, password_hash, client_certificate_sha256, addresses";
+
+/// As `openssl x509 -fingerprint -sha256` prints it, or without the colons.
+fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
+    sha256_hex(&text.replace(':', "").to_lowercase()).map(Fingerprint)
 }
 
 fn sha256_hex(text: &str) -> Result<[u8; 32], &'static str> {

@@ -59,6 +59,21 @@ pub(super) struct Smtp {
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) auth_without_tls: Option<bool>,
     pub(super) line_ends: Option<At<String>>,
+    #[serde(default)]
+    pub(super) listen_tls: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) proxy_protocol_from: Vec<At<String>>,
+    pub(super) max_memory_octets: Option<At<u64>>,
+    pub(super) min_data_rate: Option<At<u64>>,
+    #[serde(default)]
+    pub(super) tls: Vec<At<Certificate>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) certificate: At<String>,
+    pub(super) key: At<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,17 +84,10 @@ pub(super) struct Http {
     pub(super) mailto: At<String>,
     pub(super) trusted_proxies: Option<At<Vec<At<String>>>>,
     #[serde(default)]
-    pub(super) certificate: Vec<At<Certificate>>,
+    pub(super) tls: Vec<At<Certificate>>,
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) effect_bound: Option<At<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Certificate {
-    pub(super) chain: At<String>,
-    pub(super) key: At<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -220,5 +228,6 @@ pub(super) struct Credential {
     pub(super) stream: At<String>,
     pub(super) password_hash: Option<At<String>>,
     pub(super) token_sha256: Option<At<String>>,
+    pub(super) client_certificate_sha256: Option<At<String>>,
     pub(super) addresses: Option<At<Vec<At<String>>>>,
 }

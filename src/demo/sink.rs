@@ -14,7 +14,7 @@ use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::mail::{CredentialName, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
 use crate::smtp::server::{Settings, serve};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 
 /// A running sink.
 #[derive(Debug)]
@@ -73,6 +73,10 @@ impl Intake for Capture {
 
     fn by_address(&self, _peer: IpAddr) -> Option<Identity> {
         Some(self.identity.clone())
+    }
+
+    fn by_certificate(&self, _certificate: &Fingerprint) -> Option<Identity> {
+        None
     }
 
     async fn authenticate(&self, _login: Login, _peer: IpAddr) -> Result<Identity, Reply> {

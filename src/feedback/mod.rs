@@ -27,7 +27,7 @@ use crate::mail::{
 };
 use crate::optout::{OptOut, OptOuts};
 use crate::policy::{Cause, Origin, Scope};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::telemetry::{Event, EventType, PeerAddress};
 use crate::token::{self, Keyring, Subject};
 
@@ -119,6 +119,10 @@ fn wish(settings: &Settings, subject: Subject) -> OptOut {
 
 impl Intake for Inbound {
     type Receipt = Taken;
+
+    fn by_certificate(&self, _certificate: &Fingerprint) -> Option<Identity> {
+        None
+    }
 
     fn by_address(&self, _peer: IpAddr) -> Option<Identity> {
         Some(self.anybody.clone())

@@ -139,10 +139,12 @@ impl Material {
 }
 
 const fn transport(protocol: Protocol, utf8: bool) -> Transport {
-    let (extended, authenticated) = match protocol {
-        Protocol::Smtp => (false, false),
-        Protocol::Esmtp | Protocol::Utf8Smtp => (true, false),
-        Protocol::Esmtpa | Protocol::Utf8Smtpa => (true, true),
+    let (extended, tls, authenticated) = match protocol {
+        Protocol::Smtp => (false, false, false),
+        Protocol::Esmtp | Protocol::Utf8Smtp => (true, false, false),
+        Protocol::Esmtpa | Protocol::Utf8Smtpa => (true, false, true),
+        Protocol::Esmtps | Protocol::Utf8Smtps => (true, true, false),
+        Protocol::Esmtpsa | Protocol::Utf8Smtpsa => (true, true, true),
     };
-    Transport { extended, tls: false, authenticated, utf8 }
+    Transport { extended, tls, authenticated, utf8 }
 }

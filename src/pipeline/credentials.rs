@@ -9,7 +9,7 @@ use argon2::password_hash::phc::PasswordHash;
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 
 use crate::mail::Reply;
-use crate::smtp::{Identity, Login};
+use crate::smtp::{Fingerprint, Identity, Login};
 
 use super::answer;
 use super::settings::{Credential, Proof, Settings};
@@ -64,7 +64,16 @@ impl Verdicts {
 pub(super) fn by_address(settings: &Settings, peer: IpAddr) -> Option<Identity> {
     let fits = |credential: &&Credential| match &credential.proof {
         Proof::Addresses(ranges) => ranges.iter().any(|range| range.contains(peer)),
-        Proof::Token(_) | Proof::Password(_) => false,
+        Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) => false,
+    };
+    settings.credentials.iter().find(fits).map(identity)
+}
+
+/// The credential for tools that hold the key of a certificate.
+pub(super) fn by_certificate(settings: &Settings, shown: &Fingerprint) -> Option<Identity> {
+    let fits = |credential: &&Credential| match &credential.proof {
+        Proof::Certificate(known) => known == shown,
+        Proof::Token(_) | Proof::Password(_) | Proof::Addresses(_) => false,
     };
     settings.credentials.iter().find(fits).map(identity)
 }
@@ -80,7 +89,7 @@ pub(super) async fn authenticate(settings: &Settings, verdicts: &Verdicts, login
     let nobody = [0; 32];
     let expected = match named.map(|credential| &credential.proof) {
         Some(Proof::Token(hash)) => hash,
-        Some(Proof::Password(_) | Proof::Addresses(_)) | None => &nobody,
+        Some(Proof::Password(_) | Proof::Addresses(_) | Proof::Certificate(_)) | None => &nobody,
     };
     let token_fits = constant_time::verify_slices_are_equal(given.as_ref(), expected).is_ok();
     match named {

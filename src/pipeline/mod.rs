@@ -30,7 +30,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
 use crate::telemetry::{EventLog, Privacy};
@@ -122,6 +122,10 @@ impl Intake for Pipeline {
 
     fn by_address(&self, peer: IpAddr) -> Option<Identity> {
         credentials::by_address(&self.settings.load(), peer)
+    }
+
+    fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity> {
+        credentials::by_certificate(&self.settings.load(), certificate)
     }
 
     async fn authenticate(&self, login: Login, _peer: IpAddr) -> Result<Identity, Reply> {

@@ -8,6 +8,7 @@ use crate::cidr::AddressRange;
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signing};
 use crate::policy::{Rulebook, StreamRules};
+use crate::smtp::Fingerprint;
 
 /// Streams and credentials, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -127,6 +128,8 @@ pub enum Proof {
     Token([u8; 32]),
     /// An argon2id hash in PHC form, for passwords that people chose.
     Password(String),
+    /// By the certificate that it holds the key of.
+    Certificate(Fingerprint),
     /// By where it connects from.
     Addresses(Vec<AddressRange>),
 }

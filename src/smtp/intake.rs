@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 
+use super::server::Cover;
 use super::wire::Defect;
 use crate::mail::{CredentialName, EnhancedStatus, Envelope, Recipient, Reply, ReversePath, StreamName};
 
@@ -18,6 +20,19 @@ pub struct Identity {
     pub stream: StreamName,
 }
 
+/// SHA-256 of a certificate in DER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// That of a certificate.
+    pub fn of(certificate: &[u8]) -> Self {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        Self(octets)
+    }
+}
+
 /// How a message came in: the `with` keyword of Received (RFC 3848, RFC 6531 section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -27,10 +42,18 @@ pub enum Protocol {
     Esmtp,
     /// After EHLO and AUTH.
     Esmtpa,
+    /// After EHLO, under TLS.
+    Esmtps,
+    /// After EHLO and AUTH, under TLS.
+    Esmtpsa,
     /// After EHLO, with SMTPUTF8.
     Utf8Smtp,
     /// After EHLO and AUTH, with SMTPUTF8.
     Utf8Smtpa,
+    /// After EHLO, under TLS, with SMTPUTF8.
+    Utf8Smtps,
+    /// After EHLO and AUTH, under TLS, with SMTPUTF8.
+    Utf8Smtpsa,
 }
 
 impl Protocol {
@@ -40,8 +63,23 @@ impl Protocol {
             Self::Smtp => "SMTP",
             Self::Esmtp => "ESMTP",
             Self::Esmtpa => "ESMTPA",
+            Self::Esmtps => "ESMTPS",
+            Self::Esmtpsa => "ESMTPSA",
             Self::Utf8Smtp => "UTF8SMTP",
             Self::Utf8Smtpa => "UTF8SMTPA",
+            Self::Utf8Smtps => "UTF8SMTPS",
+            Self::Utf8Smtpsa => "UTF8SMTPSA",
+        }
+    }
+
+    /// The keyword for a session under `cover`. For HELO under TLS none is registered.
+    pub(super) const fn under(self, cover: Cover) -> Self {
+        match (cover, self) {
+            (Cover::Clear, _) | (_, Self::Smtp) => self,
+            (Cover::Tls, Self::Esmtp | Self::Esmtps) => Self::Esmtps,
+            (Cover::Tls, Self::Esmtpa | Self::Esmtpsa) => Self::Esmtpsa,
+            (Cover::Tls, Self::Utf8Smtp | Self::Utf8Smtps) => Self::Utf8Smtps,
+            (Cover::Tls, Self::Utf8Smtpa | Self::Utf8Smtpsa) => Self::Utf8Smtpsa,
         }
     }
 
@@ -50,6 +88,8 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Esmtp | Self::Utf8Smtp => Self::Utf8Smtp,
             Self::Esmtpa | Self::Utf8Smtpa => Self::Utf8Smtpa,
+            Self::Esmtps | Self::Utf8Smtps => Self::Utf8Smtps,
+            Self::Esmtpsa | Self::Utf8Smtpsa => Self::Utf8Smtpsa,
         }
     }
 }
@@ -117,7 +157,8 @@ pub struct Login {
     pub password: Secret,
 }
 
-/// Why content did not come to its end. The client's fault but for [`ContentError::Stopping`].
+/// Why content did not come to its end. The client's fault but for [`ContentError::NoMemory`] and
+/// [`ContentError::Stopping`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// It is not what RFC 5321 calls mail data; the same content never succeeds.
@@ -126,6 +167,9 @@ pub enum ContentError {
     /// It is larger than the server takes; the same content never succeeds.
     #[error("message exceeds the maximum size")]
     TooLarge,
+    /// There is no memory for it now. The client may try again.
+    #[error("too many messages at a time, no memory left; try again later")]
+    NoMemory,
     /// The client went away. There is nobody to answer.
     #[error("the client closed the connection within the content")]
     Gone,
@@ -144,6 +188,7 @@ impl ContentError {
         let (code, class, subject, detail) = match self {
             Self::Malformed(_) => (550, 5, 6, 0),
             Self::TooLarge => (552, 5, 3, 4),
+            Self::NoMemory => (452, 4, 3, 1),
             Self::Gone | Self::TimedOut => (421, 4, 4, 2),
             Self::Stopping => (421, 4, 3, 2),
         };
@@ -170,6 +215,9 @@ pub trait Intake: Send + Sync + 'static {
 
     /// Who a client at `peer` is without AUTH, if its address alone says so. Asked at the first MAIL after EHLO.
     fn by_address(&self, peer: IpAddr) -> Option<Identity>;
+
+    /// Who a client without AUTH is that has proven to hold the key of a certificate. Asked before its address is.
+    fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity>;
 
     /// Checks a login.
     ///
@@ -217,6 +265,7 @@ mod tests {
         for error in [
             ContentError::Malformed(Defect::BareLf),
             ContentError::TooLarge,
+            ContentError::NoMemory,
             ContentError::Gone,
             ContentError::TimedOut,
             ContentError::Stopping,
@@ -224,6 +273,7 @@ mod tests {
             let code = error.reply().code();
             assert!(code.is_transient() || code.is_permanent(), "{error:?}");
         }
+        assert_eq!(Protocol::Esmtpsa.with_utf8().to_string(), "UTF8SMTPSA");
         assert_eq!(Protocol::Esmtpa.with_utf8().to_string(), "UTF8SMTPA");
     }
 }

@@ -1,7 +1,8 @@
 //! TLS: the certificates that our own doors show, and whom our own connections believe.
 //!
 //! **Promise:** a certificate is shown only with the key that fits it; a reload that fails leaves the old one in force;
-//! nothing is believed without a chain to a trusted root and the right name. TLS 1.2 and 1.3, nothing older.
+//! no server is believed without a chain to a trusted root and the right name; a client that shows a certificate holds its
+//! key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
 //!
 //! **Owns:** reading PEM files, choosing a certificate by name (SNI), root stores.
 //!
@@ -10,6 +11,7 @@
 //! **Standards:** RFC 8446, RFC 5246 with RFC 7627, RFC 6066 section 3 (SNI), RFC 7301 (ALPN), RFC 9325 (versions and suites).
 
 mod certificates;
+mod clients;
 mod trust;
 
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificates::{Certificates, Pair, Protocol, Settings};
+pub use clients::ClientCertificates;
 pub use trust::{Trust, client_config};
 
 /// Why TLS cannot be set up. The operator's fault; the same files never succeed.

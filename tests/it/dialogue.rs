@@ -23,7 +23,7 @@ use bytes::Bytes;
 use consentry::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
 use consentry::smtp::server::{AuthOffer, Settings, serve};
 use consentry::smtp::wire::LineEnds;
-use consentry::smtp::{Content, ContentError, Identity, Intake, Login, SessionFacts, Transaction};
+use consentry::smtp::{Content, ContentError, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -60,6 +60,10 @@ impl Intake for Recorder {
 
     fn by_address(&self, _: IpAddr) -> Option<Identity> {
         self.known.then(somebody)
+    }
+
+    fn by_certificate(&self, _: &Fingerprint) -> Option<Identity> {
+        None
     }
 
     async fn authenticate(&self, login: Login, _: IpAddr) -> Result<Identity, Reply> {

@@ -16,6 +16,7 @@ mod races;
 mod reports;
 mod smuggling;
 mod spellings;
+mod submission;
 mod support;
 mod tell;
 mod tidy;

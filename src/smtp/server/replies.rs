@@ -25,6 +25,9 @@ pub(super) const AUTH_NAME: &str = "334 VXNlcm5hbWU6";
 /// `Password:` in base64.
 pub(super) const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6";
 
+/// RFC 3207 section 4.
+pub(super) const START_TLS: &str = "220 2.0.0 Ready to start TLS";
+
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $code:literal $class:literal $subject:literal $detail:literal $text:literal;)*) => {$(
         $(#[$doc])*
@@ -61,6 +64,10 @@ refusals! {
     routed = 550 5 1 3 "address would be routed further, which is refused";
     /// RFC 6531 section 3.5.
     needs_smtputf8 = 553 5 6 7 "an address beyond ASCII needs SMTPUTF8";
+    /// STARTTLS under TLS, before EHLO, after AUTH or within a transaction.
+    tls_out_of_order = 503 5 5 1 "STARTTLS is not permitted now";
+    /// Commands sent along with STARTTLS.
+    talks_before_tls = 554 5 5 0 "wait for the reply to STARTTLS and for the handshake";
     /// A command that exists elsewhere.
     not_implemented = 502 5 5 1 "command not implemented";
     /// More nonsense than a client sends.

@@ -46,9 +46,11 @@ pub enum Command {
         /// The initial response, still in base64; `=` stands for an empty one (RFC 4954 section 4).
         initial: Option<Secret>,
     },
+    /// STARTTLS (RFC 3207).
+    StartTls,
     /// BDAT (RFC 3030), which is not offered. Octets that are no commands follow it.
     Bdat,
-    /// A command that exists but is not offered: STARTTLS, EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
+    /// A command that exists but is not offered: EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
     NotImplemented,
     /// The first word of an HTTP request: a browser, or a server that was tricked into talking to us.
     Http,
@@ -148,7 +150,7 @@ impl Command {
         } else if is("AUTH") {
             auth(argument)
         } else {
-            rare(verb)
+            rare(verb, argument)
         }
     }
 }
@@ -168,7 +170,7 @@ fn text(octets: &[u8]) -> Result<&str, CommandError> {
     if text.chars().any(char::is_control) { Err(CommandError::Characters) } else { Ok(text) }
 }
 
-fn rare(verb: &str) -> Result<Command, CommandError> {
+fn rare(verb: &str, argument: &str) -> Result<Command, CommandError> {
     let is_one_of = |names: &[&str]| names.iter().any(|name| verb.eq_ignore_ascii_case(name));
     if is_one_of(&["NOOP"]) {
         Ok(Command::Noop)
@@ -176,9 +178,12 @@ fn rare(verb: &str) -> Result<Command, CommandError> {
         Ok(Command::Vrfy)
     } else if is_one_of(&["HELP"]) {
         Ok(Command::Help)
+    } else if is_one_of(&["STARTTLS"]) {
+        // RFC 3207 section 4: 501 when it has parameters.
+        bare(argument, Command::StartTls)
     } else if is_one_of(&["BDAT"]) {
         Ok(Command::Bdat)
-    } else if is_one_of(&["STARTTLS", "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"]) {
+    } else if is_one_of(&["EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"]) {
         Ok(Command::NotImplemented)
     } else if is_one_of(&["GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS"]) {
         Ok(Command::Http)

@@ -19,6 +19,7 @@ pub mod line;
 mod mend;
 pub mod params;
 pub mod path;
+pub mod proxy;
 pub mod reply;
 
 pub use command::{Command, CommandError, Mechanism};

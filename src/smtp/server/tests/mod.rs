@@ -16,7 +16,8 @@ use super::channel::Channel;
 use super::session::Session;
 use super::settings::Settings;
 use crate::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
-use crate::smtp::{Content, ContentError, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::server::Limits;
+use crate::smtp::{Content, ContentError, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
 
 /// What a client does next, once it has seen everything that was said so far.
 enum Next {
@@ -97,6 +98,10 @@ fn somebody() -> Identity {
 impl Intake for Sink {
     type Receipt = &'static str;
 
+    fn by_certificate(&self, _: &Fingerprint) -> Option<Identity> {
+        None
+    }
+
     fn by_address(&self, _: IpAddr) -> Option<Identity> {
         Some(somebody())
     }
@@ -145,7 +150,7 @@ async fn play(settings: &Arc<Settings>, client: impl Client) -> Played {
     let (_running, shutdown) = watch::channel(false);
     let sink = Arc::new(Sink::default());
     let peer = SocketAddr::from(([127, 0, 0, 1], 4000));
-    let channel = Channel::new(wire, settings.session_timeout, shutdown);
+    let channel = Channel::new(wire, settings.session_timeout, Arc::<Limits>::default().share(settings), shutdown);
     Session::new(channel, Arc::clone(settings), Arc::clone(&sink), peer, "test".to_owned()).run().await;
     let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
     let taken = sink.0.lock().unwrap().clone();

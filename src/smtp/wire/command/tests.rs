@@ -25,7 +25,7 @@ fn verbs_are_read_in_any_case_and_with_blanks_behind() {
         ("HELP", Command::Help),
         ("quit", Command::Quit),
         ("BDAT 10 LAST", Command::Bdat),
-        ("STARTTLS", Command::NotImplemented),
+        ("STARTTLS", Command::StartTls),
         ("EXPN list", Command::NotImplemented),
         ("GET / HTTP/1.1", Command::Http),
         ("EHLO [IPv6:::1]", Command::Ehlo("[IPv6:::1]".to_owned())),

@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::channel::{Awaiting, Halt};
+use super::pace::Patience;
 use super::replies;
 use super::session::{Flow, Session};
 use crate::mail::Reply;
@@ -17,11 +19,16 @@ use crate::smtp::{Intake, Login, Secret};
 pub(super) const FAILED_LOGINS_MAX: u32 = 3;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
+    /// The line of EHLO's reply that offers AUTH, or nothing.
+    pub(super) fn auth_offer(&self) -> &'static str {
+        if self.settings.auth.allows(self.peer.ip(), self.channel.cover()) { "250-AUTH PLAIN LOGIN\r\n" } else { "" }
+    }
+
     pub(super) async fn auth(&mut self, mechanism: Mechanism, initial: Option<Secret>) -> Result<Flow, Halt> {
         if !self.may_authenticate() {
             return Ok(self.fault(&replies::auth_out_of_order()));
         }
-        if !self.settings.auth.allows(self.peer.ip()) {
+        if !self.settings.auth.allows(self.peer.ip(), self.channel.cover()) {
             return Ok(self.fault(&replies::auth_needs_tls()));
         }
         let login = match mechanism {
@@ -84,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
     /// Sends a challenge and reads the response, still in base64.
     async fn ask(&mut self, challenge: &str) -> Result<Result<Secret, Reply>, Halt> {
         self.channel.line(challenge);
+        let mut patience = Patience::new(self.settings.command_timeout);
         loop {
             let line = match self.lines.next(&mut self.channel.input) {
                 Line::Complete(line) => line,
@@ -91,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
                 // What is left in the input closes the session at the next look at it.
                 Line::Endless => return Ok(Err(replies::auth_too_long())),
                 Line::Incomplete => {
-                    self.channel.fill(Awaiting::Command, self.settings.command_timeout).await?;
+                    self.channel.fill(Awaiting::Command, patience.left(Instant::now())).await?;
                     continue;
                 }
             };
