@@ -20,6 +20,7 @@ use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
+use crate::dns;
 use crate::mail::IdSource;
 use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -63,6 +64,9 @@ pub enum StartError {
     /// A key file is wrong.
     #[error("{0}")]
     Keys(String),
+    /// The DNS cannot be asked.
+    #[error("DNS: {0}")]
+    Dns(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -199,8 +203,9 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
     let desk_log = log.clone();
-    let delivery =
-        Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
+    let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
+    let (ways, recheck) = (settings.delivery, hall);
+    let delivery = Delivery { recheck, settings: ways, resolver, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
     intake.spawn(watch_store(store.clone(), stops.clone()));

@@ -19,6 +19,7 @@ pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod demo;
+pub mod dns;
 pub mod exit;
 pub mod hex;
 pub mod mail;

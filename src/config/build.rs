@@ -34,12 +34,11 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         .map(|s| s.rules.controller.clone())
         .collect::<HashSet<_>>();
     let credentials = streams::credentials(spec, &streams, problems);
-    let delivery = upstream::settings(spec, &hostname, problems);
+    let delivery = upstream::settings(spec, base, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
-        upstream: delivery.smarthost.host.clone(),
         public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, http::mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
@@ -66,6 +65,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         unsubscribe: crate::unsubscribe::Settings { whole_controller },
         pipeline,
         delivery,
+        dns: upstream::dns(&spec.dns, problems),
         spool,
         store: store?,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),

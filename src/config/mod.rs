@@ -12,6 +12,8 @@ mod error;
 mod files;
 mod http;
 mod law;
+mod protection;
+mod routes;
 mod smtp;
 mod store;
 mod streams;
@@ -46,8 +48,10 @@ pub struct Settings {
     pub unsubscribe: crate::unsubscribe::Settings,
     /// Streams and credentials.
     pub pipeline: crate::pipeline::Settings,
-    /// The way to the smarthost.
+    /// The ways out.
     pub delivery: crate::delivery::Settings,
+    /// Who knows where the mail servers of domains are.
+    pub dns: crate::dns::Settings,
     /// The durable queue.
     pub spool: crate::spool::Settings,
     /// The facts.

@@ -8,10 +8,11 @@ use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Sharing, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 
 use super::error::Problems;
+use super::routes::goes_directly;
 use super::value::{domain, parsed, word};
 use super::{files, law, v1};
 
@@ -48,7 +49,8 @@ pub(super) fn streams(
     let mut streams = HashMap::new();
     for entry in &spec.stream {
         let written = entry.as_ref();
-        if let Some(stream) = stream(written, hostname, public_url, signers, problems)
+        let sharing = if goes_directly(written, spec) { Sharing::ByDomain } else { Sharing::Together };
+        if let Some(stream) = stream(written, sharing, hostname, public_url, signers, problems)
             && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
         {
             problems.add(
@@ -66,6 +68,7 @@ pub(super) fn streams(
 
 fn stream(
     written: &v1::Stream,
+    sharing: Sharing,
     hostname: &Domain,
     public_url: &str,
     signers: &HashMap<String, Arc<Signer>>,
@@ -124,6 +127,7 @@ fn stream(
         feedback_sender_id,
         expected,
         signing,
+        sharing,
     })
 }
 

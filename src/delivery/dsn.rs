@@ -29,8 +29,6 @@ pub struct About<'a> {
     pub failures: &'a [Failure],
     /// Our own name.
     pub hostname: &'a Domain,
-    /// The upstream's configured name.
-    pub upstream: &'a str,
     /// The identifier of the report itself.
     pub id: QueueId,
 }
@@ -117,7 +115,8 @@ fn status(about: &About<'_>) -> String {
         let mailbox = &failure.recipient.mailbox;
         let kind = if mailbox.needs_smtputf8() { "utf-8" } else { "rfc822" };
         let (diagnostic, remote) = if failure.said_by_upstream {
-            ("smtp", format!("Remote-MTA: dns; {}\r\n", ascii(about.upstream)))
+            let remote = failure.upstream.as_deref().map(|host| format!("Remote-MTA: dns; {}\r\n", ascii(host)));
+            ("smtp", remote.unwrap_or_default())
         } else {
             ("x-consentry", String::new())
         };

@@ -39,6 +39,7 @@ fn failure(address: &str, kind: FailureKind, code: u16, text: &str) -> Failure {
         kind,
         reply: Reply::received(ReplyCode::new(code).unwrap(), text),
         said_by_upstream: kind == FailureKind::Bounced,
+        upstream: Some(Arc::from("relay.example")),
         at: Timestamp::from_secs(1_795_482_999),
     }
 }
@@ -47,7 +48,7 @@ fn report(reverse_path: ReversePath, header: &[u8], failures: &[Failure]) -> Opt
     let entry = entry(reverse_path, header);
     let hostname = Domain::parse("gateway.example").unwrap();
     let id = QueueId::from_u64(99);
-    compose(&About { entry: &entry, failures, hostname: &hostname, upstream: "relay.example", id })
+    compose(&About { entry: &entry, failures, hostname: &hostname, id })
 }
 
 fn sender() -> ReversePath {

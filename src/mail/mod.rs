@@ -19,5 +19,5 @@ pub mod reply;
 pub use address::{AddressError, Domain, Mailbox};
 pub use envelope::{BodyType, Envelope, Label, Recipient, ReversePath};
 pub use id::{DecisionRef, IdSource, QueueId};
-pub use name::{CampaignId, ControllerId, CredentialName, ListName, NameError, StreamName};
+pub use name::{CampaignId, ControllerId, CredentialName, ListName, NameError, RouteName, StreamName};
 pub use reply::{EnhancedStatus, Reply, ReplyCode};

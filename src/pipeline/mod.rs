@@ -37,7 +37,7 @@ use crate::time::Clock;
 use crate::token::Keyring;
 
 pub use gate::{Explained, Inquiry};
-pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
+pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Sharing, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]

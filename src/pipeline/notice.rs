@@ -30,7 +30,7 @@ impl Pipeline {
         let settings = self.settings.load();
         let now = self.clock.now();
         let id = self.ids.queue_id(now);
-        let about = dsn::About { entry, failures, hostname: &settings.hostname, upstream: &settings.upstream, id };
+        let about = dsn::About { entry, failures, hostname: &settings.hostname, id };
         let report = dsn::compose(&about)?;
         let manifest = Manifest {
             reverse_path: ReversePath::Null,
@@ -63,6 +63,7 @@ impl Pipeline {
             kind: FailureKind::Bounced,
             reply: answer::refused(&declined.decision, declined.reference),
             said_by_upstream: false,
+            upstream: None,
             at,
         };
         let failures: Vec<Failure> = declined.iter().map(failure).collect();

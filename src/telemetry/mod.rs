@@ -11,5 +11,5 @@ mod event;
 mod log;
 
 pub use diagnostics::diagnostics;
-pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy};
+pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy, TlsFailure};
 pub use log::{EventLog, LOG_QUEUE_MAX};

@@ -121,16 +121,7 @@ async fn take_all(stream: TcpStream, contents: Arc<Mutex<Vec<String>>>) {
 /// Long enough that no test meets a deadline by being slow.
 pub(crate) fn settings() -> Settings {
     let long = Duration::from_mins(1);
-    Settings {
-        hello: "gateway.example".to_owned(),
-        timeouts: Timeouts {
-            connect: long,
-            greeting: long,
-            command: long,
-            data: long,
-            block: long,
-            dot: long,
-            quit: long,
-        },
-    }
+    let timeouts =
+        Timeouts { connect: long, greeting: long, command: long, data: long, block: long, dot: long, quit: long };
+    Settings { timeouts, ..Settings::new("gateway.example".to_owned()) }
 }
