@@ -135,9 +135,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
     /// The copy goes to another lane when there is one in order: nothing of it was sent. Else it waits with the others.
     async fn without_session(&self, draft: Draft<L>, error: &Unopened) {
         let line = self.post.line();
-        tracing::warn!(%error, route = %line.route.name, place = %line.place, "no session with the upstream");
         let verdict = error.verdict();
         if verdict.route_fault {
+            tracing::warn!(%error, route = %line.route.name, place = %line.place, "no session with the upstream");
             self.desk.fault(line, &verdict, error.blame());
         }
         if verdict.route_fault

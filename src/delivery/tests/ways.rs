@@ -80,8 +80,8 @@ async fn a_smarthost_that_works_again_is_found_out_with_one_copy_and_gets_its_sh
         assert_eq!(run.outcome(n), Settlement::Delivered, "{n}");
     }
     let heard = upstream.heard().await;
-    let taken = heard.iter().filter(|heard| heard.starts_with("Subject")).count();
-    assert_eq!((taken, count(&contents)), (3, 4), "one to see, and half of the four after it");
+    let served = heard.iter().filter(|heard| heard.starts_with("Subject")).count();
+    assert_eq!((served, count(&contents)), (3, 4), "one to see, and half of the four after it");
     assert_eq!((run.events("CircuitOpened").len(), run.events("CircuitClosed").len()), (1, 1));
 }
 

@@ -2,11 +2,12 @@
 //! upstreams offer. The password is said to nobody before TLS, except to this machine itself.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{ClientError, Session, Stage};
+use super::{ClientError, Protected, Session, Stage};
 use crate::mail::Reply;
 
 /// User name and password for an upstream.
@@ -43,9 +44,14 @@ pub enum LoginFault {
     Refused(Reply),
 }
 
+/// Whether nobody between can hear what is said.
+fn is_private(protected: Option<Protected>, peer: SocketAddr) -> bool {
+    protected.is_some() || peer.ip().to_canonical().is_loopback()
+}
+
 impl Session {
     pub(super) async fn login(&mut self, login: &Login) -> Result<(), ClientError> {
-        if self.protected().is_none() && !self.peer().ip().is_loopback() {
+        if !is_private(self.protected(), self.peer()) {
             return Err(LoginFault::InClear.into());
         }
         let offered = |name: &str| self.offers.auth.iter().any(|mechanism| mechanism == name);
@@ -83,5 +89,26 @@ impl Session {
         self.commands.extend_from_slice(b"\r\n");
         self.send(Stage::Auth).await?;
         self.reply(Stage::Auth, self.timeouts.command).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_said_under_tls_or_to_this_machine_and_never_shown() {
+        let tls = Some(Protected { version: "TLSv1_3", cipher: "x" });
+        for (protected, peer, expected) in [
+            (None, "192.0.2.1:25", false),
+            (tls, "192.0.2.1:25", true),
+            (None, "127.0.0.1:25", true),
+            (None, "[::1]:25", true),
+            (None, "[::ffff:127.0.0.1]:25", true),
+            (None, "[2001:db8::1]:25", false),
+        ] {
+            assert_eq!(is_private(protected, peer.parse().unwrap()), expected, "{peer}");
+        }
+        assert_eq!(format!("{:?}", Login::new("u".to_owned(), "p".to_owned())), "Login(..)");
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions against scripted upstreams.
 
+mod secure;
+
 use std::io::Write as _;
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod name_server;
+pub(crate) mod postfix;
 pub(crate) mod upstream;
 
 pub(crate) use client::Client;

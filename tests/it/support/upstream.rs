@@ -1,7 +1,8 @@
 //! A smarthost that takes everything and remembers it byte for byte.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     forward_paths: Mutex<Vec<(String, Instant)>>,
     refused: Mutex<Vec<String>>,
+    sessions: Mutex<Vec<TcpStream>>,
+    dead: AtomicBool,
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -60,11 +63,28 @@ impl Upstream {
         let shared = Arc::clone(&upstream.shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
+                if shared.dead.load(Ordering::SeqCst) {
+                    return;
+                }
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
+                shared.sessions.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || session(stream, &shared, delay));
             }
         });
         upstream
+    }
+
+    /// Closes its door and every session, wherever it stands.
+    pub(crate) fn die(&self) {
+        self.shared.dead.store(true, Ordering::SeqCst);
+        // The one connection that it still accepts tells it to look.
+        drop(TcpStream::connect(self.address));
+        for session in self.shared.sessions.lock().unwrap().drain(..) {
+            let _already_gone = session.shutdown(Shutdown::Both);
+        }
+        while TcpStream::connect(self.address).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Everything that arrived so far.
