@@ -104,7 +104,7 @@ pub struct Live {
 
 impl Live {
     /// Reads the file again and replaces streams, credentials and keys at once; the old settings stay when anything
-    /// is wrong. Addresses, folders and the smarthost are fixed until the next start.
+    /// is wrong. Addresses, folders and routes are fixed until the next start.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.

@@ -89,6 +89,11 @@ impl Circuit {
         }
     }
 
+    /// Whether nothing is known against the way.
+    pub(super) fn is_sound(&self) -> bool {
+        self.lock().faults == 0
+    }
+
     /// A copy is on its way to see.
     pub(super) fn begin_probe(&self, now: Timestamp) {
         self.lock().probing_until = Some(now.plus(PROBE_MAX));
@@ -152,9 +157,11 @@ mod tests {
         let circuit = Circuit::new(default_rest());
         let now = Timestamp::from_secs(1000);
         assert_eq!(circuit.admission(now), Admission::Free);
+        assert!(circuit.is_sound());
         let until = circuit.fault(now, 0.5).until;
         assert_eq!(circuit.admission(now), Admission::Rests(until));
         assert_eq!(circuit.admission(until), Admission::Probe);
+        assert!(!circuit.is_sound());
         circuit.begin_probe(until);
         assert_eq!(circuit.admission(until), Admission::Probing(until.plus(PROBE_MAX)));
         assert_eq!(circuit.admission(until.plus(PROBE_MAX)), Admission::Probe, "it never came back");

@@ -32,9 +32,10 @@ pub const READY_MAX: usize = 8192;
 const BATCH: usize = 256;
 /// Connections to one domain, as long as nothing else is known of what it likes.
 pub const CONNECTIONS_PER_DOMAIN: usize = 4;
-/// Lanes to domains that are kept. Each costs its workers and the memory of its health, some kilobytes.
+/// Domains that are busy or known to be ill. What a campaign to more of them brings is fetched when there is room: an idle lane
+/// that nothing is known against makes room for another.
 pub const DOMAINS_MAX: usize = 10_000;
-/// A lane to a domain that was not used for this long may be forgotten: longer than its circuit rests.
+/// What is known against a domain is forgotten after it was not used for this long: longer than its circuit rests.
 const DOMAIN_IDLE: Duration = Duration::from_hours(1);
 /// A copy whose lane has enough to do comes again after this.
 const PASSED_OVER: Duration = Duration::from_millis(200);
@@ -43,11 +44,10 @@ const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
 /// How soon the answer of a probe is looked for.
 const PROBE_LOOK: Duration = Duration::from_millis(100);
 
-/// A lane to a domain, with when it was last used and how many workers it has.
+/// A lane to a domain, with when it was last used.
 struct Remote<L> {
-    group: Arc<Group<L>>,
+    lane: Arc<Lane<L>>,
     used: Timestamp,
-    workers: usize,
 }
 
 /// One route with its lanes.
@@ -156,6 +156,7 @@ impl<L: Leased, R: Recheck> Board<L, R> {
             match self.choose(&lease, now) {
                 Choice::Lane(lane) => {
                     lane.queue.push(vec![lease]);
+                    self.staff_domain(&lane);
                     placed = true;
                 }
                 Choice::Full => lease.put_back(passed_over),
@@ -178,24 +179,21 @@ impl<L: Leased, R: Recheck> Board<L, R> {
                 let remote = lanes.entry(domain.clone()).or_insert_with(|| {
                     let circuit = Circuit::new(self.desk.settings.domain_rest);
                     let queue = Queue::new(READY_PER_DOMAIN, Arc::clone(&self.stock));
-                    let line =
-                        Line::new(Arc::clone(route), Place::Domain(domain), circuit, Some(Arc::clone(connections)));
-                    let group = Arc::new(Group::new(vec![Arc::new(Lane { queue, line })]));
-                    Remote { group, used: now, workers: 0 }
+                    let place = Place::Domain(domain);
+                    let line = Line::new(Arc::clone(route), place, circuit, Some(Arc::clone(connections)));
+                    Remote { lane: Arc::new(Lane::new(queue, line)), used: now }
                 });
                 remote.used = now;
-                let choice = remote.group.choose(now);
-                if let Choice::Lane(lane) = &choice
-                    && remote.workers < CONNECTIONS_PER_DOMAIN
-                    && (remote.workers == 0 || !lane.queue.is_empty())
-                {
-                    remote.workers += 1;
-                    let post = Post { lane: Arc::clone(lane), group: Arc::clone(&remote.group) };
-                    self.workers.spawn(Worker::new(Arc::clone(&self.desk), post).run());
-                    while self.workers.try_join_next().is_some() {}
-                }
-                choice
+                Post::alone(Arc::clone(&remote.lane)).group.choose(now)
             }
+        }
+    }
+
+    /// Workers for a domain come with its mail and leave when there is none.
+    fn staff_domain(&mut self, lane: &Arc<Lane<L>>) {
+        if matches!(lane.line.place, Place::Domain(_)) && lane.hires(CONNECTIONS_PER_DOMAIN) {
+            self.workers.spawn(Worker::new(Arc::clone(&self.desk), Post::alone(Arc::clone(lane))).run());
+            while self.workers.try_join_next().is_some() {}
         }
     }
 
@@ -203,30 +201,19 @@ impl<L: Leased, R: Recheck> Board<L, R> {
     pub(super) async fn close(mut self) {
         for road in &self.roads {
             match road {
-                Road::Hosts(group) => close(group),
-                Road::Domains { lanes, .. } => lanes.values().for_each(|remote| close(&remote.group)),
+                Road::Hosts(group) => group.lanes().iter().for_each(|lane| lane.queue.close()),
+                Road::Domains { lanes, .. } => lanes.values().for_each(|remote| remote.lane.queue.close()),
             }
         }
         while self.workers.join_next().await.is_some() {}
     }
 }
 
-fn close<L>(group: &Group<L>) {
-    for lane in group.lanes() {
-        lane.queue.close();
-    }
-}
-
-/// Whether one more domain may be added, when need be after forgetting those that were not used for long.
+/// Whether one more domain may be added, when need be after forgetting those that nothing is to be remembered of.
 fn make_room<L>(lanes: &mut HashMap<Domain, Remote<L>>, now: Timestamp) -> bool {
     if lanes.len() >= DOMAINS_MAX {
-        lanes.retain(|_, remote| {
-            let idle = remote.group.lanes().iter().all(|lane| lane.queue.is_empty());
-            let keep = !idle || now.since(remote.used) < DOMAIN_IDLE;
-            if !keep {
-                close(&remote.group);
-            }
-            keep
+        lanes.retain(|_, Remote { lane, used }| {
+            !lane.is_idle() || (!lane.line.circuit.is_sound() && now.since(*used) < DOMAIN_IDLE)
         });
     }
     lanes.len() < DOMAINS_MAX
@@ -242,9 +229,46 @@ fn road<L>(route: &Arc<Route>, settings: &Settings, per_host: usize, stock: &Arc
             let lane = |host: &super::Smarthost| {
                 let (place, circuit) = (Place::Host(host.clone()), Circuit::new(settings.rest));
                 let line = Line::new(Arc::clone(route), place, circuit, None);
-                Arc::new(Lane { queue: Queue::new(per_host, Arc::clone(stock)), line })
+                Arc::new(Lane::new(Queue::new(per_host, Arc::clone(stock)), line))
             };
             Road::Hosts(Arc::new(Group::new(hosts.iter().map(lane).collect())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::default_domain_rest;
+    use crate::mail::RouteName;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    #[test]
+    fn ten_thousand_ill_domains_are_remembered_and_the_next_one_waits_until_one_is_forgotten() {
+        let route = Route::smarthost(RouteName::new("r").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        let (route, stock) = (Arc::new(route), Arc::new(Stock::new(READY_MAX, BATCH)));
+        let remote = |n: usize| {
+            let domain = Domain::parse(&format!("d{n}.example")).unwrap();
+            let circuit = Circuit::new(default_domain_rest());
+            circuit.fault(NOW, 0.5);
+            let line = Line::new(Arc::clone(&route), Place::Domain(domain.clone()), circuit, None);
+            let queue = Queue::<u32>::new(READY_PER_DOMAIN, Arc::clone(&stock));
+            (domain, Remote { lane: Arc::new(Lane::new(queue, line)), used: NOW })
+        };
+        let mut lanes: HashMap<_, _> = (1..DOMAINS_MAX).map(remote).collect();
+        assert!(make_room(&mut lanes, NOW));
+        lanes.extend([remote(0)]);
+        assert_eq!(lanes.len(), DOMAINS_MAX);
+        assert!(!make_room(&mut lanes, NOW), "all are ill");
+        lanes.values().next().unwrap().lane.line.circuit.success();
+        assert!(make_room(&mut lanes, NOW), "one is well and idle");
+        assert_eq!(lanes.len(), DOMAINS_MAX - 1);
+        let busy = lanes.values().next().unwrap();
+        busy.lane.queue.push(vec![1]);
+        assert!(make_room(&mut lanes, NOW.plus(DOMAIN_IDLE)));
+        lanes.extend((DOMAINS_MAX..2 * DOMAINS_MAX).map(remote));
+        assert!(make_room(&mut lanes, NOW.plus(DOMAIN_IDLE)));
+        assert_eq!(lanes.len(), 1, "the busy one");
     }
 }

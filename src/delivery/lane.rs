@@ -55,6 +55,40 @@ impl Line {
 pub(super) struct Lane<L> {
     pub(super) queue: Queue<L>,
     pub(super) line: Line,
+    /// Workers, where they come and go.
+    staff: AtomicUsize,
+}
+
+impl<L> Lane<L> {
+    pub(super) const fn new(queue: Queue<L>, line: Line) -> Self {
+        Self { queue, line, staff: AtomicUsize::new(0) }
+    }
+
+    /// Whether nobody works here and nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.staff.load(Ordering::SeqCst) == 0
+    }
+
+    /// To be asked after each push: whether one more worker is to be sent here, of `max` at most. More wait than work
+    /// here then; a worker that comes back for the next lease takes one without help.
+    pub(super) fn hires(&self, max: usize) -> bool {
+        let staff = self.staff.load(Ordering::SeqCst);
+        let hires = staff < max && self.queue.len() > staff;
+        if hires {
+            self.staff.fetch_add(1, Ordering::SeqCst);
+        }
+        hires
+    }
+
+    /// A worker leaves, unless a lease was pushed while it still counted as being here: that is its next one.
+    pub(super) fn leave(&self) -> Option<L> {
+        self.staff.fetch_sub(1, Ordering::SeqCst);
+        let lease = self.queue.try_pop();
+        if lease.is_some() {
+            self.staff.fetch_add(1, Ordering::SeqCst);
+        }
+        lease
+    }
 }
 
 /// Lanes of which any will do: the smarthosts of one route.
@@ -74,6 +108,11 @@ pub(super) struct Post<L> {
 }
 
 impl<L> Post<L> {
+    /// At a lane that no other can replace.
+    pub(super) fn alone(lane: Arc<Lane<L>>) -> Self {
+        Self { group: Arc::new(Group::new(vec![Arc::clone(&lane)])), lane }
+    }
+
     pub(super) fn line(&self) -> &Line {
         &self.lane.line
     }
@@ -179,7 +218,7 @@ mod tests {
         let lane = |weight: &u32| {
             let place = Place::Host(Smarthost { host: weight.to_string(), port: 25, weight: *weight });
             let line = Line::new(Arc::new(route.clone()), place, Circuit::new(default_rest()), None);
-            Arc::new(Lane { queue: Queue::new(capacity, Arc::clone(&stock)), line })
+            Arc::new(Lane::new(Queue::new(capacity, Arc::clone(&stock)), line))
         };
         Group::new(weights.iter().map(lane).collect())
     }
@@ -210,6 +249,29 @@ mod tests {
         assert!(Arc::ptr_eq(&next, &group.lanes[1]), "and no second one");
         group.lanes[0].line.circuit.success();
         assert_eq!(shares(&group, 40), [30, 10]);
+    }
+
+    #[test]
+    fn workers_come_when_more_waits_than_they_can_take_and_none_leaves_a_lease_behind() {
+        let group = group(&[1], 100);
+        let lane = &group.lanes[0];
+        let mut hired = 0;
+        for lease in 0..10 {
+            lane.queue.push(vec![lease]);
+            hired += usize::from(lane.hires(4));
+        }
+        assert_eq!(hired, 4);
+        while lane.queue.try_pop().is_some() {}
+        lane.queue.push(vec![10]);
+        assert!(!lane.hires(4), "four are there for one lease");
+        assert_eq!(lane.leave(), Some(10), "stays for the lease");
+        assert!(!lane.is_idle());
+        for _ in 0..4 {
+            assert_eq!(lane.leave(), None);
+        }
+        assert!(lane.is_idle());
+        lane.queue.push(vec![11]);
+        assert!(!lane.is_idle() && lane.hires(4), "the first lease needs a worker");
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl<L> Queue<L> {
         self.lock().ready.len() >= self.capacity
     }
 
+    /// How much is ready.
+    pub(super) fn len(&self) -> usize {
+        self.lock().ready.len()
+    }
+
     /// Whether nothing is ready.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().ready.is_empty()

@@ -69,7 +69,13 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 (Some(lease), _) => lease,
                 (None, None) => {
                     self.counted = None;
-                    queue.pop().await?
+                    match &self.post.line().place {
+                        Place::Host(_) => queue.pop().await?,
+                        Place::Domain(_) => match timeout(DOMAIN_IDLE_CLOSE, queue.pop()).await {
+                            Ok(lease) => lease?,
+                            Err(_) => self.post.lane.leave()?,
+                        },
+                    }
                 }
                 (None, Some(_)) => {
                     if let Ok(lease) = timeout(self.idle_close(), queue.pop()).await {

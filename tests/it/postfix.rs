@@ -50,7 +50,7 @@ fn postfix_as_a_smarthost_is_verified_and_knows_us() {
         let delivered = eventually("the record", || gateway.events("Delivery").pop());
         assert_eq!(
             (&delivered["tls_protocol_version"], &delivered["peer_address"]["name"]),
-            (&"TLSv1_3".into(), &"localhost".into())
+            (&"TLSv1.3".into(), &"localhost".into())
         );
         assert_eq!(delivered["route"], "relay");
     }

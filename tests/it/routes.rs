@@ -124,6 +124,30 @@ fn a_message_to_two_domains_is_told_to_each_about_its_own_people() {
     assert_eq!(heard, [vec!["a@one.example", "c@one.example"], vec!["b@two.example"]]);
 }
 
+/// Four connections to one domain, and no more than the route has to all of them.
+#[test]
+fn connections_are_bounded_for_each_domain_and_for_the_route() {
+    let zone = "one.example A 127.0.0.1\ntwo.example A 127.0.0.1\nthree.example A 127.0.0.1";
+    for (domains, bound, expected) in [(&["one"][..], 100, 2..=4), (&["one", "two", "three"], 2, 1..=2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let notices = Upstream::start();
+        let upstream = Upstream::start_on(([127, 0, 0, 1], 0).into(), Duration::from_millis(5));
+        let names = NameServer::start(zone);
+        let more = format!("deliver_to_loopback = true\nmax_connections = {bound}");
+        let gateway = Gateway::start(folder.path(), &direct(notices.address, &names, upstream.address.port(), &more));
+        let mut client = Client::connect(gateway.smtp);
+        for n in 0..100 {
+            for domain in domains {
+                let reply = client.message("b@acme.example", &[&format!("p{n}@{domain}.example")], MESSAGE).1;
+                assert!(reply.unwrap().starts_with("250"));
+            }
+        }
+        eventually("every delivery", || (upstream.received().len() == 100 * domains.len()).then_some(()));
+        let most = upstream.most_sessions();
+        assert!(expected.contains(&most), "{most} sessions at a time for {domains:?}");
+    }
+}
+
 fn two_smarthosts(one: SocketAddr, two: SocketAddr) -> Spec {
     let mut spec = Spec::new(one);
     spec.stream = "route = \"pair\"\n".to_owned();

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_password_is_said_under_tls_or_to_this_machine_and_never_shown() {
-        let tls = Some(Protected { version: "TLSv1_3", cipher: "x" });
+        let tls = Some(Protected { version: "TLSv1.3", cipher: "x" });
         for (protected, peer, expected) in [
             (None, "192.0.2.1:25", false),
             (tls, "192.0.2.1:25", true),

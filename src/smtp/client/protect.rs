@@ -7,7 +7,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
+use tokio_rustls::rustls::{self, CertificateError, CipherSuite, ClientConfig, ProtocolVersion};
 
 use crate::mail::Reply;
 
@@ -120,16 +120,33 @@ impl TlsFault {
 pub struct Protected {
     /// `TLSv1.3`.
     pub version: &'static str,
-    /// `TLS13_AES_256_GCM_SHA384`.
+    /// `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'static str,
 }
 
 impl Protected {
     pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
         let (_, connection) = stream.get_ref();
-        let version = connection.protocol_version().and_then(|version| version.as_str()).unwrap_or("unknown");
-        let suite = connection.negotiated_cipher_suite();
-        Self { version, cipher: suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown") }
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            // Nothing older is offered.
+            Some(_) | None => "TLSv1.2",
+        };
+        let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+        Self { version, cipher: suite.map_or("unknown", iana_name) }
+    }
+}
+
+/// The library has names of its own for the suites of TLS 1.3.
+fn iana_name(suite: CipherSuite) -> &'static str {
+    if suite == CipherSuite::TLS13_AES_256_GCM_SHA384 {
+        "TLS_AES_256_GCM_SHA384"
+    } else if suite == CipherSuite::TLS13_AES_128_GCM_SHA256 {
+        "TLS_AES_128_GCM_SHA256"
+    } else if suite == CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 {
+        "TLS_CHACHA20_POLY1305_SHA256"
+    } else {
+        suite.as_str().unwrap_or("unknown")
     }
 }
 

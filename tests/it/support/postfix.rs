@@ -68,7 +68,7 @@ impl Postfix {
         let listening = [
             (submission, "-o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=yes"),
             (submissions, "-o smtpd_sasl_auth_enable=yes -o smtpd_tls_wrappermode=yes"),
-            (exchange, "-o relay_domains=postfix.example"),
+            (exchange, ""),
         ];
         let mut services = SERVICES.to_owned();
         for (port, options) in listening {
@@ -110,7 +110,7 @@ fn main_cf(at: &Path, next: SocketAddr) -> String {
     format!(
         "compatibility_level = 3.6\nqueue_directory = {at}/spool\ndata_directory = {at}/data\n\
          command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nmail_owner = postfix\nsetgid_group = postdrop\n\
-         multi_instance_name = postfix-consentry\nmyhostname = relay.example\nmydestination =\nalias_maps =\n\
+         multi_instance_name = postfix-consentry\nmyhostname = relay.example\nrelay_domains = postfix.example\nmydestination =\nalias_maps =\n\
          local_recipient_maps =\nmynetworks =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nrelayhost = [127.0.0.1]:{}\n\
          smtpd_tls_cert_file = {at}/cert.pem\nsmtpd_tls_key_file = {at}/key.pem\nsmtpd_tls_security_level = may\n\
          smtp_tls_security_level = none\nsmtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination\n\
@@ -124,10 +124,10 @@ fn main_cf(at: &Path, next: SocketAddr) -> String {
 fn make_certificate(at: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let issued = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    for (name, pem) in [("ca.pem", issuer.pem()), ("cert.pem", issued.pem()), ("key.pem", key.serialize_pem())] {
+    let issued = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    for (name, pem) in [("ca.pem", authority.pem()), ("cert.pem", issued.pem()), ("key.pem", key.serialize_pem())] {
         std::fs::write(at.join(name), pem).unwrap();
     }
 }

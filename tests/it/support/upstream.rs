@@ -40,6 +40,8 @@ struct Shared {
     forward_paths: Mutex<Vec<(String, Instant)>>,
     refused: Mutex<Vec<String>>,
     sessions: Mutex<Vec<TcpStream>>,
+    /// Sessions at this moment, and the most that there were at one.
+    open: Mutex<(usize, usize)>,
     dead: AtomicBool,
 }
 
@@ -68,10 +70,23 @@ impl Upstream {
                 }
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
                 shared.sessions.lock().unwrap().push(stream.try_clone().unwrap());
-                std::thread::spawn(move || session(stream, &shared, delay));
+                std::thread::spawn(move || {
+                    {
+                        let mut open = shared.open.lock().unwrap();
+                        open.0 += 1;
+                        open.1 = open.1.max(open.0);
+                    }
+                    session(stream, &shared, delay);
+                    shared.open.lock().unwrap().0 -= 1;
+                });
             }
         });
         upstream
+    }
+
+    /// The most sessions that there were at one time.
+    pub(crate) fn most_sessions(&self) -> usize {
+        self.shared.open.lock().unwrap().1
     }
 
     /// Closes its door and every session, wherever it stands.

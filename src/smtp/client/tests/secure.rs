@@ -161,7 +161,8 @@ async fn a_verified_session_carries_a_large_message_and_a_wrong_name_or_root_giv
         let to = |name: &str| Target::new(name, [address]);
         let verified = Settings { protection: protect(Arc::clone(&trusted)), ..settings() };
         let mut session = Session::open(&to("localhost"), &verified, 0).await.unwrap();
-        assert_eq!(session.protected().unwrap().version, "TLSv1_3");
+        let protected = session.protected().unwrap();
+        assert_eq!((protected.version, protected.cipher), ("TLSv1.3", "TLS_AES_256_GCM_SHA384"));
         let large = message(&"a line of some length\r\n".repeat(50_000));
         assert!(send(&mut session, &large).await.unwrap().code().is_success());
         let (_file, from_file) = file_message("another line\r\n".repeat(50_000).as_bytes());
