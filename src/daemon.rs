@@ -23,6 +23,7 @@ use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
+use crate::dns;
 use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -71,6 +72,9 @@ pub enum StartError {
     /// A key file is wrong.
     #[error("{0}")]
     Keys(String),
+    /// The DNS cannot be asked.
+    #[error("DNS: {0}")]
+    Dns(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -115,7 +119,7 @@ pub struct Live {
 
 impl Live {
     /// Reads the file again and replaces streams, credentials, keys and certificates at once; the old settings stay when
-    /// anything is wrong. Addresses, folders, the smarthost, and whether there is TLS at all, are fixed until the next start.
+    /// anything is wrong. Addresses, folders, routes, and whether there is TLS at all, are fixed until the next start.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
@@ -230,8 +234,9 @@ pub async fn start(
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
-    let delivery =
-        Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
+    let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
+    let (ways, recheck) = (settings.delivery, hall);
+    let delivery = Delivery { recheck, settings: ways, resolver, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
     tasks.spawn(watch_store(store.clone(), stops.clone()));

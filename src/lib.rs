@@ -21,6 +21,7 @@ pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod demo;
+pub mod dns;
 pub mod exit;
 pub mod feedback;
 pub mod hex;

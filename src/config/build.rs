@@ -28,7 +28,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let streams = streams::streams(spec, &hostname, url, &signers, problems);
     let unsubscribe = http::settings(spec, base, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
-    let delivery = upstream::settings(spec, &hostname, problems);
+    let delivery = upstream::settings(spec, base, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
@@ -37,7 +37,6 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let tell_trust = tell::trust(&spec.tell, base, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
-        upstream: delivery.smarthost.host.clone(),
         public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, http::mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
@@ -72,6 +71,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         tell_trust: tell_trust?,
         pipeline,
         delivery,
+        dns: upstream::dns(&spec.dns, problems),
         spool,
         store: store?,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),

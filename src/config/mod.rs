@@ -13,6 +13,8 @@ mod files;
 mod http;
 mod inbound;
 mod law;
+mod protection;
+mod routes;
 mod sender;
 mod smtp;
 mod store;
@@ -62,8 +64,10 @@ pub struct Settings {
     pub tell_trust: crate::tls::Trust,
     /// Streams and credentials.
     pub pipeline: crate::pipeline::Settings,
-    /// The way to the smarthost.
+    /// The ways out.
     pub delivery: crate::delivery::Settings,
+    /// Who knows where the mail servers of domains are.
+    pub dns: crate::dns::Settings,
     /// The durable queue.
     pub spool: crate::spool::Settings,
     /// The facts.

@@ -9,13 +9,14 @@ use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Stream};
+use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Sharing, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
 use crate::smtp::Fingerprint;
 
 use crate::tls::ClientCertificates;
 
 use super::error::Problems;
+use super::routes::goes_directly;
 use super::value::{domain, parsed, word};
 use super::{files, law, v1};
 
@@ -52,7 +53,8 @@ pub(super) fn streams(
     let mut streams = HashMap::new();
     for entry in &spec.stream {
         let written = entry.as_ref();
-        if let Some(stream) = stream(written, hostname, public_url, signers, problems)
+        let sharing = if goes_directly(written, spec) { Sharing::ByDomain } else { Sharing::Together };
+        if let Some(stream) = stream(written, sharing, hostname, public_url, signers, problems)
             && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
         {
             problems.add(
@@ -70,6 +72,7 @@ pub(super) fn streams(
 
 fn stream(
     written: &v1::Stream,
+    sharing: Sharing,
     hostname: &Domain,
     public_url: &str,
     signers: &HashMap<String, Arc<Signer>>,
@@ -133,6 +136,7 @@ fn stream(
         feedback_sender_id,
         expected,
         signing,
+        sharing,
     })
 }
 

@@ -20,7 +20,11 @@ pub(super) struct Spec {
     pub(super) inbound: Inbound,
     #[serde(default)]
     pub(super) tell: Tell,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Option<At<Upstream>>,
+    #[serde(default)]
+    pub(super) route: Vec<At<Route>>,
+    #[serde(default)]
+    pub(super) dns: Dns,
     #[serde(default)]
     pub(super) retry: Retry,
     #[serde(default)]
@@ -118,6 +122,53 @@ pub(super) struct Upstream {
     pub(super) host: At<String>,
     pub(super) port: Option<At<u64>>,
     pub(super) max_connections: Option<At<u64>>,
+    pub(super) tls: Option<At<String>>,
+    pub(super) implicit_tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    pub(super) name: At<String>,
+    pub(super) kind: At<String>,
+    #[serde(default)]
+    pub(super) hosts: Vec<At<Smarthost>>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) deliver_to_loopback: Option<bool>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) tls: Option<At<String>>,
+    pub(super) implicit_tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+    pub(super) hello: Option<At<String>>,
+    #[serde(default)]
+    pub(super) sources: Vec<SourceAddress>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Smarthost {
+    pub(super) host: At<String>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) weight: Option<At<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceAddress {
+    pub(super) address: At<String>,
+    pub(super) hello: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dns {
+    #[serde(default)]
+    pub(super) servers: Vec<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -198,6 +249,7 @@ pub(super) struct Stream {
     pub(super) enforcement: Option<At<String>>,
     pub(super) assume_class: Option<bool>,
     pub(super) count_free_accounts: Option<bool>,
+    pub(super) route: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

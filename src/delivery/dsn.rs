@@ -32,8 +32,6 @@ pub struct About<'a> {
     pub findings: &'a [Finding],
     /// Our own name.
     pub hostname: &'a Domain,
-    /// The upstream's configured name.
-    pub upstream: &'a str,
     /// The identifier of the report itself.
     pub id: QueueId,
 }
@@ -157,7 +155,8 @@ fn status(about: &About<'_>) -> String {
         let mailbox = &finding.recipient.mailbox;
         let kind = if mailbox.needs_smtputf8() { "utf-8" } else { "rfc822" };
         let (diagnostic, remote) = if finding.said_by_upstream {
-            ("smtp", format!("Remote-MTA: dns; {}\r\n", ascii(about.upstream)))
+            let remote = finding.upstream.as_deref().map(|host| format!("Remote-MTA: dns; {}\r\n", ascii(host)));
+            ("smtp", remote.unwrap_or_default())
         } else {
             ("x-consentry", String::new())
         };

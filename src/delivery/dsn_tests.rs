@@ -49,6 +49,7 @@ fn failure(address: &str, kind: FindingKind, code: u16, text: &str) -> Finding {
         kind,
         reply: Reply::received(ReplyCode::new(code).unwrap(), text),
         said_by_upstream: kind == FindingKind::Bounced,
+        upstream: Some(Arc::from("relay.example")),
         at: Timestamp::from_secs(1_795_482_999),
     }
 }
@@ -57,7 +58,7 @@ fn report(reverse_path: ReversePath, header: &[u8], failures: &[Finding]) -> Opt
     let entry = entry(reverse_path, header);
     let hostname = Domain::parse("gateway.example").unwrap();
     let id = QueueId::from_u64(99);
-    compose(&About { entry: &entry, findings: failures, hostname: &hostname, upstream: "relay.example", id })
+    compose(&About { entry: &entry, findings: failures, hostname: &hostname, id })
 }
 
 fn sender() -> ReversePath {
@@ -79,7 +80,7 @@ fn asking(ret: Option<Ret>, header: &[u8], body: &[u8]) -> Entry {
 fn report_on(entry: &Entry, findings: &[Finding]) -> Vec<u8> {
     let hostname = Domain::parse("gateway.example").unwrap();
     let id = QueueId::from_u64(99);
-    whole(&compose(&About { entry, findings, hostname: &hostname, upstream: "relay.example", id }).unwrap())
+    whole(&compose(&About { entry, findings, hostname: &hostname, id }).unwrap())
 }
 
 /// Octet by octet: CRLF only, seven bits, lines that pass everywhere.

@@ -18,6 +18,7 @@ pub(super) struct Ledger {
     pub(super) waiting: Mutex<Vec<(Entry, Vec<String>)>>,
     pub(super) settled: Mutex<Vec<(u64, Settlements)>>,
     pub(super) changed: tokio::sync::Notify,
+    pub(super) returned: tokio::sync::Notify,
     pub(super) fail: Option<SpoolError>,
     /// Delivery is stopped only after the upstream has played its scripts.
     pub(super) linger: bool,
@@ -34,14 +35,18 @@ pub(super) struct FakeLease {
 impl Source for FakeSpool {
     type Lease = FakeLease;
     async fn lease(&self, max: usize) -> Vec<FakeLease> {
-        let due: Vec<_> = {
-            let mut waiting = self.0.waiting.lock().unwrap();
-            let count = waiting.len().min(max);
-            waiting.drain(..count).collect()
+        let due: Vec<_> = loop {
+            let returned = self.0.returned.notified();
+            let due: Vec<_> = {
+                let mut waiting = self.0.waiting.lock().unwrap();
+                let count = waiting.len().min(max);
+                waiting.drain(..count).collect()
+            };
+            if !due.is_empty() {
+                break due;
+            }
+            returned.await;
         };
-        if due.is_empty() {
-            return std::future::pending().await;
-        }
         let lease = |(entry, recipients): (Entry, Vec<String>)| {
             let recipient = |text: &String| Recipient::new(Mailbox::parse(text).unwrap());
             let pending = (0..).map(RecipientIndex).zip(recipients.iter().map(recipient)).collect();
@@ -62,6 +67,11 @@ impl Leased for FakeLease {
         self.ledger.settled.lock().unwrap().push((self.entry.id.as_u64(), how));
         self.ledger.changed.notify_one();
         self.ledger.fail.clone().map_or(Ok(()), Err)
+    }
+    fn put_back(self, _: Timestamp) {
+        let recipients = self.pending.iter().map(|(_, recipient)| recipient.mailbox.as_str().to_owned()).collect();
+        self.ledger.waiting.lock().unwrap().push((self.entry, recipients));
+        self.ledger.returned.notify_one();
     }
 }
 

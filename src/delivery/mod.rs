@@ -1,16 +1,16 @@
-//! Hands leased copies to the smarthost and classifies its answers.
+//! Hands leased copies to the next mail server and classifies its answers.
 //!
 //! **Promise:** nobody is named to the upstream who was not decided on again directly before (P3); when the facts
 //! cannot be had, nothing is sent (P4). Every attempt is recorded, and every (copy, recipient) ends with exactly one
 //! final record. A fault of the route is never a recipient's. After a crash, at most [`Settings::max_unsettled`]
 //! copies can be sent a second time: those whose final dot had left and whose settlement was not on disk yet.
 //!
-//! **Owns:** connections to the upstream and their number, the retry schedule, the rest of an unhealthy route, what
-//! replies mean, the text of delivery reports.
+//! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
+//! schedule, the rest of an unhealthy way, what replies mean, the text of delivery reports.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
-//! **Standards:** RFC 5321 sections 4.5.4.1 (retries) and 6.1 (responsibility), RFC 3461, RFC 3464
+//! **Standards:** RFC 5321 sections 4.5.4.1 (retries), 5.1 (where mail goes) and 6.1 (responsibility), RFC 3461, RFC 3464
 //! and RFC 6522 (reports).
 
 pub mod dsn;
@@ -18,9 +18,15 @@ pub mod outcome;
 pub mod retry;
 
 mod attempt;
+mod circuit;
+mod dispatch;
+mod lane;
+mod mx;
+mod opening;
 mod queue;
 mod record;
-mod route;
+mod routes;
+mod share;
 mod worker;
 
 #[cfg(test)]
@@ -35,19 +41,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use crate::dns;
 use crate::mail::{Notify, Recipient, Reply};
-use crate::smtp::client::{self, Hold};
+use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
-pub use route::default_rest;
+pub use circuit::{default_domain_rest, default_rest};
+pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
+pub use mx::{HOSTS_MAX, Loopback};
+pub use opening::ATTEMPTS_MAX;
+pub use routes::{Route, Routes, Smarthost, Way};
 
 use attempt::Desk;
-use queue::Queue;
+use dispatch::Board;
 use record::Recorder;
-use route::Route;
-use worker::Worker;
 
 /// After a lease of nothing, which a source in good order does not give: it must not become a hot loop.
 const EMPTY_LEASE_PAUSE: Duration = Duration::from_millis(50);
@@ -126,28 +135,17 @@ pub struct Finding {
     pub reply: Reply,
     /// Whether the upstream said it.
     pub said_by_upstream: bool,
+    /// The upstream, when there was a session with one.
+    pub upstream: Option<Arc<str>>,
     /// When.
     pub at: Timestamp,
-}
-
-/// The upstream that everything is handed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Smarthost {
-    /// Name or address, resolved anew for each connection.
-    pub host: String,
-    /// Port.
-    pub port: u16,
 }
 
 /// Settings of delivery.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where everything goes.
-    pub smarthost: Smarthost,
-    /// EHLO name and deadlines.
-    pub client: client::Settings,
-    /// Connections at a time; at least one.
-    pub max_connections: usize,
+    /// Where mail goes.
+    pub routes: Routes,
     /// Copies at a time whose final dot may have been sent and whose settlement is not on disk yet: as many can
     /// arrive twice after a crash. At least one; fewer than connections make connections wait for the disk.
     pub max_unsettled: usize,
@@ -158,22 +156,23 @@ pub struct Settings {
     pub max_messages_per_connection: u32,
     /// When a copy is tried again.
     pub retry: retry::Settings,
-    /// How long an unhealthy route rests.
+    /// How long an unhealthy smarthost rests.
     pub rest: retry::Settings,
+    /// How long the unhealthy mail servers of a domain rest.
+    pub domain_rest: retry::Settings,
 }
 
 impl Settings {
-    /// Defaults towards `smarthost`, greeting it as `hello`.
-    pub fn new(smarthost: Smarthost, hello: String) -> Self {
+    /// Defaults on `routes`.
+    pub fn new(routes: Routes) -> Self {
         Self {
-            smarthost,
-            client: client::Settings { hello, timeouts: client::Timeouts::default() },
-            max_connections: 16,
+            routes,
             max_unsettled: 64,
             idle_close: Duration::from_secs(30),
             max_messages_per_connection: 1000,
             retry: retry::Settings::default(),
             rest: default_rest(),
+            domain_rest: default_domain_rest(),
         }
     }
 }
@@ -193,6 +192,8 @@ pub struct Delivery<R> {
     pub recheck: Arc<R>,
     /// Settings.
     pub settings: Settings,
+    /// Finds the mail servers of domains.
+    pub resolver: dns::Resolver,
     /// Where attempts are logged.
     pub events: EventLog,
     /// How addresses appear there.
@@ -213,54 +214,31 @@ impl<R: Recheck> Delivery<R> {
     }
 
     async fn run_from<S: Source>(self, source: S, mut shutdown: watch::Receiver<bool>) -> Result<(), DeliveryError> {
-        let connections = self.settings.max_connections.max(1);
         let unsettled = self.settings.max_unsettled.clamp(1, Semaphore::MAX_PERMITS);
-        let queue = Arc::new(Queue::new(connections));
         let desk = Arc::new(Desk {
             recheck: self.recheck,
-            route: Arc::new(Route::new(self.settings.rest)),
-            recorder: Recorder::new(self.events, self.privacy, &self.settings.smarthost.host),
+            resolver: self.resolver,
+            recorder: Recorder::new(self.events, self.privacy),
             clock: self.clock,
             unsettled: Arc::new(Semaphore::new(unsettled)),
             settings: self.settings,
             broken: watch::Sender::new(None),
         });
-        let mut workers = tokio::task::JoinSet::new();
-        for _ in 0..connections {
-            workers.spawn(Worker::new(Arc::clone(&desk), Arc::clone(&queue)).run());
-        }
+        let mut board = Board::new(Arc::clone(&desk));
         let mut broken = desk.broken.subscribe();
         tokio::select! {
-            () = dispatch(&source, &queue, &desk) => {}
+            () = board.dispatch(&source) => {}
             // A sender that is gone will never ask for more either.
             _ = shutdown.wait_for(|asked| *asked) => {}
             _ = broken.wait_for(Option::is_some) => {}
         }
-        queue.close();
-        while workers.join_next().await.is_some() {}
+        board.close().await;
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;
         match desk.broken.borrow().clone() {
             Some(error) => Err(DeliveryError::Spool(error)),
             None => Ok(()),
-        }
-    }
-}
-
-/// Leases in batches for all workers, as many as they can use soon, and rests with the route.
-async fn dispatch<S: Source, R: Recheck>(source: &S, queue: &Queue<S::Lease>, desk: &Desk<R>) {
-    loop {
-        let room = queue.room().await;
-        let rest = desk.route.rests_for(desk.clock.now());
-        if rest.is_zero() {
-            let leases = source.lease(room).await;
-            if leases.is_empty() {
-                tokio::time::sleep(EMPTY_LEASE_PAUSE).await;
-            }
-            queue.push(leases);
-        } else {
-            tokio::time::sleep(rest).await;
         }
     }
 }
@@ -277,6 +255,8 @@ trait Leased: Send + Sync + 'static {
     fn entry(&self) -> &Entry;
     fn pending(&self) -> &[(RecipientIndex, Recipient)];
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send;
+    /// Back untried, due again at `until`.
+    fn put_back(self, until: Timestamp);
 }
 
 impl Source for Spool {
@@ -295,5 +275,8 @@ impl Leased for Lease {
     }
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send {
         Self::settle(self, how)
+    }
+    fn put_back(self, until: Timestamp) {
+        Self::put_back(self, until);
     }
 }

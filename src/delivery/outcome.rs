@@ -4,7 +4,7 @@
 //! everybody and let the route rest. Only what the upstream says about this message or this mailbox is final.
 
 use crate::mail::{EnhancedStatus, Reply};
-use crate::smtp::client::{ClientError, EnvelopeReplies, Misfit, Stage};
+use crate::smtp::client::{ClientError, EnvelopeReplies, LoginFault, Misfit, Stage, TlsFault};
 
 /// How an attempt ended for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +92,20 @@ pub fn of_error(error: &ClientError, sent: bool) -> Verdict {
     // What happens at the content may be due to the content; what happens before it is due to the upstream.
     let early = |stage: Stage| !matches!(stage, Stage::Content | Stage::Reset);
     match error {
-        ClientError::Refused { reply, .. } | ClientError::Closing { reply, .. } => {
+        // A password that is refused, a certificate that is not trusted, a smarthost that is ourselves: between the
+        // upstream and our operator, and final for nobody.
+        ClientError::Refused { reply, .. }
+        | ClientError::Closing { reply, .. }
+        | ClientError::Login(LoginFault::Refused(reply)) => {
             Verdict { fate: Fate::Deferred, reply: reply.clone(), said_by_upstream: true, route_fault: true }
         }
+        ClientError::Login(LoginFault::InClear | LoginFault::NoMechanism) => {
+            own(451, status(7, 0), Fate::Deferred, true)
+        }
+        // RFC 3463 section 3.8: X.7.4, security features not supported; X.7.5, cryptographic failure.
+        ClientError::Tls(TlsFault::NotOffered | TlsFault::Refused(_)) => own(451, status(7, 4), Fate::Deferred, true),
+        ClientError::Tls(_) => own(451, status(7, 5), Fate::Deferred, true),
+        ClientError::Loop(_) => own(451, status(4, 6), Fate::Deferred, true),
         ClientError::Resolve(_) => own(451, status(4, 3), Fate::Deferred, true),
         ClientError::Connect(_) => own(451, status(4, 1), Fate::Deferred, true),
         ClientError::Timeout(stage) | ClientError::Closed(stage) | ClientError::Io { stage, .. } => {

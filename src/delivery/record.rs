@@ -1,16 +1,34 @@
 //! Writes attempts into the event log.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::lane::Line;
+use super::opening::Unprotected;
 use crate::mail::{Label, Recipient, Reply};
+use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
-use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy};
+use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure};
 use crate::time::Timestamp;
 
 /// What stands in an upstream's text for an address that the privacy level hides.
 const HIDDEN: &str = "<hidden>";
+
+/// The other end of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) host: Arc<str>,
+    address: SocketAddr,
+    protected: Option<Protected>,
+}
+
+impl Peer {
+    pub(super) fn of(session: &Session) -> Self {
+        Self { host: Arc::clone(session.host()), address: session.peer(), protected: session.protected() }
+    }
+}
 
 /// One record to be made.
 pub(super) struct Attempt<'a> {
@@ -19,8 +37,9 @@ pub(super) struct Attempt<'a> {
     pub(super) entry: &'a Entry,
     pub(super) recipient: &'a Recipient,
     pub(super) reply: &'a Reply,
-    /// The upstream's address, when a connection was made.
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) line: &'a Line,
+    /// When a connection was made.
+    pub(super) peer: Option<&'a Peer>,
     pub(super) next: Option<Timestamp>,
 }
 
@@ -29,17 +48,16 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Recorder {
     events: EventLog,
     privacy: Privacy,
-    host: String,
 }
 
 impl Recorder {
-    pub(super) fn new(events: EventLog, privacy: Privacy, host: &str) -> Self {
-        Self { events, privacy, host: host.to_owned() }
+    pub(super) const fn new(events: EventLog, privacy: Privacy) -> Self {
+        Self { events, privacy }
     }
 
     /// Logs the attempt and returns the line for the audit trail.
     pub(super) fn record(&self, attempt: &Attempt<'_>) -> Bytes {
-        let Attempt { kind, at, entry, recipient, reply, peer, next } = *attempt;
+        let Attempt { kind, at, entry, recipient, reply, line, peer, next } = *attempt;
         let manifest = &entry.manifest;
         let label = &manifest.label;
         let mut event = Event::new(kind, at);
@@ -51,12 +69,40 @@ impl Recorder {
         event.stream = Some(label.stream.to_string());
         event.list = label.list.as_ref().map(ToString::to_string);
         event.campaign = label.campaign.as_ref().map(ToString::to_string);
-        event.peer_address = peer.map(|addr| PeerAddress { name: self.host.clone(), addr: addr.to_string() });
+        event.route = Some(line.route.name.to_string());
+        event.peer_address =
+            peer.map(|peer| PeerAddress { name: peer.host.to_string(), addr: peer.address.to_string() });
+        let protected = peer.and_then(|peer| peer.protected);
+        event.tls_protocol_version = protected.map(|protected| protected.version);
+        event.tls_cipher = protected.map(|protected| protected.cipher);
         event.response = Some(self.shown(reply, recipient));
         event.num_attempts = Some(entry.attempts.saturating_add(1));
         event.created = Some(manifest.received);
         event.next_attempt = next;
         self.events.record(&event)
+    }
+
+    /// A way is in order no more: whose fault it is, and what was said.
+    pub(super) fn circuit_opened(&self, line: &Line, at: Timestamp, reply: &Reply, blame: Blame) {
+        let mut event = of_line(EventType::CircuitOpened, line, at);
+        event.response = Some(reply.clone());
+        event.fault = Some(blame.as_str());
+        self.events.record(&event);
+    }
+
+    /// A way is in order again.
+    pub(super) fn circuit_closed(&self, line: &Line, at: Timestamp) {
+        self.events.record(&of_line(EventType::CircuitClosed, line, at));
+    }
+
+    /// A session that could not be protected: what a report of RFC 8460 is made from.
+    pub(super) fn unprotected(&self, line: &Line, at: Timestamp, unprotected: &Unprotected) {
+        let fault = &unprotected.fault;
+        let mut event = of_line(EventType::TlsFailure, line, at);
+        event.fault = Some(fault.blame().as_str());
+        let (host, detail) = (unprotected.host.to_string(), fault.to_string());
+        event.tls_failure = Some(TlsFailure { host, result_type: fault.as_str(), detail });
+        self.events.record(&event);
     }
 
     /// Upstreams like to repeat the address in their text; there it is hidden as everywhere else.
@@ -66,6 +112,13 @@ impl Recorder {
             Privacy::Hash(_) | Privacy::Domain => hide(reply, recipient.mailbox.as_str()),
         }
     }
+}
+
+fn of_line(kind: EventType, line: &Line, at: Timestamp) -> Event {
+    let mut event = Event::new(kind, at);
+    event.route = Some(line.route.name.to_string());
+    event.site = Some(line.place.to_string());
+    event
 }
 
 /// Replaces `address` in the text, in whatever case it stands.

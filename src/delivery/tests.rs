@@ -1,10 +1,13 @@
 //! Workers between a queue of the test's own and scripted upstreams.
 
+mod ways;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 
 use super::fake::{FakeSpool, Judge, Ledger, NOW, copies, entry};
 use super::*;
+use crate::mail::RouteName;
 use crate::smtp::client::script::{self, Upstream};
 use crate::spool::{Manifest, Settlement};
 use crate::time::ManualClock;
@@ -27,6 +30,7 @@ fn whole(n: u32) -> String {
 struct Run {
     settled: Vec<(u64, Settlements)>,
     heard: Vec<String>,
+    log: Vec<serde_json::Value>,
     judge: Arc<Judge>,
     result: Result<(), DeliveryError>,
 }
@@ -43,6 +47,11 @@ impl Run {
     fn notes(&self, n: u64) -> Vec<String> {
         let of_n = self.settled.iter().filter(|(id, _)| *id == n);
         of_n.flat_map(|(_, s)| s.notes.iter().map(|note| String::from_utf8(note.to_vec()).unwrap())).collect()
+    }
+
+    /// Events of one type in the log.
+    fn events(&self, kind: &str) -> Vec<&serde_json::Value> {
+        self.log.iter().filter(|event| event["type"] == kind).collect()
     }
 
     fn contents(&self) -> Vec<&str> {
@@ -86,15 +95,33 @@ async fn drive(
     adjust: impl FnOnce(&mut Settings),
     also: impl Future<Output = ()>,
 ) -> Run {
-    let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port };
-    let mut settings = Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned()) };
-    settings.max_connections = 1;
+    let mut settings = Settings::new(Routes::new(to(&[(port, 1)], 1)));
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     adjust(&mut settings);
-    let (events, _writer) = EventLog::start(std::io::sink()).unwrap();
-    let (judge, ledger) = (Arc::new(judge), Arc::new(ledger));
-    let (recheck, clock) = (Arc::clone(&judge), Arc::new(ManualClock::new(NOW)));
-    let delivery = Delivery { recheck, settings, events, privacy: Privacy::Full, clock };
+    run(settings, Arc::new(ledger), Arc::new(ManualClock::new(NOW)), judge, endings, also).await
+}
+
+/// A route to smarthosts on these ports, with these weights.
+fn to(ports: &[(u16, u32)], max_connections: usize) -> Route {
+    let host = |&(port, weight): &(u16, u32)| Smarthost { host: "127.0.0.1".to_owned(), port, weight };
+    let (name, way) = (RouteName::new("up").unwrap(), Way::Smarthosts(ports.iter().map(host).collect()));
+    Route { name, way, client: script::settings(), max_connections }
+}
+
+async fn run(
+    settings: Settings,
+    ledger: Arc<Ledger>,
+    clock: Arc<ManualClock>,
+    judge: Judge,
+    endings: usize,
+    also: impl Future<Output = ()>,
+) -> Run {
+    let log = Log::default();
+    let (events, writer) = EventLog::start(log.clone()).unwrap();
+    let judge = Arc::new(judge);
+    let recheck = Arc::clone(&judge);
+    let resolver = dns::Resolver::new(&dns::Settings::default()).unwrap();
+    let delivery = Delivery { recheck, settings, resolver, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), stopped));
     while ledger.settled.lock().unwrap().len() < endings {
@@ -104,7 +131,30 @@ async fn drive(
     stop.send_replace(true);
     let result = running.await.unwrap();
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
-    Run { settled, heard: Vec::new(), judge, result }
+    // Every clone of the log is gone, so its writer comes to an end.
+    writer.join().unwrap();
+    Run { settled, heard: Vec::new(), log: log.lines(), judge, result }
+}
+
+/// An event log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
 }
 
 #[tokio::test]
@@ -331,7 +381,7 @@ async fn several_connections_share_the_work_and_each_copy_goes_once() {
     let (port, heard) = script::sink().await;
     let ledger = Ledger { waiting: Mutex::new(copies(100)), ..Ledger::default() };
     let adjust = |settings: &mut Settings| {
-        settings.max_connections = 3;
+        settings.routes = Routes::new(to(&[(port, 1)], 3));
         settings.max_unsettled = 2;
         settings.max_messages_per_connection = 7;
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
 use crate::message::{BodyHash, BodyLink, BodyPlan, HeaderSection, author_domain, controls, read_duties};
-use crate::policy::{Case, Decision, Law, MessageFacts, Permit, Verdict, decide};
+use crate::policy::{Case, Decision, Law, MessageFacts, OneClick, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
@@ -17,7 +17,7 @@ use super::facts::{self, gather};
 use super::look;
 use super::note::{self, About};
 use super::receive::{self, Hashing};
-use super::settings::{OnRefusal, Settings, Stream};
+use super::settings::{OnRefusal, Settings, Sharing, Stream};
 use super::{Pipeline, Receipt, answer};
 
 /// One message on its way, with what holds for all its recipients.
@@ -258,17 +258,17 @@ impl Passage<'_> {
     ) -> Result<(QueueId, Vec<Bytes>), Reply> {
         let mut lines = Vec::with_capacity(accepted.len());
         let mut copies: Vec<(QueueId, Vec<Permit>)> = Vec::with_capacity(accepted.len());
-        let shared = self.hall.ids.queue_id(now);
         for Accepted { permit, event } in accepted {
-            let id = match permit.obligations().one_click {
+            let shared = match permit.obligations().one_click {
                 // RFC 8058 asks for a URI of each recipient's own, so that nobody can unsubscribe another.
-                crate::policy::OneClick::Owed => self.hall.ids.queue_id(now),
-                crate::policy::OneClick::NotOwed => shared,
+                OneClick::Owed => None,
+                OneClick::NotOwed => copies.iter_mut().find(|(_, permits)| self.share(permits, &permit)),
             };
+            let id = shared.as_ref().map_or_else(|| self.hall.ids.queue_id(now), |(id, _)| *id);
             lines.push(note::queued(event, id, &message.label, permit.recipient(), octets).to_json());
-            match copies.last_mut() {
-                Some((last, permits)) if *last == id => permits.push(permit),
-                _ => copies.push((id, vec![permit])),
+            match shared {
+                Some((_, permits)) => permits.push(permit),
+                None => copies.push((id, vec![permit])),
             }
         }
         let material = Material {
@@ -282,7 +282,7 @@ impl Passage<'_> {
             keyring: Arc::clone(&self.hall.keyring),
             now,
         };
-        let first = copies.first().map_or(shared, |(id, _)| *id);
+        let first = copies.first().map_or_else(|| self.hall.ids.queue_id(now), |(id, _)| *id);
         let composed = composed(material, copies).await?;
         self.keep_link(&composed, now).await?;
         for Composed { id, signed, .. } in composed {
@@ -298,6 +298,16 @@ impl Passage<'_> {
         let Some(url) = &only.displaced else { return Ok(()) };
         let kept = self.hall.tools.keep(&self.stream.rules.name, only.id, url, now);
         kept.await.map_err(|error| answer::tool_not_kept(&error))
+    }
+
+    /// Whether `permit`, which needs no copy of its own, belongs to the copy that is for `permits`.
+    fn share(&self, permits: &[Permit], permit: &Permit) -> bool {
+        let Some(first) = permits.first() else { return false };
+        let fits = match self.stream.sharing {
+            Sharing::Together => true,
+            Sharing::ByDomain => first.recipient().mailbox.domain() == permit.recipient().mailbox.domain(),
+        };
+        first.obligations().one_click == OneClick::NotOwed && fits
     }
 }
 

@@ -39,7 +39,7 @@ use crate::time::Clock;
 use crate::token::Keyring;
 
 pub use gate::{Explained, Inquiry};
-pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Stream};
+pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Sharing, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]

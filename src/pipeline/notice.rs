@@ -47,7 +47,7 @@ impl Pipeline {
         let settings = self.settings.load();
         let now = self.clock.now();
         let id = self.ids.queue_id(now);
-        let about = dsn::About { entry, findings, hostname: &settings.hostname, upstream: &settings.upstream, id };
+        let about = dsn::About { entry, findings, hostname: &settings.hostname, id };
         let report = dsn::compose(&about)?;
         let smtputf8 = report.recipient.needs_smtputf8();
         let manifest = Manifest { smtputf8, ..manifest(now, settings.give_up)? };
@@ -69,6 +69,7 @@ impl Pipeline {
             kind: FindingKind::Bounced,
             reply: answer::refused(&declined.decision, declined.reference),
             said_by_upstream: false,
+            upstream: None,
             at: manifest.received,
         };
         let is_wanted = |declined: &&Declined| FindingKind::Bounced.is_wanted(declined.recipient.notify);

@@ -17,8 +17,6 @@ pub struct Settings {
     pub hostname: Domain,
     /// `https://host` in front of `/u/TOKEN`.
     pub public_url: String,
-    /// The smarthost's name, as reports name it.
-    pub upstream: String,
     /// Mailbox of the mailto: alternative.
     pub unsubscribe_mailbox: String,
     /// The rules in force.
@@ -58,6 +56,17 @@ pub struct Stream {
     pub expected: Expected,
     /// The keys that sign.
     pub signing: Signing,
+    /// Who shares a copy, where nobody needs one of their own.
+    pub sharing: Sharing,
+}
+
+/// Which recipients of a message share one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All of them: one smarthost takes it.
+    Together,
+    /// Those of one domain: each domain has mail servers of its own.
+    ByDomain,
 }
 
 impl Stream {

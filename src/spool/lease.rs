@@ -95,6 +95,13 @@ impl Claim {
         waiting.wait().await
     }
 
+    /// Back into the queue, due at `until`.
+    fn put_back(&mut self, until: Timestamp) {
+        self.let_go();
+        let shared = &self.handle.shared;
+        shared.give_back(self.id, until.since(shared.clock.now()));
+    }
+
     /// Settles the open recipients as withdrawn.
     pub(super) async fn withdraw(mut self, open: &RecipientSet, note: Bytes) -> Result<(), SpoolError> {
         let all = (0..=u16::MAX).filter(|index| open.contains(*index));
@@ -137,6 +144,11 @@ impl Lease {
     /// Recipients not settled yet.
     pub fn pending(&self) -> &[(RecipientIndex, Recipient)] {
         &self.pending
+    }
+
+    /// Gives the copy back untried, due again at `until`. Nothing is written: after a restart its old time counts again.
+    pub fn put_back(mut self, until: Timestamp) {
+        self.claim.put_back(until);
     }
 
     /// Ends the lease. The copy stays leased until this is written; written means in the page cache, which a killed

@@ -1,8 +1,8 @@
 //! TLS: the certificates that our own doors show, and whom our own connections believe.
 //!
 //! **Promise:** a certificate is shown only with the key that fits it; a reload that fails leaves the old one in force;
-//! no server is believed without a chain to a trusted root and the right name; a client that shows a certificate holds its
-//! key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
+//! no server is believed without a chain to a trusted root and the right name, except where the alternative is no TLS at
+//! all; a client that shows a certificate holds its key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
 //!
 //! **Owns:** reading PEM files, choosing a certificate by name (SNI), root stores.
 //!
@@ -13,6 +13,7 @@
 mod certificates;
 mod clients;
 mod trust;
+mod unverified;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use certificates::{Certificates, Pair, Protocol, Settings};
 pub use clients::ClientCertificates;
 pub use trust::{Trust, client_config};
+pub use unverified::unverified_config;
 
 /// Why TLS cannot be set up. The operator's fault; the same files never succeed.
 #[derive(Debug, thiserror::Error)]

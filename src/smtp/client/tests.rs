@@ -1,5 +1,7 @@
 //! Sessions against scripted upstreams.
 
+mod secure;
+
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -30,7 +32,11 @@ fn message(body: &str) -> Outgoing {
 }
 
 async fn open(upstream: &Upstream) -> Result<Session, ClientError> {
-    Session::open("127.0.0.1", upstream.address.port(), &settings()).await
+    open_with(upstream, &settings()).await
+}
+
+async fn open_with(upstream: &Upstream, settings: &Settings) -> Result<Session, ClientError> {
+    Session::open(&Target::new("127.0.0.1", [upstream.address]), settings, 0).await
 }
 
 /// Envelope and content of one message.
@@ -341,7 +347,7 @@ async fn every_wait_has_its_deadline() {
         short.timeouts.data = of("DATA");
         short.timeouts.dot = of("content");
         short.timeouts.command = if ["EHLO", "MAIL", "RCPT"].contains(&expected) { patience } else { tried };
-        let error = match Session::open("127.0.0.1", upstream.address.port(), &short).await {
+        let error = match open_with(&upstream, &short).await {
             Err(error) => error.to_string(),
             Ok(mut session) => send(&mut session, &message("x")).await.unwrap_err(),
         };
@@ -354,8 +360,9 @@ async fn an_upstream_that_is_not_there_is_named_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let error = Session::open("127.0.0.1", port, &settings()).await.unwrap_err();
+    let target = Target::new("127.0.0.1", [std::net::SocketAddr::from(([127, 0, 0, 1], port))]);
+    let error = Session::open(&target, &settings(), 0).await.unwrap_err();
     assert!(matches!(error, ClientError::Connect(_)), "{error}");
-    let error = Session::open("nobody.invalid", port, &settings()).await.unwrap_err();
+    let error = Target::resolve("nobody.invalid", port, settings().timeouts.connect).await.unwrap_err();
     assert!(matches!(error, ClientError::Resolve(_)), "{error}");
 }

@@ -173,7 +173,7 @@ impl Session {
         let before: usize = pieces.iter().map(|piece| piece.len()).sum();
         pieces.push(&self.commands);
         let mut written = 0;
-        let result = write_pieces(&mut self.stream, &pieces, self.timeouts.block, &mut written).await;
+        let result = write_pieces(&mut self.channel, &pieces, self.timeouts.block, &mut written).await;
         self.commands.clear();
         if let Some(next) = next {
             next.hold.release();
@@ -205,7 +205,7 @@ impl Session {
 
     /// A reply in the middle of the content can only be a refusal in advance; going on would desynchronise.
     async fn write_block(&mut self, block: &[u8], dots: &[usize]) -> Result<(), ClientError> {
-        if self.peek(Stage::Content)? {
+        if self.peek(Stage::Content).await? {
             let reply = self.reply(Stage::Content, self.timeouts.command).await?;
             return Err(if reply.code().is_transient() || reply.code().is_permanent() {
                 ClientError::Closing { stage: Stage::Content, reply }
@@ -216,7 +216,7 @@ impl Session {
         let mut pieces = Vec::with_capacity(1 + 2 * dots.len());
         stuff(block, dots, &mut pieces);
         let mut written = 0;
-        let result = write_pieces(&mut self.stream, &pieces, self.timeouts.block, &mut written).await;
+        let result = write_pieces(&mut self.channel, &pieces, self.timeouts.block, &mut written).await;
         result.map_err(|error| write_error(error, Stage::Content))
     }
 

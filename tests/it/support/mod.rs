@@ -3,6 +3,8 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod name_server;
+pub(crate) mod postfix;
 pub(crate) mod tool;
 pub(crate) mod upstream;
 

@@ -1,7 +1,7 @@
 //! A smarthost that takes everything and remembers it byte for byte.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -41,6 +41,10 @@ struct Shared {
     refused: Mutex<Vec<String>>,
     commands: Mutex<Vec<String>>,
     offers_dsn: AtomicBool,
+    sessions: Mutex<Vec<TcpStream>>,
+    /// Sessions at this moment, and the most that there were at one.
+    open: Mutex<(usize, usize)>,
+    dead: AtomicBool,
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -63,11 +67,41 @@ impl Upstream {
         let shared = Arc::clone(&upstream.shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
+                if shared.dead.load(Ordering::SeqCst) {
+                    return;
+                }
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
-                std::thread::spawn(move || session(stream, &shared, delay));
+                shared.sessions.lock().unwrap().push(stream.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    {
+                        let mut open = shared.open.lock().unwrap();
+                        open.0 += 1;
+                        open.1 = open.1.max(open.0);
+                    }
+                    session(stream, &shared, delay);
+                    shared.open.lock().unwrap().0 -= 1;
+                });
             }
         });
         upstream
+    }
+
+    /// The most sessions that there were at one time.
+    pub(crate) fn most_sessions(&self) -> usize {
+        self.shared.open.lock().unwrap().1
+    }
+
+    /// Closes its door and every session, wherever it stands.
+    pub(crate) fn die(&self) {
+        self.shared.dead.store(true, Ordering::SeqCst);
+        // The one connection that it still accepts tells it to look.
+        drop(TcpStream::connect(self.address));
+        for session in self.shared.sessions.lock().unwrap().drain(..) {
+            let _already_gone = session.shutdown(Shutdown::Both);
+        }
+        while TcpStream::connect(self.address).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Everything that arrived so far.
