@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::delivery::{Finding, FindingKind, dsn};
-use crate::mail::{BodyType, ControllerId, Label, QueueId, Recipient, Reporting, ReversePath, StreamName};
+use crate::mail::{BodyType, ControllerId, Label, Notify, QueueId, Recipient, Reporting, ReversePath, StreamName};
 use crate::message::HeaderSection;
 use crate::spool::{Batch, Body, Entry, Manifest};
 
@@ -42,7 +42,8 @@ impl Pipeline {
             received: now,
             expires: now.plus(settings.give_up),
         };
-        let to = Recipient::new(report.recipient);
+        // RFC 3461 section 6: a report is never reported on.
+        let to = Recipient { notify: Notify::Never, ..Recipient::new(report.recipient) };
         Some(Batch::notice(id, to, report.header, manifest, Body::Memory(report.body)))
     }
 
