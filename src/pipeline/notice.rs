@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{Finding, FindingKind, dsn};
-use crate::mail::{BodyType, ControllerId, Label, QueueId, Recipient, Reporting, ReversePath, StreamName};
+use crate::mail::{BodyType, ControllerId, Label, Notify, QueueId, Recipient, Reporting, ReversePath, StreamName};
 use crate::message::HeaderSection;
 use crate::spool::{Batch, Body, Entry, Manifest};
 use crate::time::Timestamp;
@@ -51,7 +51,8 @@ impl Pipeline {
         let report = dsn::compose(&about)?;
         let smtputf8 = report.recipient.needs_smtputf8();
         let manifest = Manifest { smtputf8, ..manifest(now, settings.give_up)? };
-        let to = Recipient::new(report.recipient);
+        // RFC 3461 section 6: a report is never reported on.
+        let to = Recipient { notify: Notify::Never, ..Recipient::new(report.recipient) };
         Some(Batch::notice(id, to, report.header, manifest, Body::Memory(report.body)))
     }
 

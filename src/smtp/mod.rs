@@ -8,7 +8,8 @@
 //!
 //! **Never knows:** policy, suppression, rewriting, the spool. Who may send what to whom is asked of [`Intake`].
 //!
-//! **Standards:** RFC 5321, RFC 1870, RFC 2920, RFC 3207, RFC 3463 with RFC 2034, RFC 3848, RFC 4954, RFC 6152, RFC 6531.
+//! **Standards:** RFC 5321, RFC 1870, RFC 2920, RFC 3207, RFC 3461, RFC 3463 with RFC 2034, RFC 3848, RFC 4954, RFC 6152,
+//! RFC 6531.
 
 pub mod client;
 mod intake;

@@ -6,7 +6,7 @@ const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nTo: victim@example.co
 
 /// What a RCPT names, and the code that it must get: 550 where it is found to be the same mailbox, 501 where it is no
 /// mailbox at all, 553 where it needs SMTPUTF8.
-const SPELLINGS: [(&str, &str); 32] = [
+const SPELLINGS: [(&str, &str); 34] = [
     ("<victim@example.com>", "550 5.7.1"),
     ("<Victim@EXAMPLE.com>", "550 5.7.1"),
     ("<\"victim\"@example.com>", "550 5.7.1"),
@@ -28,6 +28,8 @@ const SPELLINGS: [(&str, &str); 32] = [
     ("<victim%example.com@relay.example>", "550 5.1.3"),
     ("<example.com!victim@relay.example>", "550 5.1.3"),
     ("<\"victim@example.com\"@relay.example>", "550 5.1.3"),
+    ("<victim@[192.0.2.1]>", "550 5.1.3"),
+    ("<victim@[IPv6:2001:db8::1]>", "550 5.1.3"),
     ("<\" victim\"@example.com>", "550 5.7.1"),
     ("<victim@example。com>", "550 5.7.1"),
     ("<victim\u{200b}@example.com>", "not taken"),

@@ -62,6 +62,8 @@ refusals! {
     too_many_recipients = 452 4 5 3 "too many recipients";
     /// Percent hack, bang path: RFC 5321 section 7 and appendix F.2.
     routed = 550 5 1 3 "address would be routed further, which is refused";
+    /// A mailbox on a host named by its address: no entry of a suppression list would be found under it.
+    literal = 550 5 1 3 "address literals are not written to; name the domain";
     /// RFC 6531 section 3.5.
     needs_smtputf8 = 553 5 6 7 "an address beyond ASCII needs SMTPUTF8";
     /// STARTTLS under TLS, before EHLO, after AUTH or within a transaction.

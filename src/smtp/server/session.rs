@@ -287,6 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         };
         let refusal = if mailbox.routes_further() {
             Some(replies::routed())
+        } else if mailbox.domain().is_literal() && mailbox != *self.settings.postmaster() {
+            Some(replies::literal())
         } else if mailbox.needs_smtputf8() && !transaction.envelope.smtputf8 {
             Some(replies::needs_smtputf8())
         } else {

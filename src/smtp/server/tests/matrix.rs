@@ -97,6 +97,21 @@ async fn sm_01_to_60_a_normalizing_listener_takes_one_clean_message_and_no_secon
 }
 
 #[tokio::test]
+async fn sm_62_a_defect_outweighs_the_size_however_the_octets_come() {
+    let mut settings = Settings::new("gw.example").unwrap();
+    settings.max_message_octets = 100;
+    let settings = Arc::new(settings);
+    let long = [b"x".repeat(200).as_slice(), b"\r\n"].concat();
+    for behind in [b"a\nb\r\n.\r\n".as_slice(), b".\nNOOP\r\n.\r\n"] {
+        for pieces in [vec![long.as_slice(), behind], vec![&[long.as_slice(), behind].concat()]] {
+            let played = send(&settings, pieces).await;
+            assert_eq!(verdict(&played), ["550 5.6.0 bare LF in message content"]);
+            assert_eq!(played.taken, []);
+        }
+    }
+}
+
+#[tokio::test]
 async fn sm_61_every_split_of_every_vector_gives_the_same_verdict() {
     for line_ends in [LineEnds::Strict, LineEnds::Normalize] {
         let settings = settings(line_ends);

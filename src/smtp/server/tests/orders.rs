@@ -240,8 +240,8 @@ async fn every_order_of_three_commands_goes_as_the_model_says() {
         for first in WORDS {
             for second in WORDS {
                 for third in WORDS {
-                    // What was refused before must not show afterwards: a message at the end shows what is left over.
-                    let words = [place, &[first, second, third, Mail, Rcpt, Data]].concat();
+                    // What was refused before must not show afterwards: a DATA too early and a message at the end show it.
+                    let words = [place, &[first, second, third, Mail, Data, Rcpt, Data]].concat();
                     one(&settings, words).await;
                     played += 1;
                 }
