@@ -25,7 +25,7 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
     let runtime = daemon::runtime()?;
     let outcome = runtime.block_on(async {
         let gateway = daemon::start(settings, log, clock).await?;
-        tracing::info!(submission = ?gateway.submission, http = ?gateway.http, "ready");
+        tracing::info!(submission = ?gateway.submission, inbound = ?gateway.inbound, http = ?gateway.http, "ready");
         notify(&[sd_notify::NotifyState::Ready]);
         let outcome = until_told(&gateway, &file).await;
         notify(&[sd_notify::NotifyState::Stopping]);

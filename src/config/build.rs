@@ -37,6 +37,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = upstream::settings(spec, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
+    let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole_controller.clone(), problems);
     let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
     let inbound = inbound::server(&spec.inbound, &hostname, problems);
     let tell = tell::settings(spec, problems);
@@ -60,7 +61,6 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
     }
-    let feedback = inbound::mailbox(&pipeline.unsubscribe_mailbox, whole_controller.clone());
     Some(Settings {
         hostname,
         data_dir,
@@ -71,7 +71,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         unsubscribe: crate::unsubscribe::Settings { whole_controller },
         inbound_listen: inbound_listen?,
         inbound: inbound?,
-        feedback: feedback?,
+        feedback,
         tell: tell?,
         tell_trust: tell_trust?,
         pipeline,

@@ -49,7 +49,15 @@ pub(super) fn server(spec: &v1::Inbound, hostname: &Domain, problems: &mut Probl
     Some(settings)
 }
 
-/// What the unsubscribe mailbox needs to know. `mailbox` was checked where it was read.
-pub(super) fn mailbox(mailbox: &str, whole_controller: HashSet<ControllerId>) -> Option<feedback::Settings> {
-    Some(feedback::Settings { mailbox: Mailbox::parse(mailbox).ok()?, whole_controller })
+/// What the unsubscribe mailbox needs to know. `mailto` was checked where it was read.
+pub(super) fn mailbox(
+    spec: &v1::Inbound,
+    mailto: &str,
+    whole_controller: HashSet<ControllerId>,
+    problems: &mut Problems<'_>,
+) -> feedback::Settings {
+    let older = spec.also_mailboxes.iter();
+    let older = older.filter_map(|text| parsed(problems, "inbound.also_mailboxes", text, Mailbox::parse));
+    let mailboxes = Mailbox::parse(mailto).into_iter().chain(older).collect();
+    feedback::Settings { mailboxes, whole_controller }
 }

@@ -39,8 +39,8 @@ const ANYBODY: &str = "_inbound";
 /// What the mailbox needs to know; replaced as a whole at a reload.
 #[derive(Debug)]
 pub struct Settings {
-    /// The mailbox of the mailto: alternative.
-    pub mailbox: Mailbox,
+    /// The mailbox of the mailto: alternative, and those that it had in older mail.
+    pub mailboxes: Vec<Mailbox>,
     /// Controllers whose link ends all their marketing instead of one list.
     pub whole_controller: HashSet<ControllerId>,
 }
@@ -82,7 +82,7 @@ impl Inbound {
 
     /// The wishes that a message proves: one for each different token of ours, wherever it stands.
     fn wishes(&self, settings: &Settings, recipients: &[Recipient], letter: &Letter) -> Vec<OptOut> {
-        let tags = recipients.iter().filter_map(|to| postbox::tag(&settings.mailbox, &to.mailbox));
+        let tags = recipients.iter().filter_map(|to| postbox::tag(&settings.mailboxes, &to.mailbox));
         let mut subjects: Vec<Subject> = Vec::new();
         for text in tags.chain(letter.candidates()) {
             if let Ok(subject) = token::redeem(&self.keyring, &text)
@@ -133,7 +133,7 @@ impl Intake for Inbound {
     }
 
     async fn rcpt(&self, _transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {
-        if postbox::is_ours(&self.settings.load().mailbox, &to.mailbox) {
+        if postbox::is_ours(&self.settings.load().mailboxes, &to.mailbox) {
             Ok(())
         } else {
             // RFC 5321 section 3.6.2: refused here, so that no bounce of ours ever goes to a forged sender.

@@ -168,7 +168,7 @@ impl Ledger {
     }
 
     /// At most `most` notices whose time has come. They are put off until `until` first, so that nobody is called when the
-    /// disk takes no more, and a call that a crash cut off is made again.
+    /// disk takes no more, and so that no tool is called twice at a time.
     pub(super) async fn lease(&self, now: Timestamp, until: Timestamp, most: usize) -> Result<Due, TellError> {
         let (now, until, most) = (now.as_millis(), until.as_millis(), i64::try_from(most).unwrap_or(i64::MAX));
         self.ask(move |transaction| {
@@ -242,7 +242,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Notice> {
     })
 }
 
-/// Makes the tables of a new file, or checks whose file it is. How many URLs it holds; `None` when it is not ours.
+/// Makes the tables of a new file, or checks whose file it is and makes every notice due. How many URLs it holds; `None` when it is not ours.
 fn settle(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     // Synced at every commit: what was promised is on disk. URLs that were removed are overwritten.
@@ -260,6 +260,8 @@ fn settle(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     if number("application_id")? != APPLICATION_ID || number("user_version")? != SCHEMA_VERSION {
         return Ok(None);
     }
+    // Nobody is being called: what was cut off, and what waits for its next time, is tried again at once.
+    connection.execute("UPDATE notices SET next = created", [])?;
     let held: i64 = connection.query_row("SELECT count(*) FROM links", [], |row| row.get(0))?;
     Ok(Some(u64::try_from(held).unwrap_or(0)))
 }

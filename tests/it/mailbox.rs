@@ -12,7 +12,9 @@ const MAILBOX: &str = "u@u.test.example";
 fn start(folder: &Path, upstream: &Upstream, stream: &str) -> (Gateway, SocketAddr) {
     let inbound = free_port();
     let mut spec = Spec::new(upstream.address);
-    spec.more = format!("[inbound]\nlisten = [\"{inbound}\"]\nmax_message_octets = 1048576\n");
+    spec.more = format!(
+        "[inbound]\nlisten = [\"{inbound}\"]\nalso_mailboxes = [\"old@u.test.example\"]\nmax_message_octets = 1048576\n"
+    );
     spec.stream = stream.to_owned();
     let gateway = Gateway::start(folder, &spec);
     eventually("the mailbox to open", || std::net::TcpStream::connect(inbound).ok());
@@ -149,7 +151,7 @@ fn nothing_is_relayed_and_nobody_logs_in() {
         assert!(said.starts_with("550 5."), "{other}: {said}");
     }
     assert_eq!(client.say("RCPT TO:<ann@b.example>"), "550 5.7.1 relaying denied");
-    for own in ["u@u.test.example", "U@U.TEST.example", "u+x@u.test.example"] {
+    for own in ["u@u.test.example", "U@U.TEST.example", "u+x@u.test.example", "old@u.test.example"] {
         assert!(client.say(&format!("RCPT TO:<{own}>")).starts_with("250"), "{own}");
     }
     assert!(client.say("RSET").starts_with("250"));
