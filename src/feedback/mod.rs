@@ -94,12 +94,12 @@ impl Inbound {
         subjects.into_iter().map(|subject| wish(settings, subject)).collect()
     }
 
-    /// Nothing was changed. The log says why; there is nothing to prove later, so the audit trail does not.
+    /// Nothing was changed. The log says why; there is nothing to prove later, so the audit trail does not. The recipient is
+    /// left out: it is one of ours, and what is added to it may be a token.
     fn ignored(&self, transaction: &Transaction, why: &'static str) {
         let (session, envelope) = (&transaction.session, &transaction.envelope);
         let mut event = Event::new(EventType::FeedbackIgnored, self.opt_outs.clock.now());
         event.sender = Some(self.opt_outs.privacy.form_path(&envelope.reverse_path));
-        event.recipient = envelope.recipients.first().map(|to| self.opt_outs.privacy.form(&to.mailbox));
         event.session_id = Some(session.id.clone());
         event.peer_address = Some(PeerAddress { name: session.helo.clone(), addr: session.peer.to_string() });
         event.evidence = Some(why.to_owned());

@@ -1,6 +1,8 @@
 //! `tools.db`: URLs that tools were promised a call to, and the notices that wait. SQLite, written by one thread that
 //! commits for everybody who waits (ADR 0012).
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -94,6 +96,9 @@ impl Ledger {
     /// Opens the file, or makes it, and starts the thread.
     pub(super) fn open(path: &Path) -> Result<Self, TellError> {
         let failed = |reason: String| TellError::File { path: path.to_owned(), reason };
+        // SQLite gives its other files the rights of this one.
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.map_err(|error| failed(error.to_string()))?;
         let connection = Connection::open(path).map_err(|error| failed(error.to_string()))?;
         let held = settle(&connection).map_err(|error| failed(error.to_string()))?;
         let held = held.ok_or_else(|| failed(format!("expected a database of Consentry, version {SCHEMA_VERSION}")))?;

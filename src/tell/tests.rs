@@ -1,5 +1,7 @@
 //! The list on disk: what is promised stays, what is done with goes, and it does not grow past its bounds.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -139,6 +141,7 @@ fn a_file_that_is_not_ours_is_named_and_not_touched() {
     drop(foreign);
     std::fs::remove_file(&path).unwrap();
     drop(Tools::open(&path, Arc::default()).unwrap());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "others could read it");
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2;").unwrap();
     assert!(refused().contains("version 1"), "{}", refused());
 }

@@ -166,6 +166,24 @@ fn nothing_is_relayed_and_nobody_logs_in() {
 }
 
 #[test]
+fn a_reload_changes_which_mailboxes_are_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start();
+    let (gateway, inbound) = start(folder.path(), &upstream, "");
+    let file = folder.path().join("consentry.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("old@u.test.example", "older@u.test.example")).unwrap();
+    gateway.signal("HUP");
+    let says = |to: &str| {
+        let mut client = Client::connect(inbound);
+        client.say("MAIL FROM:<x@y.example>");
+        client.say(&format!("RCPT TO:<{to}>"))
+    };
+    eventually("the new mailbox", || says("older@u.test.example").starts_with("250").then_some(()));
+    assert!(says("old@u.test.example").starts_with("550") && says(MAILBOX).starts_with("250"));
+}
+
+#[test]
 fn an_opt_out_that_cannot_be_recorded_is_not_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start();
