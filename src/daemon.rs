@@ -106,6 +106,7 @@ pub struct Live {
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
     feedback: Arc<ArcSwap<feedback::Settings>>,
     tell: Arc<ArcSwap<tell::Settings>>,
+    tools: Tools,
 }
 
 impl Live {
@@ -120,6 +121,7 @@ impl Live {
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
         self.feedback.store(Arc::new(settings.feedback));
         self.tell.store(Arc::new(settings.tell));
+        self.tools.settings_changed();
         Ok(())
     }
 }
@@ -179,13 +181,15 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let (spool, recovered) = open_spool(&settings, &clock)?;
     report_recovery(&recovered);
     let fence = Fence::default();
+    let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
+    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
         feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
-        tell: Arc::new(ArcSwap::from_pointee(settings.tell)),
+        tell,
+        tools: tools.clone(),
     };
-    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&live.tell))?;
     let parts = Parts {
         store: store.clone(),
         fence: fence.clone(),

@@ -46,6 +46,9 @@ CREATE TABLE notices (
 CREATE INDEX notices_by_time ON notices (next);
 ";
 
+/// Every notice may be tried now.
+const ALL_DUE: &str = "UPDATE notices SET next = created";
+
 /// A URL that a tool put into a message.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -189,6 +192,11 @@ impl Ledger {
         .await
     }
 
+    /// Makes every notice due.
+    pub(super) async fn hurry(&self) -> Result<(), TellError> {
+        self.ask(|transaction| transaction.execute(ALL_DUE, [])).await.map(drop)
+    }
+
     /// The notice has been tried `attempts` times and waits.
     pub(super) async fn put_off(&self, message: QueueId, attempts: u32, until: Timestamp) -> Result<(), TellError> {
         self.ask(move |transaction| {
@@ -266,7 +274,7 @@ fn settle(connection: &Connection) -> rusqlite::Result<Option<u64>> {
         return Ok(None);
     }
     // Nobody is being called: what was cut off, and what waits for its next time, is tried again at once.
-    connection.execute("UPDATE notices SET next = created", [])?;
+    connection.execute(ALL_DUE, [])?;
     let held: i64 = connection.query_row("SELECT count(*) FROM links", [], |row| row.get(0))?;
     Ok(Some(u64::try_from(held).unwrap_or(0)))
 }

@@ -178,7 +178,9 @@ fn a_reload_changes_whom_we_may_tell_and_what_waits_is_told_then() {
     let folder = tempfile::tempdir().unwrap();
     let (upstream, certified) = (Upstream::start(), Certified::new(folder.path()));
     let tool = Tool::start(&certified, "HTTP/1.1 200 OK");
-    let gateway = start(folder.path(), &upstream, &[host(tool.address)], "");
+    let mut spec = spec(&upstream, &[host(tool.address)], "");
+    spec.more = spec.more.replace("\"1s\"", "\"6h\"");
+    let gateway = Gateway::start(folder.path(), &spec);
     leave(&gateway, &sent(&gateway, &upstream, "ann@b.example", &tool.url("/leave")));
     eventually("the refusal", || gateway.events("ToolUnreachable").pop());
     let file = folder.path().join("consentry.toml");
