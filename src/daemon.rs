@@ -115,6 +115,7 @@ pub struct Live {
     feedback: Arc<ArcSwap<feedback::Settings>>,
     tell: Arc<ArcSwap<tell::Settings>>,
     certificates: Option<Certificates>,
+    tools: Tools,
 }
 
 impl Live {
@@ -132,6 +133,7 @@ impl Live {
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
         self.feedback.store(Arc::new(settings.feedback));
         self.tell.store(Arc::new(settings.tell));
+        self.tools.settings_changed();
         Ok(())
     }
 }
@@ -196,14 +198,16 @@ pub async fn start(
     let (spool, recovered) = open_spool(&settings, &clock)?;
     report_recovery(&recovered);
     let fence = Fence::default();
+    let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
+    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
         feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
-        tell: Arc::new(ArcSwap::from_pointee(settings.tell)),
+        tell,
+        tools: tools.clone(),
         certificates: settings.smtp.tls.clone(),
     };
-    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&live.tell))?;
     let parts = Parts {
         store: store.clone(),
         fence: fence.clone(),

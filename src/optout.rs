@@ -23,7 +23,7 @@ use crate::token;
 
 /// Writes to a person that their opt-out was taken, where a law or the operator asks for it. The daemon leads it to the
 /// hall, which the doors do not know.
-pub type Receipts = Arc<dyn Fn(token::Subject) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub type ReceiptSink = Arc<dyn Fn(token::Subject) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// One person's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct OptOuts {
     /// Campaign tools that have to be told.
     pub tools: Tools,
     /// Who is written to about it.
-    pub receipts: Receipts,
+    pub receipts: ReceiptSink,
 }
 
 impl fmt::Debug for OptOuts {

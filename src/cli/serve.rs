@@ -26,7 +26,8 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
     let runtime = daemon::runtime()?;
     let outcome = runtime.block_on(async {
         let gateway = daemon::start(settings, sockets, log, clock).await?;
-        tracing::info!(submission = ?gateway.submission, submission_tls = ?gateway.submission_tls, http = ?gateway.http, "ready");
+        let (submission, submission_tls, inbound) = (&gateway.submission, &gateway.submission_tls, &gateway.inbound);
+        tracing::info!(?submission, ?submission_tls, ?inbound, http = ?gateway.http, "ready");
         notify(&[sd_notify::NotifyState::Ready]);
         let outcome = until_told(&gateway, &file).await;
         notify(&[sd_notify::NotifyState::Stopping]);

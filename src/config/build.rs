@@ -31,6 +31,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = upstream::settings(spec, base, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
+    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
+    let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
     let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
     let inbound = inbound::server(&spec.inbound, &hostname, problems);
     let tell = tell::settings(spec, problems);
@@ -53,8 +55,6 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
     }
-    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
-    let feedback = inbound::mailbox(&pipeline.unsubscribe_mailbox, whole);
     Some(Settings {
         hostname,
         data_dir,
@@ -66,7 +66,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         unsubscribe: unsubscribe?,
         inbound_listen: inbound_listen?,
         inbound: inbound?,
-        feedback: feedback?,
+        feedback,
         tell: tell?,
         tell_trust: tell_trust?,
         pipeline,

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::feedback;
 use crate::mail::{ControllerId, Domain, Mailbox};
@@ -18,6 +19,8 @@ const MESSAGE_OCTETS: u64 = 10 * 1024 * 1024;
 const CONNECTIONS: u64 = 200;
 /// A mail server in front of us opens about twenty.
 const CONNECTIONS_PER_ADDRESS: u64 = 50;
+/// Anybody may connect, so nobody may stay for long: enough for one message at the slowest that RFC 5321 section 4.5.3.2 allows.
+const SESSION: Duration = Duration::from_mins(15);
 /// RFC 5321 section 4.5.3.1.8 asks for at least this many recipients, and no message has more for one mailbox.
 const RECIPIENTS: usize = 100;
 
@@ -45,11 +48,20 @@ pub(super) fn server(spec: &v1::Inbound, hostname: &Domain, problems: &mut Probl
     settings.max_recipients = RECIPIENTS;
     settings.max_connections = usize::try_from(connections?).ok()?;
     settings.max_connections_per_address = usize::try_from(per_address?).ok()?;
+    settings.session_timeout = SESSION;
     settings.auth = AuthOffer::Never;
     Some(settings)
 }
 
-/// What the unsubscribe mailbox needs to know. `mailbox` was checked where it was read.
-pub(super) fn mailbox(mailbox: &str, whole_controller: HashSet<ControllerId>) -> Option<feedback::Settings> {
-    Some(feedback::Settings { mailbox: Mailbox::parse(mailbox).ok()?, whole_controller })
+/// What the unsubscribe mailbox needs to know. `mailto` was checked where it was read.
+pub(super) fn mailbox(
+    spec: &v1::Inbound,
+    mailto: &str,
+    whole_controller: HashSet<ControllerId>,
+    problems: &mut Problems<'_>,
+) -> feedback::Settings {
+    let older = spec.also_mailboxes.iter();
+    let older = older.filter_map(|text| parsed(problems, "inbound.also_mailboxes", text, Mailbox::parse));
+    let mailboxes = Mailbox::parse(mailto).into_iter().chain(older).collect();
+    feedback::Settings { mailboxes, whole_controller }
 }

@@ -99,6 +99,8 @@ pub(super) struct Http {
 pub(super) struct Inbound {
     #[serde(default)]
     pub(super) listen: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) also_mailboxes: Vec<At<String>>,
     pub(super) max_message_octets: Option<At<u64>>,
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,

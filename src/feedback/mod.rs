@@ -39,8 +39,8 @@ const ANYBODY: &str = "_inbound";
 /// What the mailbox needs to know; replaced as a whole at a reload.
 #[derive(Debug)]
 pub struct Settings {
-    /// The mailbox of the mailto: alternative.
-    pub mailbox: Mailbox,
+    /// The mailbox of the mailto: alternative, and those that it had in older mail.
+    pub mailboxes: Vec<Mailbox>,
     /// Controllers whose link ends all their marketing instead of one list.
     pub whole_controller: HashSet<ControllerId>,
 }
@@ -82,7 +82,7 @@ impl Inbound {
 
     /// The wishes that a message proves: one for each different token of ours, wherever it stands.
     fn wishes(&self, settings: &Settings, recipients: &[Recipient], letter: &Letter) -> Vec<OptOut> {
-        let tags = recipients.iter().filter_map(|to| postbox::tag(&settings.mailbox, &to.mailbox));
+        let tags = recipients.iter().filter_map(|to| postbox::tag(&settings.mailboxes, &to.mailbox));
         let mut subjects: Vec<Subject> = Vec::new();
         for text in tags.chain(letter.candidates()) {
             if let Ok(subject) = token::redeem(&self.keyring, &text)
@@ -94,12 +94,12 @@ impl Inbound {
         subjects.into_iter().map(|subject| wish(settings, subject)).collect()
     }
 
-    /// Nothing was changed. The log says why; there is nothing to prove later, so the audit trail does not.
+    /// Nothing was changed. The log says why; there is nothing to prove later, so the audit trail does not. The recipient is
+    /// left out: it is one of ours, and what is added to it may be a token.
     fn ignored(&self, transaction: &Transaction, why: &'static str) {
         let (session, envelope) = (&transaction.session, &transaction.envelope);
         let mut event = Event::new(EventType::FeedbackIgnored, self.opt_outs.clock.now());
         event.sender = Some(self.opt_outs.privacy.form_path(&envelope.reverse_path));
-        event.recipient = envelope.recipients.first().map(|to| self.opt_outs.privacy.form(&to.mailbox));
         event.session_id = Some(session.id.clone());
         event.peer_address = Some(PeerAddress { name: session.helo.clone(), addr: session.peer.to_string() });
         event.evidence = Some(why.to_owned());
@@ -137,7 +137,7 @@ impl Intake for Inbound {
     }
 
     async fn rcpt(&self, _transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {
-        if postbox::is_ours(&self.settings.load().mailbox, &to.mailbox) {
+        if postbox::is_ours(&self.settings.load().mailboxes, &to.mailbox) {
             Ok(())
         } else {
             // RFC 5321 section 3.6.2: refused here, so that no bounce of ours ever goes to a forged sender.

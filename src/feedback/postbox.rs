@@ -5,15 +5,15 @@ use crate::mail::Mailbox;
 /// What separates the mailbox from what is added to it (RFC 5233 calls it subaddressing).
 const SEPARATOR: char = '+';
 
-/// Whether `to` is the mailbox, with or without something added. Our own mailbox is compared without case, for some mail
+/// Whether `to` is one of our mailboxes, with or without something added. They are compared without case, for some mail
 /// systems change it.
-pub(super) fn is_ours(mailbox: &Mailbox, to: &Mailbox) -> bool {
-    rest(mailbox, to).is_some_and(|rest| rest.is_empty() || rest.starts_with(SEPARATOR))
+pub(super) fn is_ours(own: &[Mailbox], to: &Mailbox) -> bool {
+    own.iter().filter_map(|own| rest(own, to)).any(|rest| rest.is_empty() || rest.starts_with(SEPARATOR))
 }
 
 /// What is added to the mailbox in `to`.
-pub(super) fn tag(mailbox: &Mailbox, to: &Mailbox) -> Option<String> {
-    rest(mailbox, to)?.strip_prefix(SEPARATOR).map(str::to_owned)
+pub(super) fn tag(own: &[Mailbox], to: &Mailbox) -> Option<String> {
+    own.iter().filter_map(|own| rest(own, to)).find_map(|rest| rest.strip_prefix(SEPARATOR).map(str::to_owned))
 }
 
 fn rest(mailbox: &Mailbox, to: &Mailbox) -> Option<String> {
@@ -35,10 +35,15 @@ mod tests {
 
     #[test]
     fn the_mailbox_is_ours_in_every_spelling_and_no_other_is() {
-        let own = mailbox("unsub@u.example");
-        for ours in
-            ["unsub@u.example", "UNSUB@U.example", "\"unsub\"@u.example", "unsub+abc@u.example", "Unsub+@u.example"]
-        {
+        let own = [mailbox("unsub@u.example"), mailbox("old@u.example")];
+        for ours in [
+            "unsub@u.example",
+            "UNSUB@U.example",
+            "\"unsub\"@u.example",
+            "old+x@u.example",
+            "unsub+abc@u.example",
+            "Unsub+@u.example",
+        ] {
             assert!(is_ours(&own, &mailbox(ours)), "{ours}");
         }
         for other in [
@@ -54,6 +59,6 @@ mod tests {
             assert!(!is_ours(&own, &mailbox(other)), "{other}");
         }
         assert_eq!(tag(&own, &mailbox("unsub+AbC@u.example")).as_deref(), Some("AbC"));
-        assert_eq!(tag(&own, &own), None);
+        assert_eq!(tag(&own, &own[0]), None);
     }
 }

@@ -48,7 +48,7 @@ impl House {
             receipts: Arc::new(|_| Box::pin(async {})),
         };
         let settings = Settings {
-            mailbox: Mailbox::parse("u@u.example").unwrap(),
+            mailboxes: vec![Mailbox::parse("u@u.example").unwrap()],
             whole_controller: HashSet::from([ControllerId::new("w").unwrap()]),
         };
         let keyring = Arc::new(Keyring::new(TokenKey::new(1, &[1; SECRET_LEN]).unwrap(), vec![]).unwrap());

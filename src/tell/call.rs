@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -92,16 +93,18 @@ pub(super) struct Caller {
     trust: Trust,
     /// Made at the first call: a gateway that tells nobody needs no roots.
     config: OnceLock<Arc<ClientConfig>>,
+    /// How long a call may take.
+    patience: Duration,
 }
 
 impl Caller {
     pub(super) const fn new(trust: Trust) -> Self {
-        Self { trust, config: OnceLock::new() }
+        Self { trust, config: OnceLock::new(), patience: CALL_TIMEOUT }
     }
 
     /// Makes the call, within [`CALL_TIMEOUT`].
     pub(super) async fn call(&self, target: &Target, networks: &[AddressRange]) -> Outcome {
-        match tokio::time::timeout(CALL_TIMEOUT, self.attempt(target, networks)).await {
+        match tokio::time::timeout(self.patience, self.attempt(target, networks)).await {
             Ok(Ok(status)) => judge(status),
             Ok(Err(hindrance)) => Outcome::Later(hindrance),
             Err(_elapsed) => Outcome::Later(Hindrance::TimedOut),
@@ -182,7 +185,10 @@ async fn secured(
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| distrust(&error))
 }
 
-async fn post(target: &Target, stream: TlsStream<TcpStream>) -> Result<StatusCode, hyper::Error> {
+async fn post<S>(target: &Target, stream: S) -> Result<StatusCode, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut request = Request::new(Full::new(Bytes::from_static(BODY.as_bytes())));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.path.clone().into();
@@ -204,6 +210,8 @@ async fn post(target: &Target, stream: TlsStream<TcpStream>) -> Result<StatusCod
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -226,6 +234,46 @@ mod tests {
             };
             assert_eq!(found, expected, "{status}");
         }
+    }
+
+    /// What becomes of an answer whose header section has about `octets`, in front of a body that never ends.
+    async fn answered(octets: usize) -> Result<StatusCode, hyper::Error> {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let tool = tokio::spawn(async move {
+            let mut request = Vec::new();
+            while !request.ends_with(BODY.as_bytes()) {
+                assert!(far.read_buf(&mut request).await.unwrap() > 0);
+            }
+            let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(octets - 24));
+            let mut written = far.write_all(head.as_bytes()).await;
+            while written.is_ok() {
+                written = far.write_all(&[b'x'; 1024]).await;
+            }
+        });
+        let status = post(&Target::parse("https://tool.example/x").unwrap(), near).await;
+        // It ends because nobody reads: the connection is closed.
+        tool.await.unwrap();
+        status
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_the_limit_and_its_body_not_at_all() {
+        assert_eq!(answered(ANSWER_MAX - 1).await.unwrap(), StatusCode::OK);
+        assert!(answered(ANSWER_MAX * 2).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_says_nothing_is_left_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("https://127.0.0.1:{}/", silent.local_addr().unwrap().port());
+        let root = rcgen::generate_simple_self_signed(vec!["x.example".to_owned()]).unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, root.cert.pem()).unwrap();
+        let caller = Caller { patience: Duration::from_millis(50), ..Caller::new(Trust::File(file)) };
+        let networks = [AddressRange::parse("127.0.0.0/8").unwrap()];
+        let outcome = caller.call(&Target::parse(&url).unwrap(), &networks).await;
+        assert_eq!(outcome, Outcome::Later(Hindrance::TimedOut));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `tools.db`: URLs that tools were promised a call to, and the notices that wait. SQLite, written by one thread that
 //! commits for everybody who waits (ADR 0012).
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +45,9 @@ CREATE TABLE notices (
 ) STRICT;
 CREATE INDEX notices_by_time ON notices (next);
 ";
+
+/// Every notice may be tried now.
+const ALL_DUE: &str = "UPDATE notices SET next = created";
 
 /// A URL that a tool put into a message.
 #[derive(Debug)]
@@ -94,6 +99,9 @@ impl Ledger {
     /// Opens the file, or makes it, and starts the thread.
     pub(super) fn open(path: &Path) -> Result<Self, TellError> {
         let failed = |reason: String| TellError::File { path: path.to_owned(), reason };
+        // SQLite gives its other files the rights of this one.
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.map_err(|error| failed(error.to_string()))?;
         let connection = Connection::open(path).map_err(|error| failed(error.to_string()))?;
         let held = settle(&connection).map_err(|error| failed(error.to_string()))?;
         let held = held.ok_or_else(|| failed(format!("expected a database of Consentry, version {SCHEMA_VERSION}")))?;
@@ -168,7 +176,7 @@ impl Ledger {
     }
 
     /// At most `most` notices whose time has come. They are put off until `until` first, so that nobody is called when the
-    /// disk takes no more, and a call that a crash cut off is made again.
+    /// disk takes no more, and so that no tool is called twice at a time.
     pub(super) async fn lease(&self, now: Timestamp, until: Timestamp, most: usize) -> Result<Due, TellError> {
         let (now, until, most) = (now.as_millis(), until.as_millis(), i64::try_from(most).unwrap_or(i64::MAX));
         self.ask(move |transaction| {
@@ -182,6 +190,11 @@ impl Ledger {
             Ok(Due { notices, next: next.map(Timestamp::from_millis) })
         })
         .await
+    }
+
+    /// Makes every notice due.
+    pub(super) async fn hurry(&self) -> Result<(), TellError> {
+        self.ask(|transaction| transaction.execute(ALL_DUE, [])).await.map(drop)
     }
 
     /// The notice has been tried `attempts` times and waits.
@@ -242,7 +255,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Notice> {
     })
 }
 
-/// Makes the tables of a new file, or checks whose file it is. How many URLs it holds; `None` when it is not ours.
+/// Makes the tables of a new file, or checks whose file it is and makes every notice due. How many URLs it holds; `None` when it is not ours.
 fn settle(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     // Synced at every commit: what was promised is on disk. URLs that were removed are overwritten.
@@ -260,6 +273,8 @@ fn settle(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     if number("application_id")? != APPLICATION_ID || number("user_version")? != SCHEMA_VERSION {
         return Ok(None);
     }
+    // Nobody is being called: what was cut off, and what waits for its next time, is tried again at once.
+    connection.execute(ALL_DUE, [])?;
     let held: i64 = connection.query_row("SELECT count(*) FROM links", [], |row| row.get(0))?;
     Ok(Some(u64::try_from(held).unwrap_or(0)))
 }

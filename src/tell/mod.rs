@@ -156,6 +156,11 @@ impl Tools {
         self.ledger.keep(link, settings.links_max).await
     }
 
+    /// The settings were replaced: what could not be told may be possible now.
+    pub fn settings_changed(&self) {
+        self.wake.notify_one();
+    }
+
     /// The person who was sent this message leaves: its tool, if it has one, will be told. On disk when this returns;
     /// saying it again changes nothing.
     ///

@@ -1,5 +1,7 @@
 //! The list on disk: what is promised stays, what is done with goes, and it does not grow past its bounds.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -62,13 +64,15 @@ async fn a_notice_is_left_alone_while_it_is_called_and_until_its_next_time() {
     assert_eq!(due(&tools, NOW).await, [1]);
     let (minute, millisecond) = (Duration::from_mins(1), Duration::from_millis(1));
     assert!(due(&tools, NOW.plus(minute.checked_sub(millisecond).unwrap())).await.is_empty());
-    assert_eq!(due(&tools, NOW.plus(minute)).await, [1], "a call that a crash cut off");
+    assert_eq!(due(&tools, NOW.plus(minute)).await, [1]);
     let later = NOW.plus(Duration::from_hours(1));
     tools.ledger.put_off(id(1), 7, later).await.unwrap();
     let early = tools.ledger.lease(NOW.plus(minute), NOW, 100).await.unwrap();
     assert_eq!((early.notices.len(), early.next), (0, Some(later)));
     let at = tools.ledger.lease(later, later.plus(minute), 100).await.unwrap();
     assert_eq!(at.notices.first().unwrap().attempts, 7);
+    drop(tools);
+    assert_eq!(due(&open(&folder, settings()), NOW).await, [1], "a call that a crash cut off");
 }
 
 #[tokio::test]
@@ -110,19 +114,12 @@ async fn what_was_kept_long_enough_is_removed_and_no_earlier() {
     let folder = tempfile::tempdir().unwrap();
     let tools = open(&folder, settings());
     let many = 1001;
-    let (near, far) = tokio::join!(
-        async {
-            for number in 1..=many / 2 {
-                keep(&tools, number).await;
-            }
-        },
-        async {
-            for number in many / 2 + 1..=many {
-                keep(&tools, number).await;
-            }
-        }
-    );
-    assert_eq!((near, far), ((), ()));
+    let mut keepers = tokio::task::JoinSet::new();
+    for number in 1..=many {
+        let tools = tools.clone();
+        keepers.spawn(async move { keep(&tools, number).await });
+    }
+    keepers.join_all().await;
     let end = NOW.plus(settings().kept);
     assert_eq!(tools.ledger.sweep(end).await.unwrap(), 0);
     assert_eq!(tools.ledger.sweep(end.plus(Duration::from_millis(1))).await.unwrap(), many, "more than one piece");
@@ -144,6 +141,7 @@ fn a_file_that_is_not_ours_is_named_and_not_touched() {
     drop(foreign);
     std::fs::remove_file(&path).unwrap();
     drop(Tools::open(&path, Arc::default()).unwrap());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "others could read it");
     rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2;").unwrap();
     assert!(refused().contains("version 1"), "{}", refused());
 }

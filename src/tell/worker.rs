@@ -49,7 +49,12 @@ impl Teller {
     pub async fn run(self, mut stops: watch::Receiver<bool>) {
         let mut calls: JoinSet<(Notice, Outcome)> = JoinSet::new();
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut settings = self.tools.settings.load_full();
         loop {
+            // While a call is under way its notice must stay leased.
+            if calls.is_empty() {
+                settings = self.hurry_if_changed(settings).await;
+            }
             let pause = self.start_due(&mut calls).await;
             tokio::select! {
                 _either_way = async { stops.wait_for(|stop| *stop).await.is_ok() } => break,
@@ -62,6 +67,17 @@ impl Teller {
         while let Some(ended) = calls.join_next().await {
             self.ended(ended).await;
         }
+    }
+
+    /// A host or a network may have been added: nobody waits six hours to see it work.
+    async fn hurry_if_changed(&self, before: Arc<Settings>) -> Arc<Settings> {
+        let settings = self.tools.settings.load_full();
+        if !Arc::ptr_eq(&before, &settings)
+            && let Err(error) = self.tools.ledger.hurry().await
+        {
+            tracing::error!(%error, "what waits stays where it is");
+        }
+        settings
     }
 
     /// Starts as many calls as there is room for, and says how long there will be nothing to do.

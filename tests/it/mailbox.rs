@@ -12,7 +12,9 @@ const MAILBOX: &str = "u@u.test.example";
 fn start(folder: &Path, upstream: &Upstream, stream: &str) -> (Gateway, SocketAddr) {
     let inbound = free_port();
     let mut spec = Spec::new(upstream.address);
-    spec.more = format!("[inbound]\nlisten = [\"{inbound}\"]\nmax_message_octets = 1048576\n");
+    spec.more = format!(
+        "[inbound]\nlisten = [\"{inbound}\"]\nalso_mailboxes = [\"old@u.test.example\"]\nmax_message_octets = 1048576\n"
+    );
     spec.stream = stream.to_owned();
     let gateway = Gateway::start(folder, &spec);
     eventually("the mailbox to open", || std::net::TcpStream::connect(inbound).ok());
@@ -149,7 +151,7 @@ fn nothing_is_relayed_and_nobody_logs_in() {
         assert!(said.starts_with("550 5."), "{other}: {said}");
     }
     assert_eq!(client.say("RCPT TO:<ann@b.example>"), "550 5.7.1 relaying denied");
-    for own in ["u@u.test.example", "U@U.TEST.example", "u+x@u.test.example"] {
+    for own in ["u@u.test.example", "U@U.TEST.example", "u+x@u.test.example", "old@u.test.example"] {
         assert!(client.say(&format!("RCPT TO:<{own}>")).starts_with("250"), "{own}");
     }
     assert!(client.say("RSET").starts_with("250"));
@@ -161,6 +163,24 @@ fn nothing_is_relayed_and_nobody_logs_in() {
     assert!(end.starts_with("552 5.3.4"), "{end}");
     drop(gateway);
     assert!(upstream.forward_paths().is_empty());
+}
+
+#[test]
+fn a_reload_changes_which_mailboxes_are_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start();
+    let (gateway, inbound) = start(folder.path(), &upstream, "");
+    let file = folder.path().join("consentry.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("old@u.test.example", "older@u.test.example")).unwrap();
+    gateway.signal("HUP");
+    let says = |to: &str| {
+        let mut client = Client::connect(inbound);
+        client.say("MAIL FROM:<x@y.example>");
+        client.say(&format!("RCPT TO:<{to}>"))
+    };
+    eventually("the new mailbox", || says("older@u.test.example").starts_with("250").then_some(()));
+    assert!(says("old@u.test.example").starts_with("550") && says(MAILBOX).starts_with("250"));
 }
 
 #[test]
