@@ -1,7 +1,9 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod http;
 pub(crate) mod upstream;
 
 pub(crate) use client::Client;
