@@ -12,6 +12,7 @@ mod hostile;
 mod ledger;
 mod messages;
 mod pages;
+mod proxies;
 mod races;
 mod support;
 mod tidy;
