@@ -142,7 +142,7 @@ fn a_click_said_a_thousand_times_and_by_a_hundred_at_once_is_one_event() {
     let listed = gateway.run(&["suppress", "list", "--json"]);
     let listed: serde_json::Value =
         serde_json::from_slice(listed.stdout.split(|b| *b == b'\n').next().unwrap()).unwrap();
-    assert_eq!(gateway.events("SuppressionAdded"), [first.clone()]);
+    assert_eq!(gateway.events("SuppressionAdded").len(), 1);
     assert_eq!(listed["since"], first["timestamp"], "the first time is kept");
 }
 
@@ -275,5 +275,5 @@ fn forged(number: u64) -> String {
         })
         .collect();
     // Version 1 and key id 1, as in every token of a young gateway.
-    if number % 2 == 0 { format!("aeaq{}", &letters[4..]) } else { letters }
+    if number.is_multiple_of(2) { format!("aeaq{}", &letters[4..]) } else { letters }
 }

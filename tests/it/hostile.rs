@@ -117,8 +117,21 @@ fn slow_clients_are_let_go() {
     });
     // Meanwhile others are served.
     assert_eq!(one_click(gateway.http, &path).status, 200);
-    running.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in running {
+        thread.join().unwrap();
+    }
     assert_eq!(one_click(gateway.http, &path).status, 200);
+}
+
+#[test]
+fn a_client_that_says_nothing_does_not_hold_up_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut gateway, _upstream) = start(folder.path(), "");
+    let mut silent = connect(gateway.http);
+    assert_eq!(request(gateway.http, "GET /healthz", "", "").status, 200);
+    gateway.signal("TERM");
+    assert_eq!(rest(&mut silent).status, 0);
+    assert_eq!(gateway.stop(), Some(0));
 }
 
 #[test]

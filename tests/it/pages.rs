@@ -24,10 +24,10 @@ fn answer(client: &mut Client, list: &str) -> String {
     let message =
         format!("From: News <news@acme.example>\r\nSubject: hello\r\nConsentry-List: {list}\r\n\r\nHello\r\n");
     let (rcpt, end) = client.message("b@acme.example", &["marie@exemple.fr"], message.as_bytes());
-    let last = end.unwrap_or_else(|| rcpt[0].clone());
-    let words = last.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let reason = words.into_iter().find(|word| word.starts_with("SUP_")).unwrap_or(&last);
-    if last.starts_with("250") { "250".to_owned() } else { reason.to_owned() }
+    let reply = end.unwrap_or_else(|| rcpt[0].clone());
+    let words = reply.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let reason = words.into_iter().find(|word| word.starts_with("SUP_")).unwrap_or(&reply);
+    if reply.starts_with("250") { "250".to_owned() } else { reason.to_owned() }
 }
 
 #[test]
