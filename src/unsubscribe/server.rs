@@ -85,7 +85,7 @@ pub(super) async fn serve(listener: TcpListener, door: Door, stop: impl Future<O
             }
         }
     }
-    drop((listener, open));
+    drop((open, listener));
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
@@ -154,8 +154,9 @@ impl Conversation {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut octets = Vec::with_capacity(1024);
         let read = tokio::select! {
-            read = timeout(HEAD_TIMEOUT, read_head(&mut reader, &mut octets)) => read,
+            biased;
             _closing = self.closing.changed() => return,
+            read = timeout(HEAD_TIMEOUT, read_head(&mut reader, &mut octets)) => read,
         };
         match read.unwrap_or(if octets.is_empty() { Head::Gone } else { Head::Refused(Fault::TooSlow) }) {
             Head::Gone => {}

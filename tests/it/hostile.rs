@@ -130,6 +130,8 @@ fn a_client_that_says_nothing_does_not_hold_up_the_stop() {
     let mut silent = connect(gateway.http);
     assert_eq!(request(gateway.http, "GET /healthz", "", "").status, 200);
     gateway.signal("TERM");
+    eventually("the end of the listener", || std::net::TcpStream::connect(gateway.http).err());
+    let _too_late = silent.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(rest(&mut silent).status, 0);
     assert_eq!(gateway.stop(), Some(0));
 }
