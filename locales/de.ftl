@@ -2,7 +2,6 @@
 
 heading = Ihre E-Mails von { $sender }
 who = { $sender } schreibt an { $address }.
-who-list = { $sender } schreibt an { $address } über die Liste „{ $list }“.
 
 list-heading = Diese Liste
 list-open = Diese Nachricht kam von der Liste „{ $list }“.

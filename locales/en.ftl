@@ -2,7 +2,6 @@
 
 heading = Your e-mails from { $sender }
 who = { $sender } writes to { $address }.
-who-list = { $sender } writes to { $address } on the list “{ $list }”.
 
 list-heading = This list
 list-open = This message came from the list “{ $list }”.

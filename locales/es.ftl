@@ -2,7 +2,6 @@
 
 heading = Sus correos de { $sender }
 who = { $sender } escribe a { $address }.
-who-list = { $sender } escribe a { $address } en la lista «{ $list }».
 
 list-heading = Esta lista
 list-open = Este mensaje procede de la lista «{ $list }».

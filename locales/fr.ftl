@@ -2,7 +2,6 @@
 
 heading = Vos e-mails de { $sender }
 who = { $sender } écrit à { $address }.
-who-list = { $sender } écrit à { $address } sur la liste « { $list } ».
 
 list-heading = Cette liste
 list-open = Ce message vient de la liste « { $list } ».

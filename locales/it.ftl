@@ -2,7 +2,6 @@
 
 heading = Le Sue e-mail da { $sender }
 who = { $sender } scrive a { $address }.
-who-list = { $sender } scrive a { $address } sulla lista «{ $list }».
 
 list-heading = Questa lista
 list-open = Questo messaggio proviene dalla lista «{ $list }».

@@ -2,7 +2,6 @@
 
 heading = Uw e-mails van { $sender }
 who = { $sender } schrijft aan { $address }.
-who-list = { $sender } schrijft aan { $address } op de lijst ‘{ $list }’.
 
 list-heading = Deze lijst
 list-open = Dit bericht kwam van de lijst ‘{ $list }’.

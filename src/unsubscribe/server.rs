@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -55,6 +56,8 @@ pub(super) async fn serve(listener: TcpListener, door: Door, stop: impl Future<O
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut reports = effect::Reports::default();
+    // Its end tells connections that have not asked for anything yet.
+    let (open, closing) = watch::channel(());
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -72,14 +75,17 @@ pub(super) async fn serve(listener: TcpListener, door: Door, stop: impl Future<O
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer.ip(), &door, &census, &service, &mut connections),
+            Ok((stream, peer)) => {
+                let conversation = Conversation { service: service.clone(), closing: closing.clone() };
+                admit(stream, peer.ip(), &door, &census, conversation, &mut connections);
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
+    drop((open, listener));
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
@@ -99,7 +105,7 @@ fn admit(
     peer: IpAddr,
     door: &Door,
     census: &Arc<Census>,
-    service: &TowerToHyperService<Router>,
+    conversation: Conversation,
     connections: &mut JoinSet<()>,
 ) {
     let settings = door.settings.load();
@@ -115,50 +121,68 @@ fn admit(
         return;
     };
     let arrival = Arrival { peer, at: Instant::now() };
-    let service = service.clone();
     connections.spawn(async move {
-        let conversation = async {
+        let talk = async {
             match acceptor {
-                None => converse(stream, arrival, service).await,
+                None => conversation.hold(stream, arrival).await,
                 Some(acceptor) => match timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, arrival, service).await,
+                    Ok(Ok(stream)) => conversation.hold(stream, arrival).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
                     Err(_elapsed) => tracing::debug!(%peer, "a TLS handshake took too long"),
                 },
             }
         };
-        if timeout(CONNECTION_MAX, conversation).await.is_err() {
+        if timeout(CONNECTION_MAX, talk).await.is_err() {
             tracing::debug!(%peer, "a connection was cut off");
         }
         drop::<Place>(place);
     });
 }
 
-async fn converse<S>(stream: S, arrival: Arrival, service: TowerToHyperService<Router>)
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-{
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut octets = Vec::with_capacity(1024);
-    let read = timeout(HEAD_TIMEOUT, read_head(&mut reader, &mut octets)).await;
-    match read.unwrap_or(if octets.is_empty() { Head::Gone } else { Head::Refused(Fault::TooSlow) }) {
-        Head::Gone => {}
-        Head::Refused(fault) => turn_away(&mut reader, &mut writer, fault).await,
-        Head::Whole => {
-            let io = tokio::io::join(Cursor::new(octets).chain(reader), writer);
-            let handle = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-                request.extensions_mut().insert(arrival);
-                service.call(request)
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .keep_alive(false)
-                .half_close(true)
-                .max_headers(head::FIELDS_MAX)
-                .serve_connection(TokioIo::new(io), handle);
-            if let Err(error) = connection.await {
-                tracing::debug!(peer = %arrival.peer, %error, "a request broke off");
-            }
+/// One request and its answer.
+struct Conversation {
+    service: TowerToHyperService<Router>,
+    /// Changes when the door closes.
+    closing: watch::Receiver<()>,
+}
+
+impl Conversation {
+    async fn hold<S>(mut self, stream: S, arrival: Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let mut octets = Vec::with_capacity(1024);
+        let read = tokio::select! {
+            biased;
+            _closing = self.closing.changed() => return,
+            read = timeout(HEAD_TIMEOUT, read_head(&mut reader, &mut octets)) => read,
+        };
+        match read.unwrap_or(if octets.is_empty() { Head::Gone } else { Head::Refused(Fault::TooSlow) }) {
+            Head::Gone => {}
+            Head::Refused(fault) => turn_away(&mut reader, &mut writer, fault).await,
+            Head::Whole => self.answer(Cursor::new(octets).chain(reader), writer, arrival).await,
+        }
+    }
+
+    async fn answer<R, W>(self, reader: R, writer: W, arrival: Arrival)
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = self.service;
+        let handle = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(arrival);
+            service.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .keep_alive(false)
+            .half_close(true)
+            .max_headers(head::FIELDS_MAX)
+            .serve_connection(TokioIo::new(tokio::io::join(reader, writer)), handle);
+        if let Err(error) = connection.await {
+            tracing::debug!(peer = %arrival.peer, %error, "a request broke off");
         }
     }
 }

@@ -99,7 +99,7 @@ impl Scene<'_> {
         let title = self.say("heading");
         self.layout(&title, |html| {
             html.raw("<h1>").text(&title).raw("</h1><p class=\"lead\">");
-            html.text(&self.say(if self.list.is_some() { "who-list" } else { "who" })).raw("</p>");
+            html.text(&self.say("who")).raw("</p>");
             match standing.sender {
                 Way::Open => {
                     self.list_card(html, standing.list);
@@ -181,7 +181,7 @@ impl Scene<'_> {
             switch(html, offer, *way);
         }
         html.raw("</fieldset>");
-        self.submit(html, &Wish::Choose(Choice::default()), Weight::Main, "choose-save");
+        self.submit(html, &Wish::Choose(Choice::default()), Weight::Quiet, "choose-save");
         html.raw("</form></section>");
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Spec {
     pub(crate) more: String,
     /// More keys of `[smtp]`.
     pub(crate) smtp: String,
+    /// More keys of `[http]`.
+    pub(crate) http: String,
     /// More keys of `[upstream]`.
     pub(crate) connections: String,
 }
@@ -25,17 +27,25 @@ pub(crate) struct Spec {
 impl Spec {
     /// Marketing from anywhere to `upstream`, unsigned.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
-        Self { upstream, stream: String::new(), more: String::new(), smtp: String::new(), connections: String::new() }
+        Self {
+            upstream,
+            stream: String::new(),
+            more: String::new(),
+            smtp: String::new(),
+            http: String::new(),
+            connections: String::new(),
+        }
     }
 
     fn text(&self, smtp: SocketAddr, http: SocketAddr) -> String {
         format!(
             "version = \"v1\"\n[gateway]\nhostname = \"gate.test.example\"\ndata_dir = \".\"\nlog_addresses = \"full\"\n\
-             [smtp]\nlisten = [\"{smtp}\"]\n{}\n[http]\nlisten = \"{http}\"\npublic_url = \"https://u.test.example\"\nmailto = \"u@u.test.example\"\n\
+             [smtp]\nlisten = [\"{smtp}\"]\n{}\n[http]\nlisten = \"{http}\"\npublic_url = \"https://u.test.example\"\nmailto = \"u@u.test.example\"\n{}\n\
              [upstream]\nhost = \"{}\"\nport = {}\n{}\n[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n[spool]\nmin_free_octets = 1048576\n{}\n\
              [[stream]]\nname = \"news\"\ncontroller = \"acme\"\nclass = \"marketing\"\nlist = \"weekly\"\n{}\n\
              [[credential]]\nname = \"loopback\"\nstream = \"news\"\naddresses = [\"127.0.0.0/8\"]\n",
             self.smtp,
+            self.http,
             self.upstream.ip(),
             self.upstream.port(),
             self.connections,

@@ -1,10 +1,11 @@
 //! A smarthost that takes everything and remembers it byte for byte.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One message as it arrived: envelope, and content with the dots un-stuffed.
 #[derive(Clone, Debug)]
@@ -37,7 +38,8 @@ impl Received {
 #[derive(Default)]
 struct Shared {
     received: Mutex<Vec<Received>>,
-    forward_paths: Mutex<Vec<(String, Instant)>>,
+    named: Mutex<HashMap<String, Vec<Naming>>>,
+    connections: Mutex<Vec<Arc<Socket>>>,
     refused: Mutex<Vec<String>>,
     commands: Mutex<Vec<String>>,
     offers_dsn: AtomicBool,
@@ -45,6 +47,48 @@ struct Shared {
     /// Sessions at this moment, and the most that there were at one.
     open: Mutex<(usize, usize)>,
     dead: AtomicBool,
+}
+
+/// Where a RCPT stood in the octets that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Naming {
+    connection: usize,
+    end: u64,
+}
+
+/// How much had arrived on each connection at one moment, read by us or still in the kernel's buffer.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived(Vec<u64>);
+
+impl Arrived {
+    /// Whether that RCPT had arrived by then.
+    pub(crate) fn holds(&self, naming: &Naming) -> bool {
+        self.0.get(naming.connection).is_some_and(|arrived| naming.end <= *arrived)
+    }
+}
+
+/// One connection, and how many octets were taken out of the kernel's buffer.
+struct Socket {
+    stream: TcpStream,
+    taken: Mutex<u64>,
+}
+
+impl Socket {
+    fn arrived(&self) -> u64 {
+        let taken = self.taken.lock().unwrap();
+        *taken + rustix::io::ioctl_fionread(&self.stream).unwrap()
+    }
+}
+
+/// Waits without the lock and takes with it, so that [`Socket::arrived`] counts every octet once.
+impl Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.peek(&mut [0])?;
+        let mut taken = self.taken.lock().unwrap();
+        let count = (&self.stream).read(buffer)?;
+        *taken += count as u64;
+        Ok(count)
+    }
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -121,7 +165,7 @@ impl Upstream {
 
     /// Every forward path that a RCPT ever named, whether a message followed or not.
     pub(crate) fn forward_paths(&self) -> Vec<String> {
-        self.shared.forward_paths.lock().unwrap().iter().map(|(path, _)| path.clone()).collect()
+        self.shared.named.lock().unwrap().keys().cloned().collect()
     }
 
     /// Every MAIL and RCPT command, as it was said.
@@ -129,22 +173,33 @@ impl Upstream {
         self.shared.commands.lock().unwrap().clone()
     }
 
-    /// When the last RCPT for this forward path was read.
-    pub(crate) fn last_named(&self, wanted: &str) -> Option<Instant> {
-        let named = self.shared.forward_paths.lock().unwrap();
-        named.iter().filter(|(path, _)| path == wanted).map(|(_, at)| *at).max()
+    /// Every RCPT for this forward path.
+    pub(crate) fn namings(&self, path: &str) -> Vec<Naming> {
+        self.shared.named.lock().unwrap().get(path).cloned().unwrap_or_default()
+    }
+
+    /// How much has arrived until now.
+    pub(crate) fn arrived(&self) -> Arrived {
+        let connections = self.shared.connections.lock().unwrap().clone();
+        Arrived(connections.iter().map(|socket| socket.arrived()).collect())
     }
 }
 
 fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut out = stream.try_clone().ok()?;
-    let mut input = BufReader::new(stream);
+    let socket = Arc::new(Socket { stream, taken: Mutex::default() });
+    let connection = {
+        let mut connections = shared.connections.lock().unwrap();
+        connections.push(Arc::clone(&socket));
+        connections.len() - 1
+    };
+    let mut input = Counted { inner: BufReader::new(&*socket), read: 0 };
     out.write_all(b"220 upstream.example ESMTP\r\n").ok()?;
     let (mut from, mut to) = (String::new(), Vec::new());
     loop {
         let mut line = Vec::new();
-        if input.read_until(b'\n', &mut line).ok()? == 0 {
+        if input.read_line(&mut line).ok()? == 0 {
             return None;
         }
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -169,7 +224,8 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 b"250 2.1.0 ok\r\n"
             }
             "RCPT" => {
-                shared.forward_paths.lock().unwrap().push((path(), Instant::now()));
+                let naming = Naming { connection, end: input.read };
+                shared.named.lock().unwrap().entry(path()).or_default().push(naming);
                 if shared.refused.lock().unwrap().contains(&path()) {
                     b"550 5.1.1 no such mailbox\r\n"
                 } else {
@@ -199,11 +255,25 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
     }
 }
 
-fn content(input: &mut impl BufRead) -> Option<Vec<u8>> {
+/// Counts what was read as lines.
+struct Counted<R> {
+    inner: R,
+    read: u64,
+}
+
+impl<R: BufRead> Counted<R> {
+    fn read_line(&mut self, line: &mut Vec<u8>) -> std::io::Result<usize> {
+        let count = self.inner.read_until(b'\n', line)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+fn content(input: &mut Counted<impl BufRead>) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     loop {
         let mut line = Vec::new();
-        if input.read_until(b'\n', &mut line).ok()? == 0 {
+        if input.read_line(&mut line).ok()? == 0 {
             return None;
         }
         assert!(
