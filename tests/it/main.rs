@@ -6,6 +6,8 @@ mod cases;
 mod clients;
 mod config;
 mod dialogue;
+mod dns;
+mod doctor;
 mod faults;
 mod france;
 mod ledger;

@@ -1,6 +1,8 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
+pub(crate) mod authority;
 pub(crate) mod client;
+pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod upstream;
 
