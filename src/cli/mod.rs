@@ -8,6 +8,8 @@
 
 mod check;
 pub mod consent;
+mod dns;
+mod doctor;
 mod explain;
 mod inquiry;
 mod keygen;
@@ -72,6 +74,10 @@ enum Operation {
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
+    /// What must be published in the DNS, and whether it is (exit code 1 when something is missing or wrong).
+    Dns(dns::Arguments),
+    /// Whether people can leave: the unsubscribe door as a mailbox provider meets it (exit code 1 when they cannot).
+    Doctor(doctor::Arguments),
     /// Make keys: DKIM, credentials.
     #[command(subcommand)]
     Keygen(keygen::Command),
@@ -133,6 +139,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
+        Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
+        Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }
 }

@@ -74,6 +74,12 @@ impl Routes {
         self.by_stream.extend(streams.into_iter().map(|stream| (stream, place)));
     }
 
+    /// The route that mail of `stream` takes.
+    pub fn of_stream(&self, stream: &StreamName) -> &Route {
+        let other = self.by_stream.get(stream).and_then(|place| self.others.get(place.checked_sub(1)?));
+        other.unwrap_or(&self.default)
+    }
+
     /// All of them, the default first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
         std::iter::once(&self.default).chain(&self.others)

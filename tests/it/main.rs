@@ -7,6 +7,8 @@ mod cases;
 mod clients;
 mod config;
 mod dialogue;
+mod dns;
+mod doctor;
 mod door;
 mod faults;
 mod france;

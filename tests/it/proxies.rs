@@ -163,7 +163,7 @@ fn a_certificate_of_our_own_is_shown_and_read_again_at_a_reload() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start();
     let mut spec = Spec::new(upstream.address);
-    spec.http = "[[http.tls]]\nchain = \"chain.pem\"\nkey = \"key.pem\"\n".to_owned();
+    spec.http = "[[http.tls]]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n".to_owned();
     let first = certificate(folder.path());
     let gateway = Gateway::start(folder.path(), &spec);
     let path = send(&gateway, &upstream, "ann@b.example");

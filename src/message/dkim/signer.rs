@@ -14,7 +14,7 @@ use crate::message::section::HeaderSection;
 use crate::time::Timestamp;
 
 use super::body::{BodyHash, BodyHasher};
-use super::key::{Algorithm, SigningKey};
+use super::key::{Algorithm, KeyError, SigningKey, TxtRecord};
 use super::relaxed;
 
 const FIELD: &str = "DKIM-Signature";
@@ -67,6 +67,8 @@ pub enum SignError {
 #[derive(Debug)]
 pub struct Signer {
     key: SigningKey,
+    /// Where the public half is published.
+    record_name: String,
     /// Everything before `t=`, the same for every message.
     tags: [String; 3],
 }
@@ -90,7 +92,21 @@ impl Signer {
         let algorithm = key.algorithm().as_str();
         let start = format!("v=1; a={algorithm}; c=relaxed/relaxed;");
         let tags = [start, format!("d={domain};"), format!("s={selector};")];
-        Ok(Self { key, tags })
+        let record_name = format!("{selector}._domainkey.{domain}");
+        Ok(Self { key, record_name, tags })
+    }
+
+    /// Where verifiers look for the public half (RFC 6376 section 3.6.2.1), without a final dot.
+    pub fn record_name(&self) -> String {
+        self.record_name.clone()
+    }
+
+    /// What they must find there.
+    ///
+    /// # Errors
+    /// [`KeyError::Generate`] when the cryptographic library fails.
+    pub fn record(&self) -> Result<TxtRecord, KeyError> {
+        self.key.record()
     }
 
     /// The signature field with its final CRLF.

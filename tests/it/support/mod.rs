@@ -1,8 +1,10 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
+pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
