@@ -174,10 +174,12 @@ fn a_reload_changes_which_mailboxes_are_ours() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("old@u.test.example", "older@u.test.example")).unwrap();
     gateway.signal("HUP");
-    let says = |to: &str| {
-        let mut client = Client::connect(inbound);
+    let mut client = Client::connect(inbound);
+    let mut says = |to: &str| {
         client.say("MAIL FROM:<x@y.example>");
-        client.say(&format!("RCPT TO:<{to}>"))
+        let said = client.say(&format!("RCPT TO:<{to}>"));
+        client.say("RSET");
+        said
     };
     eventually("the new mailbox", || says("older@u.test.example").starts_with("250").then_some(()));
     assert!(says("old@u.test.example").starts_with("550") && says(MAILBOX).starts_with("250"));
