@@ -8,7 +8,7 @@ use crate::pipeline::OneClickScope;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
-use super::{LogAddresses, Settings, files, http, law, smtp, store, streams, upstream, v1};
+use super::{LogAddresses, Settings, files, http, law, rates, smtp, store, streams, upstream, v1};
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
 pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>) -> Option<Settings> {
@@ -37,6 +37,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
+    let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
@@ -48,6 +49,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rulebook: law::rulebook(&spec.rules, base, problems)?,
         streams,
         credentials,
+        rates: rates?,
     };
     let token_keys = match &spec.token.key_file {
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,

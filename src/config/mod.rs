@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod http;
 mod law;
+mod rates;
 mod smtp;
 mod store;
 mod streams;

@@ -17,6 +17,8 @@ pub mod server;
 pub mod wire;
 
 pub use intake::{
-    Content, ContentError, Fingerprint, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction,
+    Content, ContentError, Evidence, Fingerprint, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction,
 };
 pub use range::AddressRange;
+pub use wire::Mechanism;
+pub use wire::scram::{Proven, Verifier};
