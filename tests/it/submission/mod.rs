@@ -2,6 +2,8 @@
 //! `docs/reference/attack-tests.md`.
 
 mod auth;
+mod limits;
+mod patience;
 mod proxy;
 mod tls;
 
