@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
-use super::{LogAddresses, Settings, files, http, inbound, law, smtp, store, streams, tell, upstream, v1};
+use super::{LogAddresses, Settings, files, http, inbound, law, rates, smtp, store, streams, tell, upstream, v1};
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
 pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>) -> Option<Settings> {
@@ -30,6 +30,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
+    let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
     let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
@@ -46,6 +47,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rulebook: law::rulebook(&spec.rules, base, problems)?,
         streams,
         credentials,
+        rates: rates?,
     };
     let token_keys = match &spec.token.key_file {
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,

@@ -14,6 +14,7 @@ mod http;
 mod inbound;
 mod law;
 mod protection;
+mod rates;
 mod routes;
 mod sender;
 mod smtp;

@@ -11,7 +11,7 @@ use crate::message::dkim::SigningKey;
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Sharing, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
-use crate::smtp::Fingerprint;
+use crate::smtp::{Fingerprint, Verifier};
 
 use crate::tls::ClientCertificates;
 
@@ -93,6 +93,11 @@ fn stream(
         .collect();
     let from: Vec<_> =
         written.from_domains.iter().filter_map(|from| domain(problems, "stream.from_domains", from)).collect();
+    let mail_from: Vec<_> = written
+        .mail_from_domains
+        .iter()
+        .filter_map(|from| domain(problems, "stream.mail_from_domains", from))
+        .collect();
     let list_domain = match &written.list_domain {
         Some(text) => domain(problems, "stream.list_domain", text),
         None => Some(hostname.clone()),
@@ -117,14 +122,8 @@ fn stream(
     let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
-        rules: StreamRules {
-            name: name?,
-            controller: controller?,
-            class: class?,
-            list,
-            law,
-            from_domains: if from.is_empty() { FromDomains::Any } else { FromDomains::Only(from) },
-        },
+        rules: StreamRules { name: name?, controller: controller?, class: class?, list, law, from_domains: only(from) },
+        mail_from: only(mail_from),
         also_lists,
         on_refusal,
         existing_unsubscribe,
@@ -138,6 +137,11 @@ fn stream(
         signing,
         sharing,
     })
+}
+
+/// No domain named means any.
+fn only(domains: Vec<Domain>) -> FromDomains {
+    if domains.is_empty() { FromDomains::Any } else { FromDomains::Only(domains) }
 }
 
 /// What messages of the stream should show: the brand or else the controller's name, the postal address, our own links.
@@ -269,6 +273,10 @@ fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Op
         .password_hash
         .as_ref()
         .map(|hash| parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password));
+    let scram = written
+        .scram_sha256
+        .as_ref()
+        .map(|verifier| parsed(problems, "credential.scram_sha256", verifier, Verifier::parse).map(Proof::Scram));
     let certificate = written.client_certificate_sha256.as_ref().map(|digits| {
         let key = "credential.client_certificate_sha256";
         parsed(problems, key, digits, fingerprint).map(Proof::Certificate)
@@ -278,7 +286,7 @@ fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Op
         let read = ranges.filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
         Some(Proof::Addresses(read.collect()))
     });
-    let mut proofs = [token, password, certificate, addresses].into_iter().flatten();
+    let mut proofs = [token, password, scram, certificate, addresses].into_iter().flatten();
     if let (Some(only), None) = (proofs.next(), proofs.next()) {
         return only;
     }
@@ -287,7 +295,7 @@ fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Op
 }
 
 /// How a credential can prove itself.
-const PROOFS: &str = "token_sha256, password_hash, client_certificate_sha256, addresses";
+const PROOFS: &str = "token_sha256, password_hash, scram_sha256, client_certificate_sha256, addresses";
 
 /// As `openssl x509 -fingerprint -sha256` prints it, or without the colons.
 fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {

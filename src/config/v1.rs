@@ -71,6 +71,8 @@ pub(super) struct Smtp {
     pub(super) min_data_rate: Option<At<u64>>,
     #[serde(default)]
     pub(super) tls: Vec<At<Certificate>>,
+    #[serde(default)]
+    pub(super) rates: Rates,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +80,22 @@ pub(super) struct Smtp {
 pub(super) struct Certificate {
     pub(super) certificate: At<String>,
     pub(super) key: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rates {
+    pub(super) credential_messages: Option<At<Rate>>,
+    pub(super) credential_recipients: Option<At<Rate>>,
+    pub(super) address_messages: Option<At<Rate>>,
+    pub(super) address_recipients: Option<At<Rate>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    pub(super) per_minute: u64,
+    pub(super) burst: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -227,6 +245,8 @@ pub(super) struct Stream {
     pub(super) also_lists: Vec<At<String>>,
     #[serde(default)]
     pub(super) from_domains: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) mail_from_domains: Vec<At<String>>,
     pub(super) on_refusal: Option<At<String>>,
     pub(super) existing_unsubscribe: Option<At<String>>,
     pub(super) body_link: Option<At<String>>,
@@ -282,6 +302,7 @@ pub(super) struct Credential {
     pub(super) stream: At<String>,
     pub(super) password_hash: Option<At<String>>,
     pub(super) token_sha256: Option<At<String>>,
+    pub(super) scram_sha256: Option<At<String>>,
     pub(super) client_certificate_sha256: Option<At<String>>,
     pub(super) addresses: Option<At<Vec<At<String>>>>,
 }

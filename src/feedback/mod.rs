@@ -18,6 +18,7 @@ mod read;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -27,7 +28,7 @@ use crate::mail::{
 };
 use crate::optout::{OptOut, OptOuts};
 use crate::policy::{Cause, Origin, Scope};
-use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier};
 use crate::telemetry::{Event, EventType, PeerAddress};
 use crate::token::{self, Keyring, Subject};
 
@@ -119,6 +120,15 @@ fn wish(settings: &Settings, subject: Subject) -> OptOut {
 
 impl Intake for Inbound {
     type Receipt = Taken;
+
+    /// AUTH is not offered here.
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        &[]
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        Verifier::decoy(name, b"", NonZeroU32::MIN)
+    }
 
     fn by_certificate(&self, _certificate: &Fingerprint) -> Option<Identity> {
         None

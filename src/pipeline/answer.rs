@@ -3,6 +3,7 @@
 //! Replies carry a stable word and a reference, never a person's history (`docs/reference/smtp-replies.md`).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::mail::{DecisionRef, EnhancedStatus, ListName, Reply};
 use crate::message::{BodyLinkError, HEADER_MAX, RewriteError, SectionError};
@@ -116,6 +117,33 @@ pub(super) fn loops() -> Reply {
 /// The stream of a credential is gone from the configuration.
 pub(super) fn no_stream() -> Reply {
     Reply::new(451, EnhancedStatus::new(4, 3, 5), "the stream of this credential is not configured; try again later")
+}
+
+/// The credential of a session is gone from the configuration.
+pub(super) fn no_credential() -> Reply {
+    Reply::new(530, EnhancedStatus::new(5, 7, 0), "the credential of this session is not known any more")
+}
+
+/// A reverse path whose domain the stream does not have.
+pub(super) fn foreign_reverse_path() -> Reply {
+    Reply::new(553, POLICY, "this stream may not send from that domain")
+}
+
+/// A rate is used up.
+pub(super) fn too_fast(what: &str, wait: Duration) -> Reply {
+    let text = format!("too many {what} from this client; try again in {} s", seconds(wait));
+    Reply::new(451, EnhancedStatus::new(4, 7, 1), text)
+}
+
+/// Too many wrong logins; right ones are not looked at meanwhile.
+pub(super) fn wait_for_login(wait: Duration) -> Reply {
+    let text = format!("too many failed authentications; try again in {} s", seconds(wait));
+    Reply::new(454, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// Whole seconds, rounded up: who comes then is not too early.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 /// AUTH failed. One text for every cause.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::cidr::AddressRange;
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signing};
-use crate::policy::{Rulebook, StreamRules};
-use crate::smtp::Fingerprint;
+use crate::policy::{FromDomains, Rulebook, StreamRules};
+use crate::smtp::{Fingerprint, Verifier};
+
+use super::rates::Rates;
 
 /// Streams and credentials, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Settings {
     pub give_up: Duration,
     /// Streams by name.
     pub streams: HashMap<StreamName, Arc<Stream>>,
+    /// How much one credential or address may hand in.
+    pub rates: Rates,
     /// Who may submit.
     pub credentials: Vec<Credential>,
 }
@@ -34,6 +38,8 @@ pub struct Settings {
 pub struct Stream {
     /// What policy looks at.
     pub rules: StreamRules,
+    /// The domains of reverse paths that it may use.
+    pub mail_from: FromDomains,
     /// Lists that a control header may choose beside the stream's own.
     pub also_lists: Vec<ListName>,
     /// What happens to a refused recipient.
@@ -137,6 +143,8 @@ pub enum Proof {
     Token([u8; 32]),
     /// An argon2id hash in PHC form, for passwords that people chose.
     Password(String),
+    /// What SCRAM keeps of a password (RFC 5802); it also tells whether a password in clear is the right one.
+    Scram(Verifier),
     /// By the certificate that it holds the key of.
     Certificate(Fingerprint),
     /// By where it connects from.

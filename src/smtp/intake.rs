@@ -8,7 +8,8 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::server::Cover;
-use super::wire::Defect;
+use super::wire::scram::{Proven, Verifier};
+use super::wire::{Defect, Mechanism};
 use crate::mail::{CredentialName, EnhancedStatus, Envelope, Recipient, Reply, ReversePath, StreamName};
 
 /// Who the client turned out to be.
@@ -148,13 +149,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client presents with AUTH. Both parts are as the client sent them, UTF-8 without NUL.
+/// What a client presents with AUTH.
 #[derive(Debug)]
 pub struct Login {
-    /// The user name.
+    /// The user name as the client sent it: UTF-8 without NUL.
     pub name: String,
-    /// The password.
-    pub password: Secret,
+    /// What it has shown.
+    pub evidence: Evidence,
+}
+
+/// What shows that a client is who it says it is.
+#[derive(Debug)]
+pub enum Evidence {
+    /// The password itself: UTF-8 without NUL.
+    Password(Secret),
+    /// How its proof came out against [`Intake::verifier`] of its name (RFC 5802).
+    Scram(Proven),
 }
 
 /// Why content did not come to its end. The client's fault but for [`ContentError::NoMemory`] and
@@ -219,10 +229,17 @@ pub trait Intake: Send + Sync + 'static {
     /// Who a client without AUTH is that has proven to hold the key of a certificate. Asked before its address is.
     fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity>;
 
+    /// Which mechanisms of AUTH are offered: [`Mechanism::Unknown`] is none of them.
+    fn mechanisms(&self) -> &'static [Mechanism];
+
+    /// What SCRAM checks a client against that says it is `name`. For a name that has none: a decoy, so that nobody
+    /// learns that.
+    fn verifier(&self, name: &str) -> Verifier;
+
     /// Checks a login.
     ///
     /// # Errors
-    /// 535 5.7.8 for a wrong one, 454 4.7.0 when it cannot be checked now.
+    /// 535 5.7.8 for a wrong one, 454 4.7.0 when it cannot be checked now or has to wait.
     fn authenticate(&self, login: Login, peer: IpAddr) -> impl Future<Output = Result<Identity, Reply>> + Send;
 
     /// Whether this session may send from `from`.
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_show() {
-        let login = Login { name: "u".to_owned(), password: Secret::new("hunter2".to_owned()) };
+        let login = Login { name: "u".to_owned(), evidence: Evidence::Password(Secret::new("hunter2".to_owned())) };
         assert!(!format!("{login:?}").contains("hunter2"));
     }
 

@@ -17,5 +17,7 @@ pub mod server;
 pub mod wire;
 
 pub use intake::{
-    Content, ContentError, Fingerprint, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction,
+    Content, ContentError, Evidence, Fingerprint, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction,
 };
+pub use wire::Mechanism;
+pub use wire::scram::{Proven, Verifier};

@@ -23,7 +23,10 @@ use bytes::Bytes;
 use consentry::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
 use consentry::smtp::server::{AuthOffer, Settings, serve};
 use consentry::smtp::wire::LineEnds;
-use consentry::smtp::{Content, ContentError, Fingerprint, Identity, Intake, Login, SessionFacts, Transaction};
+use consentry::smtp::{
+    Content, ContentError, Evidence, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction,
+    Verifier,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -66,8 +69,17 @@ impl Intake for Recorder {
         None
     }
 
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        &[Mechanism::Plain, Mechanism::Login]
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        Verifier::decoy(name, b"", std::num::NonZeroU32::MIN)
+    }
+
     async fn authenticate(&self, login: Login, _: IpAddr) -> Result<Identity, Reply> {
-        match (login.name.as_str(), login.password.expose()) {
+        let Evidence::Password(password) = &login.evidence else { panic!("not offered: {login:?}") };
+        match (login.name.as_str(), password.expose()) {
             ("user", "p w") => Ok(somebody()),
             ("down", _) => Err(Reply::new(454, EnhancedStatus::new(4, 7, 0), "cannot check now")),
             _ => Err(Reply::new(535, EnhancedStatus::new(5, 7, 8), "authentication credentials invalid")),

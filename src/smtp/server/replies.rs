@@ -94,6 +94,8 @@ refusals! {
     auth_out_of_order = 503 5 5 1 "AUTH is not permitted now";
     /// RFC 4954 section 6.
     auth_needs_tls = 538 5 7 11 "authentication is not offered on this connection";
+    /// No randomness: our own fault.
+    cannot_authenticate = 454 4 7 0 "authentication cannot be checked now";
     /// RFC 4954 section 4.
     auth_cancelled = 501 5 7 0 "authentication cancelled";
     /// RFC 4954 section 4.

@@ -48,7 +48,7 @@ pub(super) struct Session<S, I> {
     pub(super) peer: SocketAddr,
     pub(super) lines: Lines,
     pub(super) failed_logins: u32,
-    id: String,
+    pub(super) id: String,
     hello: Option<Hello>,
     login: Option<Identity>,
     facts: Option<Arc<SessionFacts>>,

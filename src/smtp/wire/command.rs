@@ -63,8 +63,22 @@ pub enum Mechanism {
     Plain,
     /// User name and password as two responses; never standardised, widely used.
     Login,
+    /// RFC 7677.
+    ScramSha256,
     /// Any other.
     Unknown,
+}
+
+impl Mechanism {
+    /// Its registered name; empty for one that we do not know.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::Unknown => "",
+        }
+    }
 }
 
 /// Why a line is no command. Always the client's fault; the same line never succeeds.
@@ -244,6 +258,8 @@ fn auth(argument: &str) -> Result<Command, CommandError> {
         Mechanism::Plain
     } else if name.eq_ignore_ascii_case("LOGIN") {
         Mechanism::Login
+    } else if name.eq_ignore_ascii_case("SCRAM-SHA-256") {
+        Mechanism::ScramSha256
     } else if name.is_empty() || initial.is_some_and(|text| text.contains(' ')) {
         return Err(CommandError::Syntax("expected AUTH mechanism [initial-response]"));
     } else {

@@ -9,7 +9,7 @@
 //! **Never knows:** sockets, time, sessions, who the client is.
 //!
 //! **Standards:** RFC 5321 sections 2.3.8, 4.1, 4.5.2 and 4.5.3; RFC 1870 (SIZE); RFC 3461 (DSN); RFC 4954 (AUTH); RFC 6152
-//! (8BITMIME); RFC 6531 (SMTPUTF8).
+//! (8BITMIME); RFC 6531 (SMTPUTF8); RFC 5802 with RFC 7677 (SCRAM-SHA-256).
 
 pub mod command;
 mod decoder;
@@ -21,6 +21,7 @@ pub mod params;
 pub mod path;
 pub mod proxy;
 pub mod reply;
+pub mod scram;
 
 pub use command::{Command, CommandError, Mechanism};
 pub use decoder::{Decoder, LineEnds};

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::{MESSAGE, SHOP, secured};
+use super::{MESSAGE, SHOP, reconfigured, rewrite, secured, strangers};
 use crate::support::client::{GATEWAY, stuffed};
 use crate::support::{Authority, Client, Gateway, PATIENCE, Upstream, eventually};
 
@@ -153,14 +153,8 @@ fn tl_09_a_connection_cut_after_the_dot_leaves_the_message_and_before_it_nothing
 fn tl_10_a_session_that_is_resumed_elsewhere_proves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (upstream, authority) = (Upstream::start(), Authority::new(folder.path()));
-    let (mut gateway, tls) = secured(folder.path(), &upstream, &authority, "");
-    // Nobody is known by address, so that only AUTH counts.
-    let file = folder.path().join("consentry.toml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("127.0.0.0/8", "192.0.2.1");
-    std::fs::write(&file, text).unwrap();
-    let (smtp, http) = (gateway.smtp, gateway.http);
-    assert_eq!(gateway.stop(), Some(0));
-    let gateway = Gateway::restart(folder.path(), smtp, http);
+    let (gateway, tls) = secured(folder.path(), &upstream, &authority, "");
+    let gateway = reconfigured(gateway, |text| strangers(&text));
     let trust = authority.trust();
     let mut first = Client::connect(gateway.smtp).start_tls(&trust);
     assert!(first.say("EHLO c").starts_with("250"));
@@ -223,8 +217,7 @@ fn tl_12_a_new_certificate_counts_from_the_next_handshake_and_a_broken_one_never
     eventually("the new certificate", || (shown() == new).then_some(()));
     assert!(open.say("NOOP").starts_with("250"), "a session under way goes on");
     std::fs::write(scene.gateway.folder.join("gate.key"), "broken").unwrap();
-    let text = std::fs::read_to_string(scene.gateway.folder.join("consentry.toml")).unwrap();
-    std::fs::write(scene.gateway.folder.join("consentry.toml"), text.replace("127.0.0.0/8", "192.0.2.1")).unwrap();
+    rewrite(&scene.gateway.folder, |text| strangers(&text));
     scene.gateway.signal("HUP");
     // The reload as a whole is refused: the credential by address still counts.
     for _ in 0..20 {
@@ -249,16 +242,13 @@ fn a_certificate_of_a_client_is_a_credential_when_its_fingerprint_is_known_and_i
         .unwrap();
     let fingerprint = String::from_utf8(fingerprint.stdout).unwrap();
     let fingerprint = fingerprint.trim().rsplit_once('=').unwrap().1.to_owned();
-    let (mut gateway, tls) = secured(folder.path(), &upstream, &authority, "");
-    let file = folder.path().join("consentry.toml");
-    let text = std::fs::read_to_string(&file).unwrap().replace("127.0.0.0/8", "192.0.2.1");
-    let credential = format!(
-        "[[credential]]\nname = \"machine\"\nstream = \"receipts\"\nclient_certificate_sha256 = \"{fingerprint}\"\n"
-    );
-    std::fs::write(&file, text + &credential).unwrap();
-    let (smtp, http) = (gateway.smtp, gateway.http);
-    assert_eq!(gateway.stop(), Some(0));
-    let gateway = Gateway::restart(folder.path(), smtp, http);
+    let (gateway, tls) = secured(folder.path(), &upstream, &authority, "");
+    let gateway = reconfigured(gateway, |text| {
+        strangers(&text)
+            + &format!(
+                "[[credential]]\nname = \"machine\"\nstream = \"receipts\"\nclient_certificate_sha256 = \"{fingerprint}\"\n"
+            )
+    });
     let answer = |trust: &Arc<_>| {
         let implicit = Client::connect_tls(tls, trust).say("MAIL FROM:<a@acme.example>");
         let mut started = Client::connect(gateway.smtp).start_tls(trust);

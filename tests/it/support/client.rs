@@ -58,7 +58,8 @@ impl Client<Tls> {
         client
     }
 
-    fn under_tls(stream: TcpStream, trust: &Arc<ClientConfig>) -> Self {
+    /// The handshake alone, over a connection that is there.
+    pub(crate) fn under_tls(stream: TcpStream, trust: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from(GATEWAY).unwrap();
         let connection = ClientConnection::new(Arc::clone(trust), name).unwrap();
         Self { reader: BufReader::new(StreamOwned::new(connection, stream)) }

@@ -37,7 +37,8 @@ impl Spec {
         }
     }
 
-    fn text(&self, smtp: SocketAddr, http: SocketAddr) -> String {
+    /// The file.
+    pub(crate) fn text(&self, smtp: SocketAddr, http: SocketAddr) -> String {
         format!(
             "version = \"v1\"\n[gateway]\nhostname = \"gate.test.example\"\ndata_dir = \".\"\nlog_addresses = \"full\"\n\
              [smtp]\nlisten = [\"{smtp}\"]\n{}\n[http]\nlisten = \"{http}\"\npublic_url = \"https://u.test.example\"\nmailto = \"u@u.test.example\"\n{}\n\
@@ -111,6 +112,11 @@ impl Gateway {
     /// Events of one type in the log.
     pub(crate) fn events(&self, kind: &str) -> Vec<serde_json::Value> {
         self.log.lock().unwrap().iter().filter(|event| event["type"] == kind).cloned().collect()
+    }
+
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

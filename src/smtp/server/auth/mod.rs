@@ -1,4 +1,6 @@
-//! AUTH as a conversation: RFC 4954 section 4, RFC 4616 (PLAIN), and LOGIN as clients practise it.
+//! AUTH as a conversation: RFC 4954 section 4, RFC 4616 (PLAIN), LOGIN as clients practise it, and SCRAM (RFC 5802).
+
+mod scram;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +14,7 @@ use super::session::{Flow, Session};
 use crate::mail::Reply;
 use crate::smtp::wire::limits::AUTH_LINE_MAX;
 use crate::smtp::wire::{Line, Mechanism};
-use crate::smtp::{Intake, Login, Secret};
+use crate::smtp::{Evidence, Identity, Intake, Login, Secret};
 
 /// Refused logins of one session; the last of them closes it. Ours: a person who mistypes has two more tries, a
 /// guesser pays a connection for every three.
@@ -20,8 +22,12 @@ pub(super) const FAILED_LOGINS_MAX: u32 = 3;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
     /// The line of EHLO's reply that offers AUTH, or nothing.
-    pub(super) fn auth_offer(&self) -> &'static str {
-        if self.settings.auth.allows(self.peer.ip(), self.channel.cover()) { "250-AUTH PLAIN LOGIN\r\n" } else { "" }
+    pub(super) fn auth_offer(&self) -> String {
+        if !self.settings.auth.allows(self.peer.ip(), self.channel.cover()) {
+            return String::new();
+        }
+        let names: Vec<_> = self.intake.mechanisms().iter().map(|mechanism| mechanism.as_str()).collect();
+        format!("250-AUTH {}\r\n", names.join(" "))
     }
 
     pub(super) async fn auth(&mut self, mechanism: Mechanism, initial: Option<Secret>) -> Result<Flow, Halt> {
@@ -29,36 +35,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             return Ok(self.fault(&replies::auth_out_of_order()));
         }
         if !self.settings.auth.allows(self.peer.ip(), self.channel.cover()) {
+            // Never with the text: whoever listens has read it, and a log would keep it.
+            if initial.is_some() {
+                tracing::warn!(session = %self.id, peer = %self.peer, "a password was sent in clear: it should be changed");
+            }
             return Ok(self.fault(&replies::auth_needs_tls()));
+        }
+        if !self.intake.mechanisms().contains(&mechanism) {
+            return Ok(self.fault(&replies::no_mechanism()));
         }
         let login = match mechanism {
             Mechanism::Plain => self.plain(initial).await?,
             Mechanism::Login => self.login(initial).await?,
+            Mechanism::ScramSha256 => return self.scram(initial).await,
             Mechanism::Unknown => Err(replies::no_mechanism()),
         };
         match login {
-            Ok(login) => Ok(self.check(login).await),
+            Ok(login) => Ok(match self.check(login).await {
+                Ok(identity) => self.welcome(identity),
+                Err(flow) => flow,
+            }),
             Err(reply) => Ok(self.fault(&reply)),
         }
     }
 
-    async fn check(&mut self, login: Login) -> Flow {
-        match self.intake.authenticate(login, self.peer.ip()).await {
-            Ok(identity) => {
-                self.authenticated(identity);
-                self.channel.line(replies::AUTH_OK);
-                Flow::Continue
-            }
-            Err(reply) if reply.code().is_transient() => self.refuse(reply),
-            Err(reply) => {
-                self.failed_logins += 1;
-                if self.failed_logins >= FAILED_LOGINS_MAX {
-                    self.refuse(replies::too_many_failed_logins())
-                } else {
-                    self.refuse(reply)
-                }
-            }
-        }
+    fn welcome(&mut self, identity: Identity) -> Flow {
+        self.authenticated(identity);
+        self.channel.line(replies::AUTH_OK);
+        Flow::Continue
+    }
+
+    /// Asks who it is; a refusal is answered here.
+    async fn check(&mut self, login: Login) -> Result<Identity, Flow> {
+        let reply = match self.intake.authenticate(login, self.peer.ip()).await {
+            Ok(identity) => return Ok(identity),
+            Err(reply) => reply,
+        };
+        // Tries that are not looked at count as well, or a client could go on with them for ever.
+        self.failed_logins += 1;
+        Err(if self.failed_logins >= FAILED_LOGINS_MAX {
+            self.refuse(replies::too_many_failed_logins())
+        } else {
+            self.refuse(reply)
+        })
     }
 
     async fn plain(&mut self, initial: Option<Secret>) -> Result<Result<Login, Reply>, Halt> {
@@ -83,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             if text.contains('\0') {
                 Err(replies::auth_malformed())
             } else {
-                Ok(Login { name, password: Secret::new(text) })
+                Ok(Login { name, evidence: Evidence::Password(Secret::new(text)) })
             }
         }))
     }
@@ -136,7 +155,8 @@ fn plain_login(response: &Secret) -> Result<Login, Reply> {
     if !acting_as.is_empty() && acting_as != name {
         return Err(replies::auth_refused());
     }
-    Ok(Login { name: user_name(name.to_owned())?, password: Secret::new(password.to_owned()) })
+    let evidence = Evidence::Password(Secret::new(password.to_owned()));
+    Ok(Login { name: user_name(name.to_owned())?, evidence })
 }
 
 #[cfg(test)]
@@ -145,7 +165,10 @@ mod tests {
 
     fn parsed(plain: &str) -> Result<(String, String), u16> {
         plain_login(&Secret::new(STANDARD.encode(plain)))
-            .map(|login| (login.name, login.password.expose().to_owned()))
+            .map(|login| match login.evidence {
+                Evidence::Password(password) => (login.name, password.expose().to_owned()),
+                Evidence::Scram(proven) => panic!("{proven:?}"),
+            })
             .map_err(|reply| reply.code().as_u16())
     }
 

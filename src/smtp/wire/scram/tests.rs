@@ -3,8 +3,7 @@
 use super::*;
 
 const FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
-const CHALLENGE: &str =
-    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+const CHALLENGE: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 const LAST: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 const ANSWER: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
@@ -59,9 +58,21 @@ fn a_first_message_is_read_as_the_grammar_has_it() {
     for unsupported in ["p=tls-exporter,,n=user,r=x", "n,a=boss,n=user,r=x"] {
         assert_eq!(name(unsupported), Err(ScramError::Unsupported), "{unsupported}");
     }
-    for bad in ["", "n", "n,", "n,,", "x,,n=u,r=x", "n,,m=1,n=u,r=x", "n,,n=,r=x", "n,,n=u", "n,,n=u,r=", "n,,n=u=2c,r=x",
-        "n,,n=u,r=\u{e9}", "n,b=u,n=u,r=x", "n,,n=u\n,r=x"]
-    {
+    for bad in [
+        "",
+        "n",
+        "n,",
+        "n,,",
+        "x,,n=u,r=x",
+        "n,,m=1,n=u,r=x",
+        "n,,n=,r=x",
+        "n,,n=u",
+        "n,,n=u,r=",
+        "n,,n=u=2c,r=x",
+        "n,,n=u,r=\u{e9}",
+        "n,b=u,n=u,r=x",
+        "n,,n=u\n,r=x",
+    ] {
         assert_eq!(name(bad), Err(ScramError::Malformed), "{bad:?}");
     }
     let long = |length: usize| format!("n,,n=u,r={}", "x".repeat(length - 9));
