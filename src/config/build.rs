@@ -35,6 +35,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         .collect::<HashSet<_>>();
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
+    let dns = upstream::dns(&spec.dns, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let delivery = delivery?;
@@ -65,7 +66,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         unsubscribe: crate::unsubscribe::Settings { whole_controller },
         pipeline,
         delivery,
-        dns: upstream::dns(&spec.dns, problems),
+        dns,
         spool,
         store: store?,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
