@@ -195,6 +195,7 @@ pub async fn start(
     let store = open_store(&settings, Opening::Whole, &*clock)?;
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
     let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+    let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
     let (spool, recovered) = open_spool(&settings, &clock)?;
     report_recovery(&recovered);
     let fence = Fence::default();
@@ -238,7 +239,6 @@ pub async fn start(
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
-    let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
     let (ways, recheck) = (settings.delivery, hall);
     let delivery = Delivery { recheck, settings: ways, resolver, events: log, privacy, clock: Arc::clone(&clock) };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));

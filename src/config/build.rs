@@ -29,6 +29,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let unsubscribe = http::settings(spec, base, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
+    let dns = upstream::dns(&spec.dns, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
     let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
@@ -73,7 +74,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         tell_trust: tell_trust?,
         pipeline,
         delivery,
-        dns: upstream::dns(&spec.dns, problems),
+        dns,
         spool,
         store: store?,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),

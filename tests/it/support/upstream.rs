@@ -117,13 +117,8 @@ impl Upstream {
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
                 shared.sessions.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || {
-                    {
-                        let mut open = shared.open.lock().unwrap();
-                        open.0 += 1;
-                        open.1 = open.1.max(open.0);
-                    }
-                    session(stream, &shared, delay);
-                    shared.open.lock().unwrap().0 -= 1;
+                    let counted = Counted::new(&shared);
+                    session(stream, &shared, delay, counted)
                 });
             }
         });
@@ -185,7 +180,25 @@ impl Upstream {
     }
 }
 
-fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
+/// Counts a session until it ends: before the last word to the client, who may open the next one upon it.
+struct Counted<'a>(&'a Shared);
+
+impl<'a> Counted<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let mut open = shared.open.lock().unwrap();
+        open.0 += 1;
+        open.1 = open.1.max(open.0);
+        Self(shared)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.lock().unwrap().0 -= 1;
+    }
+}
+
+fn session(stream: TcpStream, shared: &Shared, delay: Duration, counted: Counted<'_>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut out = stream.try_clone().ok()?;
     let socket = Arc::new(Socket { stream, taken: Mutex::default() });
@@ -246,6 +259,7 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 b"250 2.0.0 taken\r\n"
             }
             "QUIT" => {
+                drop(counted);
                 out.write_all(b"221 bye\r\n").ok()?;
                 return None;
             }
