@@ -105,8 +105,8 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let body_link = body_link(written, class, problems)?;
-    let expected = expected(written, public_url).body_link(body_link);
+    let body_link = body_link(written, class, problems);
+    let expected = expected(written, public_url).body_link(body_link.unwrap_or_default());
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules {
@@ -121,7 +121,7 @@ fn stream(
         on_refusal,
         existing_unsubscribe,
         one_click_scope,
-        body_link,
+        body_link: body_link?,
         list_domain: list_domain?,
         feedback_sender_id,
         expected,
