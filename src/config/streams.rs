@@ -117,8 +117,8 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let body_link = body_link(written, class, problems)?;
-    let expected = expected(written, public_url).body_link(body_link);
+    let body_link = body_link(written, class, problems);
+    let expected = expected(written, public_url).body_link(body_link.unwrap_or_default());
     let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
@@ -128,7 +128,7 @@ fn stream(
         on_refusal,
         existing_unsubscribe,
         one_click_scope,
-        body_link,
+        body_link: body_link?,
         list_domain: list_domain?,
         brand: written.brand.as_ref().unwrap_or(&written.controller).as_ref().clone(),
         receipts: receipts?,

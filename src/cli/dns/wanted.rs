@@ -108,7 +108,7 @@ pub(super) fn records(hostname: &Domain, settings: &Settings, routes: &Routes) -
 }
 
 fn keys(streams: &[&Stream]) -> Result<Vec<Wanted>, Failure> {
-    let mut found: BTreeMap<String, (&Signer, Vec<&str>)> = BTreeMap::new();
+    let mut found: BTreeMap<&str, (&Signer, Vec<&str>)> = BTreeMap::new();
     for stream in streams {
         let signers = match &stream.signing {
             Signing::Keys(signers) => signers.as_slice(),
@@ -121,7 +121,8 @@ fn keys(streams: &[&Stream]) -> Result<Vec<Wanted>, Failure> {
     }
     let wanted = found.into_iter().map(|(name, (signer, users))| {
         let record = signer.record().map_err(|error| Failure::new(Exit::Software, error))?;
-        Ok(Wanted { purpose: format!("DKIM key of {}", users.join(", ")), name, expected: Expected::Dkim(record) })
+        let purpose = format!("DKIM key of {}", users.join(", "));
+        Ok(Wanted { purpose, name: name.to_owned(), expected: Expected::Dkim(record) })
     });
     wanted.collect()
 }

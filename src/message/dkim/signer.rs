@@ -97,8 +97,8 @@ impl Signer {
     }
 
     /// Where verifiers look for the public half (RFC 6376 section 3.6.2.1), without a final dot.
-    pub fn record_name(&self) -> String {
-        self.record_name.clone()
+    pub fn record_name(&self) -> &str {
+        &self.record_name
     }
 
     /// What they must find there.
