@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::audit::{Trail, TrailError};
-use crate::config::{self, ConfigError, LogAddresses};
+use crate::config::{self, ConfigError, Engine, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
 use crate::mail::IdSource;
@@ -142,7 +142,11 @@ pub fn private_folder(path: &Path) -> Result<(), StartError> {
 /// [`StartError`].
 pub fn open_store(settings: &config::Settings, opening: Opening, clock: &dyn Clock) -> Result<Store, StartError> {
     private_folder(&settings.data_dir)?;
-    Ok(Store::open(&settings.store, opening, clock.now())?)
+    let store = match (settings.engine, &settings.redis) {
+        (Engine::Redis, Some(redis)) => Store::open_fleet(redis, &settings.store),
+        (Engine::Redis, None) | (Engine::Embedded, _) => Store::open(&settings.store, opening, clock.now()),
+    };
+    Ok(store?)
 }
 
 /// Opens the spool with its audit trail, as the daemon does, and commands when none runs.

@@ -16,6 +16,7 @@ mod preflight;
 mod queue;
 mod rules;
 mod serve;
+mod store;
 pub mod suppress;
 
 use std::io::Write;
@@ -68,6 +69,8 @@ enum Operation {
     Suppress(suppress::SuppressArgs),
     /// Who agreed to be written to, and what proves it: set, confirm, show, history, proof, import.
     Consent(consent::ConsentArgs),
+    /// Where the facts live: status, create, verify, copy, rebuild, forget.
+    Store(store::Arguments),
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -131,6 +134,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
+        Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }

@@ -37,6 +37,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let delivery = upstream::settings(spec, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
+    let engine = store::engine(&spec.store, base, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
         upstream: delivery.smarthost.host.clone(),
@@ -52,6 +53,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
+    let (engine, redis) = engine?;
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
@@ -68,6 +70,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         delivery,
         spool,
         store: store?,
+        engine,
+        redis,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
     })
