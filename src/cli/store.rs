@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Place;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::daemon::private_folder;
 use crate::exit::{Exit, Failure};
 use crate::store::{Digest, Opening, Rebuilt, RedisSettings, Status, Store};
@@ -117,7 +117,10 @@ fn open(engine: Engine, settings: &Settings, clock: &dyn Clock) -> Result<Store,
 }
 
 fn status(args: StatusArgs, settings: &Settings, out: &mut dyn Write, clock: &dyn Clock) -> Result<Exit, Failure> {
-    let store = crate::daemon::open_store(settings, Opening::Quick, clock)?;
+    let store = match (settings.engine, &settings.redis) {
+        (config::Engine::Redis, Some(redis)) => Store::unmet_fleet(redis, &settings.store)?,
+        (config::Engine::Redis, None) | (config::Engine::Embedded, _) => open(Engine::Embedded, settings, clock)?,
+    };
     let Some(status) = store.fleet_status()? else {
         store.blocking_probe()?;
         writeln!(

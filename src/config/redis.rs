@@ -57,12 +57,9 @@ fn topology(spec: &v1::At<v1::Redis>, problems: &mut Problems<'_>) -> Option<Top
         None => Some(Kind::Single),
         Some(text) => word(problems, "store.redis.topology", text, &kinds),
     };
-    let servers: Option<Vec<_>> = redis
-        .servers
-        .as_ref()
-        .iter()
-        .map(|text| parsed(problems, "store.redis.servers", text, Server::parse))
-        .collect();
+    let parse = |text| parsed(problems, "store.redis.servers", text, Server::parse);
+    let all: Vec<_> = redis.servers.as_ref().iter().map(parse).collect();
+    let servers: Option<Vec<_>> = all.into_iter().collect();
     let at = redis.servers.span().start;
     let (kind, servers) = (kind?, servers?);
     if servers.is_empty() {

@@ -74,7 +74,9 @@ impl Store {
     pub fn digest(&self) -> Result<Digest, StoreError> {
         let mut digest = Digest::default();
         self.each_page(|page| {
-            page.iter().for_each(|copied| digest.add(copied));
+            for copied in &page {
+                digest.add(copied);
+            }
             Ok(())
         })?;
         Ok(digest)

@@ -183,6 +183,18 @@ impl StoreError {
         }
     }
 
+    /// Whether this is about the fleet's servers rather than about this gateway.
+    pub const fn is_of_fleet(&self) -> bool {
+        matches!(
+            self,
+            Self::Away { .. }
+                | Self::Settling { .. }
+                | Self::Refused { .. }
+                | Self::Latched { .. }
+                | Self::KeyWrong { .. }
+        )
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }

@@ -13,6 +13,15 @@ impl Store {
         Redis::open(redis, settings).map(Self::Redis)
     }
 
+    /// Opens this gateway's journal and leaves the fleet's store unmet until the first look: for telling how things stand,
+    /// however they stand. Blocking.
+    ///
+    /// # Errors
+    /// A key error; what is wrong with the journal.
+    pub fn unmet_fleet(redis: &RedisSettings, settings: &Settings) -> Result<Self, StoreError> {
+        Redis::unmet(redis, settings).map(Self::Redis)
+    }
+
     /// Makes the fleet's store, planned for so many entries: once, from one gateway. Blocking.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod france;
 mod ledger;
 mod messages;
 mod races;
+mod redis;
 mod support;
 mod tidy;
 mod verify;

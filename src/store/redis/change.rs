@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use redis::Script;
 
 use super::codec;
-use super::journal::{Fact, in_time};
+use super::fact::Fact;
 use super::layout::{Bucket, Partition, Shelf, cursor, field};
 use super::link::{Link, Run};
 use super::look::{Answer, Doubt, Ground, Want, look};
@@ -265,6 +265,12 @@ fn merge_event(mut all: Vec<Event>, new: &Event, telling: Telling, writes: &mut 
     (all, true)
 }
 
+/// Puts an event that was told before into the place that its time gives it.
+fn in_time(history: &mut Vec<Event>, event: Event) {
+    let at = history.iter().position(|later| later.at > event.at).unwrap_or(history.len());
+    history.insert(at, event);
+}
+
 /// Takes out what `removal` covers of the entries under one key, and keeps who did it and why.
 pub(super) async fn remove(
     link: &Link,
@@ -291,7 +297,9 @@ pub(super) async fn remove(
         }
         writes.put(ground, &want, encode(Some(&kept)));
         if write(link, ground, &[writes]).await?.is_empty() {
-            gone.iter_mut().for_each(|entry| entry.cursor = Cursor(cursor(&bucket, entry.cursor.0)));
+            for entry in &mut gone {
+                entry.cursor = Cursor(cursor(&bucket, entry.cursor.0));
+            }
             return Ok(gone);
         }
     }

@@ -299,7 +299,9 @@ mod tests {
         ) {
             let all = vec![entry(change, since, expires, address, same); count];
             let mut octets = Vec::new();
-            all.iter().for_each(|entry| put_entry(entry, entry.cursor.0, &mut octets));
+            for entry in &all {
+                put_entry(entry, entry.cursor.0, &mut octets);
+            }
             prop_assert_eq!(entries(&all[0].family, &octets), Some(all));
         }
 

@@ -4,19 +4,17 @@
 //! once that store has it; what is not done counts at this gateway all the same and is sent again. When the fleet's store
 //! loses changes its generation rises, and then nothing is done any more: everything is sent once more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::digest;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::codec;
+use super::fact::{Fact, Line};
 use super::layout::PARTITIONS;
 use crate::store::StoreError;
 use crate::store::embedded::later_expiry;
-use crate::store::entry::{Entry, Kind};
-use crate::store::event::Event;
+use crate::store::entry::Entry;
 use crate::store::files::{Files, Mark};
 use crate::store::key::{AddressKey, KEY_LEN, StoreKey};
 use crate::store::schema::{self, WRITE_WAIT};
@@ -54,79 +52,6 @@ CREATE TABLE facts (
 CREATE INDEX facts_by_done ON facts (done, n);
 ";
 
-/// Something that is told to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fact {
-    /// Somebody must not be written to.
-    Suppression(Entry),
-    /// Somebody agreed, or is something.
-    Event(Event),
-}
-
-impl Fact {
-    /// What it lies under.
-    pub(super) const fn key(&self) -> &AddressKey {
-        match self {
-            Self::Suppression(entry) => &entry.family,
-            Self::Event(event) => &event.exact,
-        }
-    }
-
-    const fn shelf(&self) -> &'static str {
-        match self {
-            Self::Suppression(_) => "suppression",
-            Self::Event(_) => "event",
-        }
-    }
-
-    fn record(&self) -> Vec<u8> {
-        let mut record = Vec::new();
-        match self {
-            Self::Suppression(entry) => codec::put_entry(entry, 0, &mut record),
-            Self::Event(event) => codec::put_event(event, &mut record),
-        }
-        record
-    }
-
-    /// What makes it the same fact when it is told again.
-    fn identity(&self) -> [u8; KEY_LEN] {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(self.shelf().as_bytes());
-        match self {
-            Self::Suppression(entry) => identify(entry, &mut context),
-            Self::Event(_) => context.update(&self.record()),
-        }
-        let mut identity = [0; KEY_LEN];
-        identity.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        identity
-    }
-
-    fn read(shelf: &str, key: &AddressKey, record: &[u8]) -> Option<Self> {
-        match shelf {
-            "suppression" => codec::entries(key, record)?.pop().map(Self::Suppression),
-            "event" => codec::events(key, record)?.pop().map(Self::Event),
-            _ => None,
-        }
-    }
-}
-
-fn identify(entry: &Entry, context: &mut digest::Context) {
-    let kind = match entry.kind {
-        Kind::Address => 0,
-        Kind::Domain => 1,
-    };
-    context.update(&[kind, codec::cause_code(entry.fact.cause)]);
-    context.update(entry.exact.octets());
-    context.update(entry.fact.scope.to_string().as_bytes());
-}
-
-/// A fact with its number in the journal.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) number: i64,
-    pub(super) fact: Fact,
-}
-
 /// What the journal remembers of the fleet's store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Remembered {
@@ -152,6 +77,9 @@ pub(super) struct Journal {
     /// Marks what is done. It need not be durable: what is not marked is sent again.
     clerk: Mutex<Connection>,
     reader: Mutex<Reader>,
+    /// Numbers of facts that somebody in this process is telling right now. The keeper leaves them alone: who tells a fact
+    /// wants to know whether it was new.
+    busy: Mutex<BTreeSet<i64>>,
 }
 
 #[derive(Debug)]
@@ -182,7 +110,7 @@ impl Journal {
         let reader = schema::connect(path, WRITE_WAIT)?;
         let reader = Reader { connection: reader, seen: None, waiting: Arc::default(), too_many: false };
         let (writer, clerk, reader) = (Mutex::new(writer), Mutex::new(clerk), Mutex::new(reader));
-        Ok(Self { files, gateway, writer, clerk, reader })
+        Ok(Self { files, gateway, writer, clerk, reader, busy: Mutex::default() })
     }
 
     /// This gateway's name in the fleet.
@@ -191,7 +119,7 @@ impl Journal {
     }
 
     /// Writes facts down; they are on disk when this returns. A fact that is told again is not done any more: somebody may
-    /// have taken it out of the fleet's store meanwhile.
+    /// have taken it out of the fleet's store meanwhile. The caller tells them now, and then calls [`Journal::release`].
     pub(super) fn append(&self, facts: &[Fact]) -> Result<Vec<Line>, StoreError> {
         let connection = lock(&self.writer);
         let write = || -> rusqlite::Result<(Vec<Line>, i64)> {
@@ -205,7 +133,8 @@ impl Journal {
                     .prepare_cached(
                         "INSERT OR REPLACE INTO facts (n, shelf, key, identity, record, done) VALUES (?, ?, ?, ?, ?, 0)",
                     )?
-                    .execute(params![last, fact.shelf(), fact.key().octets(), fact.identity(), fact.record()])?;
+                    .execute(params![last, fact.word(), fact.key().octets(), fact.identity(), fact.record()])?;
+                lock(&self.busy).insert(last);
                 lines.push(Line { number: last, fact });
             }
             transaction.execute("UPDATE state SET last = ?", [last])?;
@@ -218,10 +147,20 @@ impl Journal {
         Ok(lines)
     }
 
-    /// The oldest facts that are not done in `generation`.
+    /// Whoever told these facts has ended, well or not.
+    pub(super) fn release(&self, lines: &[Line]) {
+        let mut busy = lock(&self.busy);
+        for line in lines {
+            busy.remove(&line.number);
+        }
+    }
+
+    /// The oldest facts that are not done in `generation` and that nobody is telling now.
     pub(super) fn pending(&self, generation: i64, limit: usize) -> Result<Vec<Line>, StoreError> {
         let reader = lock(&self.reader);
-        read_pending(&reader.connection, generation, limit).map_err(StoreError::sql("read the journal"))
+        let lines = read_pending(&reader.connection, generation, limit).map_err(StoreError::sql("read the journal"))?;
+        let busy = lock(&self.busy);
+        Ok(lines.into_iter().filter(|line| !busy.contains(&line.number)).collect())
     }
 
     /// How many facts are not done, and how many there are.
@@ -440,8 +379,87 @@ fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Strin
     }
 }
 
-/// Puts an event that was told before into the place that its time gives it.
-pub(super) fn in_time(history: &mut Vec<Event>, event: Event) {
-    let at = history.iter().position(|later| later.at > event.at).unwrap_or(history.len());
-    history.insert(at, event);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Mailbox;
+    use crate::policy::{Cause, Origin, Scope};
+    use crate::store::{Cleartext, NewSuppression};
+    use crate::time::Timestamp;
+
+    fn key() -> StoreKey {
+        StoreKey::new(&[7; 32])
+    }
+
+    fn fact(name: &str, at: i64) -> Fact {
+        let mailbox = Mailbox::parse(&format!("{name}@x.example")).unwrap();
+        let at = Timestamp::from_secs(at);
+        let new = NewSuppression::lasting(mailbox, Scope::Everything, Cause::Unsubscribe, Origin::Page, None, at);
+        Fact::Suppression(new.entry(&key(), Cleartext::Keep, &mut String::new()))
+    }
+
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("journal.db"), &key()).unwrap();
+        (folder, journal)
+    }
+
+    fn numbers(journal: &Journal, generation: i64) -> Vec<i64> {
+        journal.pending(generation, 10).unwrap().iter().map(|line| line.number).collect()
+    }
+
+    #[test]
+    fn what_is_told_again_is_pending_again_with_its_last_date_and_once() {
+        let (_folder, journal) = journal();
+        let lines = journal.append(&[fact("a", 1), fact("b", 1)]).unwrap();
+        assert!(numbers(&journal, 1).is_empty(), "whoever told them is still at it");
+        journal.release(&lines);
+        assert_eq!(numbers(&journal, 1), [1, 2]);
+        journal.done(&lines, 1, &[]).unwrap();
+        assert!(numbers(&journal, 1).is_empty());
+        assert_eq!(numbers(&journal, 2), [1, 2], "a new generation has nothing yet");
+        let again = journal.append(&[fact("a", 9)]).unwrap();
+        journal.release(&again);
+        let pending = journal.pending(1, 10).unwrap();
+        assert_eq!((pending.len(), pending[0].number), (1, 3));
+        assert_eq!(pending[0].fact, fact("a", 9));
+        // A mark for the number that it had before is too late.
+        journal.done(&lines, 1, &[]).unwrap();
+        assert_eq!(numbers(&journal, 1), [3]);
+        assert_eq!(journal.counts().unwrap(), (1, 2));
+    }
+
+    #[test]
+    fn an_entry_that_was_removed_is_forgotten_unless_it_was_told_again() {
+        let (_folder, journal) = journal();
+        let Fact::Suppression(entry) = fact("a", 1) else { panic!() };
+        let lines = journal.append(&[fact("a", 1)]).unwrap();
+        journal.forget(std::slice::from_ref(&entry), 1).unwrap();
+        assert_eq!(journal.counts().unwrap(), (1, 1), "it was not sent yet");
+        journal.done(&lines, 1, &[]).unwrap();
+        journal.forget(&[entry], 1).unwrap();
+        assert_eq!(journal.counts().unwrap(), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_in_memory_is_bounded() {
+        let (_folder, journal) = journal();
+        let many: Vec<_> = (0..WAITING_MAX).map(|n| fact(&format!("v{n}"), 1)).collect();
+        journal.append(&many).unwrap();
+        assert_eq!(journal.waiting(1).unwrap().len(), WAITING_MAX);
+        journal.append(&[fact("one-more", 1)]).unwrap();
+        assert!(matches!(journal.waiting(1), Err(StoreError::Settling { .. })));
+    }
+
+    #[test]
+    fn marks_rise_within_their_generation_only() {
+        let (_folder, journal) = journal();
+        journal.remember("s", 3, &[1; PARTITIONS], &["other".to_owned()]).unwrap();
+        journal.raise_marks(3, &[5; PARTITIONS]).unwrap();
+        journal.raise_marks(3, &[4; PARTITIONS]).unwrap();
+        journal.raise_marks(2, &[9; PARTITIONS]).unwrap();
+        let remembered = journal.remembered().unwrap();
+        assert_eq!((remembered.generation, remembered.marks), (3, vec![5; PARTITIONS]));
+        assert_eq!((remembered.store.as_deref(), remembered.fleet), (Some("s"), vec!["other".to_owned()]));
+    }
 }

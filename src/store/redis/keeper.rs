@@ -121,7 +121,9 @@ async fn attempt(shared: &Shared) -> Result<(), Doubt> {
     let infos = link.infos().await?;
     inspect(&infos)?;
     if !shared.warned.swap(true, Ordering::AcqRel) {
-        warnings(&infos).iter().for_each(|warning| tracing::warn!("{warning}"));
+        for warning in warnings(&infos) {
+            tracing::warn!("{warning}");
+        }
     }
     for _ in 0..ROUNDS_MAX {
         let remembered = shared.remembered()?;

@@ -93,11 +93,11 @@ impl Layout {
         1 << self.bits
     }
 
-    pub(super) fn bucket(&self, shelf: Shelf, key: &AddressKey) -> Bucket {
+    pub(super) fn bucket(&self, on: Shelf, key: &AddressKey) -> Bucket {
         let number = match key.octets() {
             [_, high, low, ..] => u16::from_be_bytes([*high, *low]) & (self.buckets() - 1),
         };
-        Bucket { partition: Partition::of(key), shelf, number }
+        Bucket { partition: Partition::of(key), shelf: on, number }
     }
 
     /// What is said about the store as a whole.

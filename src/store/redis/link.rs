@@ -163,22 +163,7 @@ impl Link {
                 self.bounded(connection.route_command(command, to_all)).await?
             }
         };
-        let text = |value: Value| match value {
-            Value::BulkString(octets) => String::from_utf8(octets).ok(),
-            Value::VerbatimString { text, .. } | Value::SimpleString(text) => Some(text),
-            _ => None,
-        };
-        let texts: Option<Vec<String>> = match answer {
-            Value::Map(pairs) => pairs.into_iter().map(|(_, value)| text(value)).collect(),
-            Value::Array(values) => values
-                .into_iter()
-                .map(|value| match value {
-                    Value::Array(pair) => pair.into_iter().next_back().and_then(text),
-                    value => text(value),
-                })
-                .collect(),
-            value => text(value).map(|text| vec![text]),
-        };
+        let texts = infos_of(answer);
         texts.ok_or_else(|| away("INFO was answered with something else"))
     }
 
@@ -360,6 +345,25 @@ async fn transaction(mut connection: Connection, commands: Vec<Cmd>) -> Result<V
         pipeline.add_command(command);
     }
     pipeline.query_async(&mut connection).await
+}
+
+/// The texts in the answer of one server, or of several in either form that the library gives.
+fn infos_of(answer: Value) -> Option<Vec<String>> {
+    match Some(answer) {
+        Some(Value::Map(pairs)) => pairs.into_iter().map(|(_, value)| info_text(Some(value))).collect(),
+        Some(Value::Array(values)) => values.into_iter().map(|value| info_text(Some(value))).collect(),
+        value => info_text(value).map(|text| vec![text]),
+    }
+}
+
+fn info_text(value: Option<Value>) -> Option<String> {
+    match value {
+        Some(Value::BulkString(octets)) => String::from_utf8(octets).ok(),
+        Some(Value::VerbatimString { text, .. } | Value::SimpleString(text)) => Some(text),
+        // A pair of a node's address and what it says.
+        Some(Value::Array(pair)) => info_text(pair.into_iter().next_back()),
+        _ => None,
+    }
 }
 
 fn away(because: &str) -> StoreError {

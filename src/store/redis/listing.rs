@@ -158,8 +158,9 @@ impl Redis {
                     Kind::Address => stats.addresses += 1,
                     Kind::Domain => stats.domains += 1,
                 }
-                let of_cause = stats.by_cause.iter_mut().find(|(cause, _)| *cause == entry.fact.cause);
-                of_cause.into_iter().for_each(|(_, count)| *count += 1);
+                if let Some((_, count)) = stats.by_cause.iter_mut().find(|(cause, _)| *cause == entry.fact.cause) {
+                    *count += 1;
+                }
             }
             match page.next {
                 Some(next) => after = next,

@@ -130,7 +130,7 @@ impl Group {
                 answer.values.insert(want, octets);
             }
         }
-        let counts = self.buckets.iter().map(|_| integer(values.next())).collect::<Result<Vec<_>, _>>()?;
+        let counts = self.buckets.iter().map(|_| integer(values.next().as_ref())).collect::<Result<Vec<_>, _>>()?;
         let Some(Value::Array(meta)) = values.next() else { return Err(strange()) };
         let mut meta = meta.into_iter();
         let origin = text(meta.next())?;
@@ -198,12 +198,11 @@ pub(super) async fn look(link: &Link, ground: &Ground, wants: &[Want]) -> Result
     Ok(answer)
 }
 
+/// A field and its value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 /// All fields of some buckets of one partition and one shelf.
-pub(super) async fn whole(
-    link: &Link,
-    ground: &Ground,
-    buckets: &[Bucket],
-) -> Result<Vec<(Bucket, Vec<(Vec<u8>, Vec<u8>)>)>, Doubt> {
+pub(super) async fn whole(link: &Link, ground: &Ground, buckets: &[Bucket]) -> Result<Vec<(Bucket, Vec<Pair>)>, Doubt> {
     let Some(partition) = buckets.first().map(|bucket| bucket.partition) else { return Ok(Vec::new()) };
     let mark = ground.mark(partition);
     let mut commands: Vec<Cmd> = Vec::with_capacity(buckets.len() + 1);
@@ -256,15 +255,15 @@ pub(super) fn number(value: Option<Value>) -> Result<i64, Doubt> {
     text(value)?.map_or(Ok(0), |text| text.parse().map_err(|_| strange()))
 }
 
-fn integer(value: Option<Value>) -> Result<i64, Doubt> {
+fn integer(value: Option<&Value>) -> Result<i64, Doubt> {
     match value {
-        Some(Value::Int(number)) => Ok(number),
+        Some(Value::Int(number)) => Ok(*number),
         _ => Err(strange()),
     }
 }
 
 /// The pairs of a hash, in either of the protocol's two forms.
-pub(super) fn pairs(value: Option<Value>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Doubt> {
+pub(super) fn pairs(value: Option<Value>) -> Result<Vec<Pair>, Doubt> {
     let one = |field, value| Ok((octets(Some(field))?.ok_or_else(strange)?, octets(Some(value))?.ok_or_else(strange)?));
     match value {
         Some(Value::Map(pairs)) => pairs.into_iter().map(|(field, value)| one(field, value)).collect(),

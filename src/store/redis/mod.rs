@@ -8,6 +8,7 @@
 mod admin;
 mod change;
 mod codec;
+mod fact;
 mod journal;
 mod keeper;
 mod layout;
@@ -29,7 +30,8 @@ pub(super) use codec::octets_of;
 pub use settings::{Security, Server, Settings as RedisSettings, Topology};
 
 use self::change::Telling;
-use self::journal::{Fact, Journal, Line};
+use self::fact::{Fact, Line};
+use self::journal::Journal;
 use self::link::Link;
 use self::look::{Doubt, Ground, Want, look};
 use super::copy::Copied;
@@ -118,7 +120,7 @@ impl Redis {
     }
 
     /// Opens the journal alone.
-    fn unmet(redis: &RedisSettings, settings: &Settings) -> Result<Self, StoreError> {
+    pub(super) fn unmet(redis: &RedisSettings, settings: &Settings) -> Result<Self, StoreError> {
         let key_file = settings.key_file.clone().unwrap_or_else(|| settings.path.with_extension("key"));
         let key = key::read(&key_file)?;
         let journal = Journal::open(&settings.path.with_file_name("journal.db"), &key)?;
@@ -250,8 +252,12 @@ impl Redis {
             if chunk.is_empty() {
                 return Ok(counts);
             }
-            let lines = self.0.shared.journal.append(&chunk)?;
-            for added in self.blocking(|shared| async move { Ok(shared.tell(&lines, telling).await) })? {
+            let journal = &self.0.shared.journal;
+            let lines = Arc::<[Line]>::from(journal.append(&chunk)?);
+            let told = Arc::clone(&lines);
+            let added = self.blocking(|shared| async move { Ok(shared.tell(&told, telling).await) });
+            journal.release(&lines);
+            for added in added? {
                 match added {
                     Added::New => counts.new += 1,
                     Added::Existing => counts.existing += 1,
@@ -327,11 +333,14 @@ impl Shared {
     }
 
     fn close(&self, error: &StoreError) {
-        let closed = match error {
-            StoreError::Away { because } => Closed::Away(because.clone()),
-            StoreError::Settling { because } => Closed::Settling(because.clone()),
-            StoreError::Latched { because } => Closed::Latched(because.clone()),
-            other => Closed::Refused(other.to_string()),
+        let closed = if let StoreError::Away { because } = error {
+            Closed::Away(because.clone())
+        } else if let StoreError::Settling { because } = error {
+            Closed::Settling(because.clone())
+        } else if let StoreError::Latched { because } = error {
+            Closed::Latched(because.clone())
+        } else {
+            Closed::Refused(error.to_string())
         };
         *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Closed(closed);
     }

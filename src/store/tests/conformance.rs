@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn every_expectation() -> impl Iterator<Item = (&'static str, fn(&Store))> {
+fn every_expectation() -> impl Iterator<Item = Expectation> {
     EVERY_KIND.iter().chain(people::EVERY_KIND).copied()
 }
 

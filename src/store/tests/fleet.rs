@@ -7,7 +7,7 @@ use super::*;
 use crate::policy::Basis;
 
 /// How long a store may take to be whole again before a test gives up; no test measures it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server with a store on it, and the first gateway.
 struct Fleet {

@@ -15,6 +15,9 @@ use super::*;
 use crate::mail::ControllerId;
 use crate::policy::{Cause, Origin, Scope};
 
+/// Something that every kind of store has to do, with its name.
+type Expectation = (&'static str, fn(&Store));
+
 fn now() -> Timestamp {
     Timestamp::from_secs(1_795_482_123)
 }
@@ -288,7 +291,7 @@ fn a_memory_told_to_fail_answers_nothing() {
 }
 
 /// What every kind of store has to do.
-pub(super) const EVERY_KIND: &[(&str, fn(&Store))] = &[
+pub(super) const EVERY_KIND: &[Expectation] = &[
     ("every_spelling_meets_the_suppression", every_spelling_meets_the_suppression),
     ("a_tagged_or_dotted_entry_meets_the_plain_address", a_tagged_or_dotted_entry_meets_the_plain_address),
     ("a_domain_entry_reaches_its_subdomains_and_no_others", a_domain_entry_reaches_its_subdomains_and_no_others),

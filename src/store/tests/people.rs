@@ -314,7 +314,7 @@ fn a_store_of_the_first_schema_is_brought_up_to_date_once() {
 }
 
 /// What every kind of store has to do.
-pub(super) const EVERY_KIND: &[(&str, fn(&Store))] = &[
+pub(super) const EVERY_KIND: &[Expectation] = &[
     ("a_consent_is_answered_whole_for_the_exact_address_only", a_consent_is_answered_whole_for_the_exact_address_only),
     (
         "the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays",

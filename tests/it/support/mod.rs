@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod redis_server;
 pub(crate) mod upstream;
 
 pub(crate) use client::Client;
