@@ -133,7 +133,7 @@ fn measure(store: &Store, entries: u32, runtime: &tokio::runtime::Runtime, what:
         times.sort_unstable();
         let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
         let each = times.iter().sum::<Duration>() / QUESTIONS;
-        let together = together(store, people, runtime)?;
+        let together = together(store, &people, runtime)?;
         say(&format!(
             "{what:<24} {kind:<5} one by one {:>7.1} us, p99 {:>7.1} us; {AT_ONCE} at once {together:>8.0} a second",
             each.as_secs_f64() * 1e6,
@@ -143,7 +143,7 @@ fn measure(store: &Store, entries: u32, runtime: &tokio::runtime::Runtime, what:
     Ok(())
 }
 
-fn together(store: &Store, people: Vec<Mailbox>, runtime: &tokio::runtime::Runtime) -> Result<f64, Box<dyn Error>> {
+fn together(store: &Store, people: &[Mailbox], runtime: &tokio::runtime::Runtime) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let share = people.len().div_ceil(usize::try_from(AT_ONCE)?);
     runtime.block_on(async {
