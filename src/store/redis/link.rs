@@ -98,7 +98,9 @@ pub(super) struct Run {
 impl Link {
     /// Reads what is needed to connect, and connects to nobody yet.
     pub(super) fn new(settings: Settings) -> Result<Self, StoreError> {
-        let mut login = RedisConnectionInfo::default().set_db(i64::from(settings.database));
+        // Without its name for the library a user needs no right to CLIENT, which could end others' connections.
+        let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let mut login = bare.set_db(i64::from(settings.database));
         if let Some(user) = &settings.user {
             login = login.set_username(user);
         }

@@ -6,6 +6,7 @@ mod loss;
 mod people;
 #[path = "../../../tests/it/support/redis_server.rs"]
 mod redis_server;
+mod secure;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
