@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::audit::{Trail, TrailError};
-use crate::config::{self, ConfigError, LogAddresses};
+use crate::config::{self, ConfigError, Engine, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::Delivery;
 use crate::dns;
@@ -168,7 +168,11 @@ pub fn private_folder(path: &Path) -> Result<(), StartError> {
 /// [`StartError`].
 pub fn open_store(settings: &config::Settings, opening: Opening, clock: &dyn Clock) -> Result<Store, StartError> {
     private_folder(&settings.data_dir)?;
-    Ok(Store::open(&settings.store, opening, clock.now())?)
+    let store = match (settings.engine, &settings.redis) {
+        (Engine::Redis, Some(redis)) => Store::open_fleet(redis, &settings.store),
+        (Engine::Redis, None) | (Engine::Embedded, _) => Store::open(&settings.store, opening, clock.now()),
+    };
+    Ok(store?)
 }
 
 /// Opens the spool with its audit trail, as the daemon does, and commands when none runs.
@@ -273,20 +277,19 @@ fn report_recovery(recovered: &Recovered) {
 /// Looks at the store about once a second: a store that was replaced or damaged is noticed before somebody asks, and
 /// what another process imported is taken in before it delays mail.
 async fn watch_store(store: Store, mut stops: watch::Receiver<bool>) {
-    let mut healthy = true;
+    let mut last: Option<String> = None;
     loop {
         tokio::select! {
             _either_way = stops.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(STORE_LOOK_EVERY) => {}
         }
-        match (store.probe().await, healthy) {
-            (Ok(()), _) => healthy = true,
-            (Err(error), true) => {
-                tracing::error!(%error, "the store does not answer; mail is deferred");
-                healthy = false;
-            }
-            (Err(_), false) => {}
+        let found = store.probe().await.err().map(|error| error.to_string());
+        match &found {
+            Some(error) if found != last => tracing::error!(%error, "the store does not answer; mail is deferred"),
+            None if last.is_some() => tracing::info!("the store answers again"),
+            Some(_) | None => {}
         }
+        last = found;
     }
 }
 
@@ -351,14 +354,17 @@ impl Gateway {
         self.spool.shutdown().await;
     }
 
-    /// Whether spool and store work now, by a write, a sync and a read: what feeds the watchdog.
+    /// Whether spool and store work now, by a write, a sync and a read: what feeds the watchdog. What happened to the
+    /// fleet's servers is left out: our restart would heal none of it, and opt-outs are taken meanwhile.
     ///
     /// # Errors
     /// [`StartError::Spool`] or [`StartError::Store`].
     pub async fn probe(&self) -> Result<(), StartError> {
         self.spool.probe().await?;
-        self.store.probe().await?;
-        Ok(())
+        match (&self.store, self.store.probe().await) {
+            (Store::Redis(_), Err(error)) if error.is_of_fleet() => Ok(()),
+            (Store::Embedded(_) | Store::Redis(_) | Store::Memory(_), outcome) => Ok(outcome?),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod queue;
 mod rules;
 mod serve;
 mod source;
+mod store;
 pub mod suppress;
 
 use std::io::Write;
@@ -71,6 +72,8 @@ enum Operation {
     Suppress(suppress::SuppressArgs),
     /// Who agreed to be written to, and what proves it: set, confirm, show, history, proof, import.
     Consent(consent::ConsentArgs),
+    /// Where the facts live: status, create, verify, copy, rebuild, forget.
+    Store(store::Arguments),
     /// What is waiting to be delivered: list, show, count, retry, drop.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -138,6 +141,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
+        Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
         Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),

@@ -39,6 +39,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let inbound = inbound::server(&spec.inbound, &hostname, problems);
     let tell = tell::settings(spec, problems);
     let tell_trust = tell::trust(&spec.tell, base, problems);
+    let engine = store::engine(&spec.store, base, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
         public_url: public_url?,
@@ -54,6 +55,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
+    let (engine, redis) = engine?;
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
@@ -77,6 +79,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         dns,
         spool,
         store: store?,
+        engine,
+        redis,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
     })

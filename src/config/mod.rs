@@ -15,6 +15,7 @@ mod inbound;
 mod law;
 mod protection;
 mod rates;
+mod redis;
 mod routes;
 mod sender;
 mod smtp;
@@ -73,10 +74,23 @@ pub struct Settings {
     pub spool: crate::spool::Settings,
     /// The facts.
     pub store: crate::store::Settings,
+    /// Which engine holds them.
+    pub engine: Engine,
+    /// The fleet's servers, where they are named; always with [`Engine::Redis`].
+    pub redis: Option<crate::store::RedisSettings>,
     /// Keys of unsubscribe tokens.
     pub token_keys: PathBuf,
     /// Rule files of the operator, on top of the shipped packs.
     pub rules_directory: Option<PathBuf>,
+}
+
+/// Which engine holds the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite in the data folder.
+    Embedded,
+    /// Redis or Valkey, shared by a fleet of gateways.
+    Redis,
 }
 
 /// How addresses appear in log and audit.

@@ -211,6 +211,21 @@ pub(super) struct Store {
     pub(super) kind: Option<At<String>>,
     pub(super) addresses: Option<At<String>>,
     pub(super) key_file: Option<At<String>>,
+    pub(super) redis: Option<At<Redis>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redis {
+    pub(super) topology: Option<At<String>>,
+    pub(super) servers: At<Vec<At<String>>>,
+    pub(super) master: Option<At<String>>,
+    pub(super) tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+    pub(super) database: Option<At<u64>>,
+    pub(super) prefix: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

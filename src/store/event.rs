@@ -142,6 +142,13 @@ pub struct Event {
     pub by: String,
 }
 
+impl Event {
+    /// Whether two records are one event, whatever their places and whether the address stands beside.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.exact, &self.told, self.at, &self.by) == (&other.exact, &other.told, other.at, &other.by)
+    }
+}
+
 /// What all events about one address come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {

@@ -58,5 +58,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// Makes that provider the one of libraries that choose none themselves. Calling it again changes nothing.
+pub fn install_provider() {
+    // An error means that one is installed already, and there is no other in this program.
+    let _installed_before = aws_lc_rs::default_provider().install_default();
+}
+
 #[cfg(test)]
 mod tests;

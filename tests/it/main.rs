@@ -20,6 +20,7 @@ mod pages;
 mod postfix;
 mod proxies;
 mod races;
+mod redis;
 mod reports;
 mod routes;
 mod smuggling;

@@ -97,7 +97,7 @@ pub(super) fn step_events(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Whether the entry was new.
-fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+pub(super) fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
     match known(connection, entry)? {
         None => insert(connection, entry).map(|()| true),
         Some(first) if events::view(connection, &entry.exact)?.lifts(&first.fact, entry.fact.since) => {

@@ -73,9 +73,22 @@ pub(crate) fn free_port() -> SocketAddr {
 impl Gateway {
     /// Configures and starts a gateway in `folder`.
     pub(crate) fn start(folder: &Path, spec: &Spec) -> Self {
+        Self::configure(folder, spec);
+        Self::restart_there(folder)
+    }
+
+    /// Writes a configuration with ports that are free, and starts nothing.
+    pub(crate) fn configure(folder: &Path, spec: &Spec) {
         let (smtp, http) = (free_port(), free_port());
         std::fs::write(folder.join("consentry.toml"), spec.text(smtp, http)).unwrap();
-        Self::restart(folder, smtp, http)
+        std::fs::write(folder.join("ports"), format!("{smtp} {http}")).unwrap();
+    }
+
+    /// Starts a gateway on the configuration that [`Gateway::configure`] wrote.
+    pub(crate) fn restart_there(folder: &Path) -> Self {
+        let ports = std::fs::read_to_string(folder.join("ports")).unwrap();
+        let (smtp, http) = ports.split_once(' ').unwrap();
+        Self::restart(folder, smtp.parse().unwrap(), http.parse().unwrap())
     }
 
     /// Starts a gateway on the configuration that is there.

@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
 pub(crate) mod postfix;
+pub(crate) mod redis_server;
 pub(crate) mod tool;
 pub(crate) mod upstream;
 

@@ -117,8 +117,8 @@ impl Upstream {
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
                 shared.sessions.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || {
-                    let counted = Counted::new(&shared);
-                    session(stream, &shared, delay, counted)
+                    let presence = Presence::new(&shared);
+                    session(stream, &shared, delay, presence)
                 });
             }
         });
@@ -181,9 +181,9 @@ impl Upstream {
 }
 
 /// Counts a session until it ends: before the last word to the client, who may open the next one upon it.
-struct Counted<'a>(&'a Shared);
+struct Presence<'a>(&'a Shared);
 
-impl<'a> Counted<'a> {
+impl<'a> Presence<'a> {
     fn new(shared: &'a Shared) -> Self {
         let mut open = shared.open.lock().unwrap();
         open.0 += 1;
@@ -192,13 +192,13 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Presence<'_> {
     fn drop(&mut self) {
         self.0.open.lock().unwrap().0 -= 1;
     }
 }
 
-fn session(stream: TcpStream, shared: &Shared, delay: Duration, counted: Counted<'_>) -> Option<()> {
+fn session(stream: TcpStream, shared: &Shared, delay: Duration, presence: Presence<'_>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut out = stream.try_clone().ok()?;
     let socket = Arc::new(Socket { stream, taken: Mutex::default() });
@@ -259,7 +259,7 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration, counted: Counted
                 b"250 2.0.0 taken\r\n"
             }
             "QUIT" => {
-                drop(counted);
+                drop(presence);
                 out.write_all(b"221 bye\r\n").ok()?;
                 return None;
             }
