@@ -132,10 +132,11 @@ fn lm_08_a_crowd_of_slow_and_idle_clients_does_not_keep_a_normal_one_waiting() {
     let idle: Vec<_> = (0..idle_ones).map(|_| TcpStream::connect(gateway.smtp).unwrap()).collect();
     eventually("everybody inside", || (footprint(&gateway).1 >= slow_ones + idle_ones).then_some(()));
     let full = footprint(&gateway);
-    let mut times = Vec::new();
+    let (mut times, mut cut_off) = (Vec::new(), 0);
     for round in 0..50 {
         for stream in &mut dripping {
-            stream.write_all(b"x").unwrap();
+            // On a slow machine a minute passes, and whoever drips has been cut off by then.
+            cut_off += usize::from(stream.write_all(b"x").is_err());
         }
         let start = Instant::now();
         let mut client = Client::connect(gateway.smtp);
@@ -148,7 +149,7 @@ fn lm_08_a_crowd_of_slow_and_idle_clients_does_not_keep_a_normal_one_waiting() {
     let after = footprint(&gateway);
     println!(
         "{slow_ones} slow and {idle_ones} idle clients: a normal message takes {:?} (median), {:?} (worst of 50); \
-         resident {} KiB and {} descriptors before, {} and {} with the crowd, {} and {} after 50 octets of each",
+         resident {} KiB and {} descriptors before, {} and {} with the crowd, {} and {} after 50 octets of each, {cut_off} of which came too late",
         times[times.len() / 2],
         times[times.len() - 1],
         before.0,

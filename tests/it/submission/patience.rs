@@ -120,7 +120,7 @@ async fn drip(client: &mut Client) {
 #[tokio::test]
 async fn lm_08_a_command_has_one_deadline_however_many_pieces_it_comes_in() {
     let mut settings = settings();
-    settings.command_timeout = Duration::from_millis(100);
+    settings.command_timeout = Duration::from_secs(1);
     let server = server(settings, Opening::Greeting).await;
     let mut client = connected(&server).await;
     drip(&mut client).await;
