@@ -8,6 +8,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
+pub(crate) mod ports;
 pub(crate) mod postfix;
 pub(crate) mod redis_server;
 pub(crate) mod tool;
