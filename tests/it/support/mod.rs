@@ -1,6 +1,5 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
-pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
