@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, LogAddresses};
 use crate::control::{self, Desk};
-use crate::delivery::Delivery;
+use crate::delivery::{Board, BoardError, Delivery};
 use crate::mail::IdSource;
 use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The spool cannot keep mail.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
+    /// What is suspended cannot be read.
+    #[error("suspensions: {0}")]
+    Board(#[from] BoardError),
     /// The audit trail cannot be written.
     #[error("audit trail: {0}")]
     Audit(#[from] TrailError),
@@ -155,6 +158,15 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
     Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
+/// Reads what is suspended, as the daemon does, and commands when none runs.
+///
+/// # Errors
+/// [`StartError::Board`]: it cannot be read, and nothing may be sent.
+pub fn open_board(settings: &config::Settings) -> Result<Arc<Board>, StartError> {
+    let delivery = &settings.delivery;
+    Ok(Arc::new(Board::open(&settings.data_dir, delivery.grouping, delivery.breaker)?))
+}
+
 /// Starts everything. The listeners are the last to open.
 ///
 /// # Errors
@@ -165,6 +177,7 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
     let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
     let (spool, recovered) = open_spool(&settings, &clock)?;
+    let board = open_board(&settings)?;
     report_recovery(&recovered);
     let fence = Fence::default();
     let live = Live {
@@ -199,10 +212,16 @@ pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clo
     let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
     let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
     let desk_log = log.clone();
-    let delivery =
-        Delivery { recheck: hall, settings: settings.delivery, events: log, privacy, clock: Arc::clone(&clock) };
+    let delivery = Delivery {
+        recheck: hall,
+        settings: settings.delivery,
+        board: Arc::clone(&board),
+        events: log,
+        privacy,
+        clock: Arc::clone(&clock),
+    };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
-    let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
+    let desk = Desk { spool: spool.clone(), board, log: desk_log, fence, clock };
     intake.spawn(watch_store(store.clone(), stops.clone()));
     let socket = control::Socket::bind(&settings.data_dir)
         .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;

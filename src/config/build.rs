@@ -34,7 +34,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         .map(|s| s.rules.controller.clone())
         .collect::<HashSet<_>>();
     let credentials = streams::credentials(spec, &streams, problems);
-    let delivery = upstream::settings(spec, &hostname, problems);
+    let delivery = upstream::settings(spec, base, &hostname, problems);
     let smtp = smtp::settings(&spec.smtp, &hostname, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let delivery = delivery?;

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod http;
 mod law;
+mod replies;
 mod smtp;
 mod store;
 mod streams;

@@ -1,25 +1,41 @@
 //! The sections `[upstream]` and `[retry]`: the way to the smarthost.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::delivery::{Settings, Smarthost};
+use crate::delivery::{Grouping, Settings, Smarthost};
 use crate::mail::Domain;
 
 use super::error::Problems;
-use super::v1;
-use super::value::{duration, number, parsed};
+use super::value::{duration, number, parsed, word};
+use super::{replies, v1};
 
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 /// Longest pause.
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
-pub(super) fn settings(spec: &v1::Spec, hostname: &Domain, problems: &mut Problems<'_>) -> Option<Settings> {
+pub(super) fn settings(
+    spec: &v1::Spec,
+    base: &Path,
+    hostname: &Domain,
+    problems: &mut Problems<'_>,
+) -> Option<Settings> {
+    let replies = replies::book(spec, base, problems);
+    let breaker = replies::breaker(&spec.bounces, problems);
+    let groupings = [("upstream", Grouping::Upstream), ("domain", Grouping::Domain)];
+    let grouping = match &spec.replies.groups {
+        Some(text) => word(problems, "replies.groups", text, &groupings),
+        None => Some(Grouping::Upstream),
+    };
     let host = parsed(problems, "upstream.host", &spec.upstream.host, upstream_host);
     let port = number(problems, "upstream.port", spec.upstream.port.as_ref(), 1..=65_535, 25);
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
-    let mut settings = Settings::new(Smarthost { host: host?, port: u16::try_from(port?).ok()? }, hostname.to_string());
+    let smarthost = Smarthost { host: host?, port: u16::try_from(port?).ok()? };
+    let mut settings = Settings::new(smarthost, hostname.to_string(), replies?);
+    settings.grouping = grouping?;
+    settings.breaker = breaker?;
     let connections = number(
         problems,
         "upstream.max_connections",

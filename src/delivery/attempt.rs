@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::board::{Board, Pass};
 use super::outcome::{self, Fate, Verdict};
 use super::record::{Attempt, Recorder};
 use super::retry::{self, Retry};
@@ -42,6 +43,7 @@ pub(super) struct Desk<R> {
     pub(super) recheck: Arc<R>,
     pub(super) settings: Settings,
     pub(super) route: Arc<Route>,
+    pub(super) board: Arc<Board>,
     pub(super) recorder: Recorder,
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each copy between its final dot and its settlement on disk.
@@ -52,7 +54,8 @@ pub(super) struct Desk<R> {
 
 impl<R: Recheck> Desk<R> {
     /// Asks for the decision on everyone who is still to be sent to. `None` when nobody is left: settled then.
-    pub(super) async fn decide<L: Leased>(&self, mut draft: Draft<L>) -> Option<Job<L>> {
+    pub(super) async fn decide<L: Leased>(&self, draft: Draft<L>) -> Option<Job<L>> {
+        let mut draft = self.let_pass(draft).await?;
         let hold = self.recheck.hold();
         let rulings = self.recheck.recheck(draft.lease.entry(), &draft.to).await;
         // An answer that does not fit the question is no answer.
@@ -78,10 +81,37 @@ impl<R: Recheck> Desk<R> {
         match outgoing(draft.lease.entry(), &draft.to) {
             Ok(outgoing) => Some(Job { draft, outgoing: outgoing.holding(hold) }),
             Err(unclean) => {
-                self.conclude_all(draft, &outcome::of_error(&ClientError::Unclean(unclean), false), None).await;
+                let verdict = outcome::of_error(&self.settings.replies, &ClientError::Unclean(unclean), false);
+                self.conclude_all(draft, &verdict, None).await;
                 None
             }
         }
+    }
+
+    /// Takes out whoever is suspended or waits for their group's pace. `None` when nobody is left: a copy that nothing
+    /// has happened to goes back to where it waits, without a trace.
+    async fn let_pass<L: Leased>(&self, mut draft: Draft<L>) -> Option<Draft<L>> {
+        let now = self.clock.now();
+        let (id, label) = (draft.lease.entry().id, &draft.lease.entry().manifest.label);
+        let mut waiting = Vec::new();
+        draft.to.retain(|(index, recipient)| match self.board.pass(id, label, recipient.mailbox.domain(), now) {
+            Pass::Go => true,
+            Pass::Wait(until) => {
+                waiting.push((*index, Settlement::Deferred { until }, until));
+                false
+            }
+        });
+        let Some(first) = waiting.iter().map(|(_, _, until)| *until).min() else { return Some(draft) };
+        if draft.to.is_empty() && draft.ending.outcomes.is_empty() {
+            draft.lease.postpone(first);
+            return None;
+        }
+        draft.ending.outcomes.extend(waiting.into_iter().map(|(index, settlement, _)| (index, settlement)));
+        if draft.to.is_empty() {
+            self.settle(draft, None).await;
+            return None;
+        }
+        Some(draft)
     }
 
     /// The same verdict for everyone.
@@ -104,6 +134,7 @@ impl<R: Recheck> Desk<R> {
         let entry = draft.lease.entry();
         let mut failures = Vec::new();
         for ((index, recipient), verdict) in draft.to.iter().zip(verdicts) {
+            let verdict = &self.follow(entry, recipient, verdict, &mut draft.ending.notes, now);
             let (settlement, kind) = self.ending_of(entry, verdict, now, resting);
             let next = if let Settlement::Deferred { until } = &settlement { Some(*until) } else { None };
             let reply = &verdict.reply;
@@ -113,6 +144,7 @@ impl<R: Recheck> Desk<R> {
                 entry,
                 recipient,
                 reply,
+                told: verdict.told,
                 peer,
                 next,
             }));
@@ -139,7 +171,13 @@ impl<R: Recheck> Desk<R> {
             Fate::Deferred => {
                 let attempts = entry.attempts.saturating_add(1);
                 let expires = entry.manifest.expires;
-                match retry::next(attempts, now, expires, jitter(), &self.settings.retry) {
+                let own = verdict.told.and_then(|told| told.schedule);
+                let schedule = own.map_or(self.settings.retry, |own| retry::Settings {
+                    first: own.first,
+                    cap: own.longest,
+                    spread: self.settings.retry.spread,
+                });
+                match retry::next(attempts, now, expires, jitter(), &schedule) {
                     Retry::Expired => (Settlement::Expired, EventType::Expiration),
                     Retry::At(scheduled) => {
                         let until = resting.filter(|_| verdict.route_fault).map_or(scheduled, |r| r.min(expires));
@@ -178,7 +216,11 @@ fn failure(settlement: &Settlement, recipient: &Recipient, verdict: &Verdict, at
     let kind = match settlement {
         Settlement::Bounced => FailureKind::Bounced,
         Settlement::Expired => FailureKind::Expired,
-        Settlement::Delivered | Settlement::Deferred { .. } | Settlement::Withdrawn => return None,
+        Settlement::Delivered
+        | Settlement::Deferred { .. }
+        | Settlement::Withdrawn
+        | Settlement::Held
+        | Settlement::Released => return None,
     };
     let (recipient, reply) = (recipient.clone(), verdict.reply.clone());
     Some(Failure { recipient, kind, reply, said_by_upstream: verdict.said_by_upstream, at })

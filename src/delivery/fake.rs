@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Failure, Leased, Recheck, Ruling, Source, Unavailable};
+use super::{DeadMailbox, Failure, Leased, Recheck, Ruling, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
 use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
 use crate::time::Timestamp;
@@ -17,6 +17,7 @@ pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(super) struct Ledger {
     pub(super) waiting: Mutex<Vec<(Entry, Vec<String>)>>,
     pub(super) settled: Mutex<Vec<(u64, Settlements)>>,
+    pub(super) postponed: Mutex<Vec<(u64, Timestamp)>>,
     pub(super) changed: tokio::sync::Notify,
     pub(super) fail: Option<SpoolError>,
     /// Delivery is stopped only after the upstream has played its scripts.
@@ -63,6 +64,10 @@ impl Leased for FakeLease {
         self.ledger.changed.notify_one();
         self.ledger.fail.clone().map_or(Ok(()), Err)
     }
+    fn postpone(self, until: Timestamp) {
+        self.ledger.postponed.lock().unwrap().push((self.entry.id.as_u64(), until));
+        self.ledger.changed.notify_one();
+    }
 }
 
 /// Withdraws whom it is told to, counts how often it is asked, keeps what it is to report.
@@ -73,6 +78,9 @@ pub(super) struct Judge {
     pub(super) short: bool,
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) reported: Mutex<Vec<Failure>>,
+    pub(super) suppressed: Mutex<Vec<String>>,
+    /// How often the store does not answer before it does.
+    pub(super) store_away: Mutex<u32>,
 }
 
 impl Recheck for Judge {
@@ -94,6 +102,16 @@ impl Recheck for Judge {
     fn report(&self, _: &Entry, failures: &[Failure]) -> Option<Batch> {
         self.reported.lock().unwrap().extend_from_slice(failures);
         None
+    }
+
+    async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
+        let mut away = self.store_away.lock().unwrap();
+        if *away > 0 {
+            *away -= 1;
+            return Err(Unavailable);
+        }
+        self.suppressed.lock().unwrap().push(dead.mailbox.as_str().to_owned());
+        Ok(())
     }
 }
 

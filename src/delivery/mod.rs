@@ -12,14 +12,21 @@
 //!
 //! **Standards:** RFC 5321 sections 4.5.4.1 (retries) and 6.1 (responsibility), RFC 3464 and RFC 6522 (reports).
 
+pub mod backoff;
+pub mod breaker;
 pub mod dsn;
 pub mod outcome;
 pub mod retry;
 
 mod attempt;
+mod board;
+mod consequence;
+mod group;
 mod queue;
 mod record;
 mod route;
+mod standing;
+mod suspension;
 mod worker;
 
 #[cfg(test)]
@@ -34,13 +41,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
-use crate::mail::{Recipient, Reply};
+use crate::mail::{Label, Mailbox, QueueId, Recipient, Reply};
+use crate::replies::Book;
 use crate::smtp::client::{self, Hold};
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
+pub use board::{Board, BoardError, Circuit, LOOK_AGAIN, REPUTATION_REST, Snapshot};
+pub use group::{GROUPS_MAX, Group, Grouping};
 pub use route::default_rest;
+pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 
 use attempt::Desk;
 use queue::Queue;
@@ -50,6 +61,9 @@ use worker::Worker;
 
 /// After a lease of nothing, which a source in good order does not give: it must not become a hot loop.
 const EMPTY_LEASE_PAUSE: Duration = Duration::from_millis(50);
+
+/// When another asked for the last free place just before: as short as a pause of a slowed upstream may be.
+const PLACE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The facts for a decision cannot be had now; nothing is sent (promise P4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +105,27 @@ pub trait Recheck: Send + Sync + 'static {
     /// Composes and signs the delivery report for what finally failed; `None` when nothing may be reported (null
     /// reverse path, RFC 5321 section 6.1). [`dsn::compose`] writes the text.
     fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch>;
+
+    /// Records that nobody may write to a mailbox that does not exist. Asked again after a failure.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not recorded.
+    fn suppress(&self, dead: &DeadMailbox) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// A mailbox of which the upstream said for good that it does not exist, and whose group did not trip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadMailbox {
+    /// The copy that found out.
+    pub id: QueueId,
+    /// Its stream, controller, list and campaign.
+    pub label: Label,
+    /// Which mailbox.
+    pub mailbox: Mailbox,
+    /// Codes of the reply, the entry that decided, the message.
+    pub evidence: String,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 /// Why a recipient finally failed.
@@ -147,11 +182,17 @@ pub struct Settings {
     pub retry: retry::Settings,
     /// How long an unhealthy route rests.
     pub rest: retry::Settings,
+    /// What refusals mean.
+    pub replies: Arc<Book>,
+    /// Whose word a refusal for rate or reputation is.
+    pub grouping: Grouping,
+    /// When dead mailboxes are too many to be believed.
+    pub breaker: breaker::Settings,
 }
 
 impl Settings {
-    /// Defaults towards `smarthost`, greeting it as `hello`.
-    pub fn new(smarthost: Smarthost, hello: String) -> Self {
+    /// Defaults towards `smarthost`, greeting it as `hello`; its refusals mean what `replies` says.
+    pub fn new(smarthost: Smarthost, hello: String, replies: Arc<Book>) -> Self {
         Self {
             smarthost,
             client: client::Settings { hello, timeouts: client::Timeouts::default() },
@@ -161,6 +202,9 @@ impl Settings {
             max_messages_per_connection: 1000,
             retry: retry::Settings::default(),
             rest: default_rest(),
+            replies,
+            grouping: Grouping::Upstream,
+            breaker: breaker::Settings::default(),
         }
     }
 }
@@ -180,6 +224,8 @@ pub struct Delivery<R> {
     pub recheck: Arc<R>,
     /// Settings.
     pub settings: Settings,
+    /// What is suspended, slowed or about to be suppressed.
+    pub board: Arc<Board>,
     /// Where attempts are logged.
     pub events: EventLog,
     /// How addresses appear there.
@@ -196,16 +242,23 @@ impl<R: Recheck> Delivery<R> {
     /// # Errors
     /// [`DeliveryError`] when it had to stop by itself.
     pub async fn run(self, spool: Spool, shutdown: watch::Receiver<bool>) -> Result<(), DeliveryError> {
-        self.run_from(spool, shutdown).await
+        let notes = spool.clone();
+        self.run_from(spool, move |line| notes.note(line), shutdown).await
     }
 
-    async fn run_from<S: Source>(self, source: S, mut shutdown: watch::Receiver<bool>) -> Result<(), DeliveryError> {
+    async fn run_from<S: Source>(
+        self,
+        source: S,
+        audit: impl Fn(Bytes) + Send + Sync,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), DeliveryError> {
         let connections = self.settings.max_connections.max(1);
         let unsettled = self.settings.max_unsettled.clamp(1, Semaphore::MAX_PERMITS);
         let queue = Arc::new(Queue::new(connections));
         let desk = Arc::new(Desk {
             recheck: self.recheck,
             route: Arc::new(Route::new(self.settings.rest)),
+            board: self.board,
             recorder: Recorder::new(self.events, self.privacy, &self.settings.smarthost.host),
             clock: self.clock,
             unsettled: Arc::new(Semaphore::new(unsettled)),
@@ -219,6 +272,7 @@ impl<R: Recheck> Delivery<R> {
         let mut broken = desk.broken.subscribe();
         tokio::select! {
             () = dispatch(&source, &queue, &desk) => {}
+            () = desk.keep_looking(audit) => {}
             // A sender that is gone will never ask for more either.
             _ = shutdown.wait_for(|asked| *asked) => {}
             _ = broken.wait_for(Option::is_some) => {}
@@ -239,15 +293,17 @@ impl<R: Recheck> Delivery<R> {
 async fn dispatch<S: Source, R: Recheck>(source: &S, queue: &Queue<S::Lease>, desk: &Desk<R>) {
     loop {
         let room = queue.room().await;
-        let rest = desk.route.rests_for(desk.clock.now());
-        if rest.is_zero() {
+        let now = desk.clock.now();
+        let rest = desk.route.rests_for(now).max(desk.board.pause(now));
+        let room = if rest.is_zero() { desk.board.places(room, now) } else { 0 };
+        if room > 0 {
             let leases = source.lease(room).await;
             if leases.is_empty() {
                 tokio::time::sleep(EMPTY_LEASE_PAUSE).await;
             }
             queue.push(leases);
         } else {
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(rest.max(PLACE_PAUSE)).await;
         }
     }
 }
@@ -264,6 +320,8 @@ trait Leased: Send + Sync + 'static {
     fn entry(&self) -> &Entry;
     fn pending(&self) -> &[(RecipientIndex, Recipient)];
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send;
+    /// Gives it back untouched, due at `until`.
+    fn postpone(self, until: Timestamp);
 }
 
 impl Source for Spool {
@@ -282,5 +340,8 @@ impl Leased for Lease {
     }
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send {
         Self::settle(self, how)
+    }
+    fn postpone(self, until: Timestamp) {
+        Self::postpone(self, until);
     }
 }

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::backoff::Pace;
+use super::board::Circuit;
+use super::group::Group;
+use super::outcome::{Told, Verdict};
 use crate::mail::{Label, Recipient, Reply};
 use crate::spool::{Body, Entry};
 use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy};
@@ -12,6 +16,27 @@ use crate::time::Timestamp;
 /// What stands in an upstream's text for an address that the privacy level hides.
 const HIDDEN: &str = "<hidden>";
 
+/// What is alarming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// The smarthost does not take our mail.
+    Circuit,
+    /// Too many dead mailboxes at once.
+    MassBounce,
+    /// We are refused for our name.
+    Reputation,
+}
+
+impl Alarm {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Circuit => "CIRCUIT_OPEN",
+            Self::MassBounce => "MASS_BOUNCE",
+            Self::Reputation => "REPUTATION_REFUSED",
+        }
+    }
+}
+
 /// One record to be made.
 pub(super) struct Attempt<'a> {
     pub(super) kind: EventType,
@@ -19,6 +44,8 @@ pub(super) struct Attempt<'a> {
     pub(super) entry: &'a Entry,
     pub(super) recipient: &'a Recipient,
     pub(super) reply: &'a Reply,
+    /// What a refusal was taken for.
+    pub(super) told: Option<Told>,
     /// The upstream's address, when a connection was made.
     pub(super) peer: Option<SocketAddr>,
     pub(super) next: Option<Timestamp>,
@@ -39,7 +66,7 @@ impl Recorder {
 
     /// Logs the attempt and returns the line for the audit trail.
     pub(super) fn record(&self, attempt: &Attempt<'_>) -> Bytes {
-        let Attempt { kind, at, entry, recipient, reply, peer, next } = *attempt;
+        let Attempt { kind, at, entry, recipient, reply, told, peer, next } = *attempt;
         let manifest = &entry.manifest;
         let label = &manifest.label;
         let mut event = Event::new(kind, at);
@@ -56,6 +83,43 @@ impl Recorder {
         event.num_attempts = Some(entry.attempts.saturating_add(1));
         event.created = Some(manifest.received);
         event.next_attempt = next;
+        event.bounce_classification = told.map(|told| told.class.as_str());
+        event.classified_by = told.map(|told| told.by);
+        self.events.record(&event)
+    }
+
+    /// Something that somebody should look at now; returns the line for the audit trail.
+    pub(super) fn alarm(&self, alarm: Alarm, text: &str, at: Timestamp) -> Bytes {
+        tracing::error!(alarm = alarm.as_str(), "{text}");
+        self.about(EventType::Alarm, alarm.as_str(), text, at)
+    }
+
+    /// The circuit is closed again.
+    pub(super) fn closed(&self, circuit: &Circuit, at: Timestamp) -> Bytes {
+        let text = format!("the circuit is closed; it was open since {} ({})", circuit.since, circuit.class);
+        tracing::info!("{text}");
+        self.about(EventType::Pace, "CIRCUIT_CLOSED", &text, at)
+    }
+
+    /// A group is slowed, or slowed further.
+    pub(super) fn slowed(&self, group: &Group, pace: Pace, verdict: &Verdict, at: Timestamp) -> Bytes {
+        let (level, gap, reply) = (pace.level, pace.gap.as_secs(), &verdict.reply);
+        let text = format!("{group} is slowed to level {level}, one message in {gap} s: {reply}");
+        tracing::warn!("{text}");
+        self.about(EventType::Pace, "SLOWED", &text, at)
+    }
+
+    /// A group has its full pace again.
+    pub(super) fn recovered(&self, group: &Group, at: Timestamp) -> Bytes {
+        let text = format!("{group} has its full pace again");
+        tracing::info!("{text}");
+        self.about(EventType::Pace, "RECOVERED", &text, at)
+    }
+
+    fn about(&self, kind: EventType, reason: &'static str, text: &str, at: Timestamp) -> Bytes {
+        let mut event = Event::new(kind, at);
+        event.reason = Some(reason);
+        event.evidence = Some(text.to_owned());
         self.events.record(&event)
     }
 

@@ -87,16 +87,20 @@ async fn drive(
     also: impl Future<Output = ()>,
 ) -> Run {
     let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port };
-    let mut settings = Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned()) };
+    let replies = Arc::new(crate::replies::embedded().unwrap());
+    let mut settings =
+        Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned(), replies) };
     settings.max_connections = 1;
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     adjust(&mut settings);
     let (events, _writer) = EventLog::start(std::io::sink()).unwrap();
     let (judge, ledger) = (Arc::new(judge), Arc::new(ledger));
     let (recheck, clock) = (Arc::clone(&judge), Arc::new(ManualClock::new(NOW)));
-    let delivery = Delivery { recheck, settings, events, privacy: Privacy::Full, clock };
+    let folder = tempfile::tempdir().unwrap();
+    let board = Arc::new(Board::open(folder.path(), settings.grouping, settings.breaker).unwrap());
+    let delivery = Delivery { recheck, settings, board, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), stopped));
+    let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), |_| {}, stopped));
     while ledger.settled.lock().unwrap().len() < endings {
         ledger.changed.notified().await;
     }

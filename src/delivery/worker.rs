@@ -85,7 +85,8 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                     Ok(session) => self.session = Some(session),
                     Err(error) => {
                         tracing::warn!(%error, "no session with the upstream");
-                        return self.desk.conclude_all(draft, &outcome::of_error(&error, false), None).await;
+                        let verdict = outcome::of_error(&self.desk.settings.replies, &error, false);
+                        return self.desk.conclude_all(draft, &verdict, None).await;
                     }
                 }
             }
@@ -111,11 +112,12 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             Ok(replies) => replies,
             Err(error) if session.transactions() > 1 && has_gone(&error) => return Some(job.draft),
             Err(error) => {
-                self.desk.conclude_all(job.draft, &outcome::of_error(&error, false), Some(peer)).await;
+                let verdict = outcome::of_error(&self.desk.settings.replies, &error, false);
+                self.desk.conclude_all(job.draft, &verdict, Some(peer)).await;
                 return None;
             }
         };
-        let verdicts = outcome::of_envelope(&replies, job.outgoing.recipients().len());
+        let verdicts = outcome::of_envelope(&self.desk.settings.replies, &replies, job.outgoing.recipients().len());
         if replies.goes_ahead() {
             self.hand_over(session, job, verdicts).await;
             return None;
@@ -145,13 +147,14 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         };
         let last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
             Ok(reply) => {
-                let verdict = outcome::of_reply(Stage::Content, reply);
+                let whom = outcome::whom(&verdicts);
+                let verdict = outcome::of_reply(&self.desk.settings.replies, Stage::Content, whom, reply);
                 self.keep(session, verdict.route_fault);
                 verdict
             }
             Err(interrupted) => {
                 tracing::warn!(error = %interrupted.error, sent = interrupted.sent, "a session broke off at the content");
-                outcome::of_error(&interrupted.error, interrupted.sent)
+                outcome::of_error(&self.desk.settings.replies, &interrupted.error, interrupted.sent)
             }
         };
         self.ahead = next;

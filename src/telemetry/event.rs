@@ -79,6 +79,12 @@ pub enum EventType {
     SuppressionAdded,
     /// A fact was taken from the store.
     SuppressionRemoved,
+    /// Somebody should look at once: `reason` says at what.
+    Alarm,
+    /// A group is slowed or has recovered, or the circuit is closed again.
+    Pace,
+    /// An operator, or the gateway itself, changed the queue: held, released, suspended, resumed, retried.
+    QueueControl,
 }
 
 impl EventType {
@@ -96,6 +102,9 @@ impl EventType {
             Self::Withdrawn => "Withdrawn",
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
+            Self::Alarm => "Alarm",
+            Self::Pace => "Pace",
+            Self::QueueControl => "QueueControl",
         }
     }
 }
@@ -189,6 +198,12 @@ pub struct Event {
     /// What was answered, by the upstream or by us.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "response")]
     pub response: Option<Reply>,
+    /// What a refusal was taken for, as KumoMTA calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounce_classification: Option<&'static str>,
+    /// The entry that decided on the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classified_by: Option<&'static str>,
     /// Attempts so far, this one included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_attempts: Option<u32>,
@@ -233,6 +248,8 @@ impl Event {
             session_id: None,
             peer_address: None,
             response: None,
+            bounce_classification: None,
+            classified_by: None,
             num_attempts: None,
             created: None,
             next_attempt: None,

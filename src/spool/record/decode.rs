@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, BatchRecord, CopyRecord, DEFERRED,
-    DELIVERED, EXPIRED, FileRecord, SettleRecord, StoredBody, Transaction, WITHDRAWN,
+    DELIVERED, EXPIRED, FileRecord, HELD, RELEASED, SettleRecord, StoredBody, Transaction, WITHDRAWN,
 };
 use crate::mail::{BodyType, CampaignId, ControllerId, Label, ListName, Mailbox, Recipient, ReversePath, StreamName};
 use crate::spool::batch::Manifest;
@@ -51,6 +51,8 @@ fn get_settlement(input: &mut Input<'_>) -> Option<SettleRecord> {
         let (code, until) = (input.u8()?, input.i64()?);
         let outcome = match code {
             DELIVERED => Settlement::Delivered,
+            DEFERRED if until == HELD => Settlement::Held,
+            DEFERRED if until == RELEASED => Settlement::Released,
             DEFERRED => Settlement::Deferred { until: Timestamp::from_millis(until) },
             BOUNCED => Settlement::Bounced,
             EXPIRED => Settlement::Expired,

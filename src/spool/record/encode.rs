@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, DEFERRED, DELIVERED, EXPIRED, SettleRecord,
-    StoredBody, WITHDRAWN,
+    BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, DEFERRED, DELIVERED, EXPIRED, HELD,
+    RELEASED, SettleRecord, StoredBody, WITHDRAWN,
 };
 use crate::mail::{BodyType, CampaignId, ListName, Recipient};
 use crate::spool::batch::Manifest;
@@ -69,6 +69,8 @@ fn put_settlement(out: &mut Vec<u8>, settlement: &SettleRecord) -> Option<()> {
             Settlement::Bounced => (BOUNCED, 0),
             Settlement::Expired => (EXPIRED, 0),
             Settlement::Withdrawn => (WITHDRAWN, 0),
+            Settlement::Held => (DEFERRED, HELD),
+            Settlement::Released => (DEFERRED, RELEASED),
         };
         out.extend_from_slice(&index.to_le_bytes());
         out.push(code);

@@ -1,0 +1,132 @@
+//! What one verdict does beside ending one attempt: groups that are slowed or stopped, mailboxes that are dead, the
+//! circuit of the route. Each is recorded in log and audit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::attempt::Desk;
+use super::board::{Burial, REPUTATION_REST};
+use super::group::Group;
+use super::outcome::{self, Fate, Told, Verdict};
+use super::record::Alarm;
+use super::suspension::Hand;
+use super::{DeadMailbox, Recheck};
+use crate::mail::Recipient;
+use crate::replies::Follows;
+use crate::spool::Entry;
+use crate::time::Timestamp;
+
+/// How often dead mailboxes are looked at that may be confirmed, and groups that may have recovered.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+impl<R: Recheck> Desk<R> {
+    /// Draws the consequences, and returns the verdict that counts: another one when nobody believes it. Records for
+    /// the audit trail go to `notes`.
+    pub(super) fn follow(
+        &self,
+        entry: &Entry,
+        recipient: &Recipient,
+        verdict: &Verdict,
+        notes: &mut Vec<Bytes>,
+        now: Timestamp,
+    ) -> Verdict {
+        let domain = recipient.mailbox.domain();
+        if !verdict.route_fault
+            && verdict.said_by_upstream
+            && let Some(closed) = self.board.works()
+        {
+            notes.push(self.recorder.closed(&closed, now));
+        }
+        let follows = verdict.told.map(|told| told.follows);
+        match (verdict.fate, follows) {
+            (Fate::Delivered, _) => self.board.answered(domain, now),
+            (Fate::Deferred, Some(Follows::Slow)) => {
+                if let Some((group, pace)) = self.board.slow(domain, now) {
+                    notes.push(self.recorder.slowed(&group, pace, verdict, now));
+                }
+            }
+            (Fate::Deferred, Some(Follows::Suspend)) => {
+                let (group, until) = (self.board.group(domain), now.plus(REPUTATION_REST));
+                let because = verdict.reply.to_string();
+                if self.board.stop(&group, Hand::Reputation, Some(until), because, now) {
+                    let text = format!("{group} gets nothing until {until}: {}", verdict.reply);
+                    notes.push(self.recorder.alarm(Alarm::Reputation, &text, now));
+                }
+            }
+            (Fate::Bounced, Some(Follows::Suppress)) => return self.bury(entry, recipient, verdict, notes, now),
+            (Fate::Bounced, _) if verdict.said_by_upstream => self.board.answered(domain, now),
+            (Fate::Deferred | Fate::Bounced, _) => {}
+        }
+        if verdict.route_fault
+            && let Some(told) = verdict.told
+        {
+            self.open_circuit(told, verdict, notes, now);
+        }
+        verdict.clone()
+    }
+
+    /// Only a fault that somebody here has to mend is an alarm; an upstream that is down or closes comes back alone.
+    fn open_circuit(&self, told: Told, verdict: &Verdict, notes: &mut Vec<Bytes>, now: Timestamp) {
+        let response = verdict.reply.to_string();
+        if self.board.fails(told.class, &response, now) && told.follows == Follows::Circuit {
+            let text = format!("the circuit is open, everything waits ({}): {response}", told.class);
+            notes.push(self.recorder.alarm(Alarm::Circuit, &text, now));
+        }
+    }
+
+    fn bury(
+        &self,
+        entry: &Entry,
+        recipient: &Recipient,
+        verdict: &Verdict,
+        notes: &mut Vec<Bytes>,
+        now: Timestamp,
+    ) -> Verdict {
+        let codes = verdict.reply.enhanced().map_or_else(String::new, |status| format!(" {status}"));
+        let by = verdict.told.map_or("", |told| told.by);
+        let dead = DeadMailbox {
+            id: entry.id,
+            label: entry.manifest.label.clone(),
+            mailbox: recipient.mailbox.clone(),
+            evidence: format!("{}{codes} by {by}, message {}", verdict.reply.code().as_u16(), entry.id),
+            at: now,
+        };
+        match self.board.dead(dead, now) {
+            Burial::Waits => verdict.clone(),
+            Burial::Doubted => outcome::of_doubt(verdict),
+            Burial::Trips { group, dead, of, forgotten } => {
+                let because = format!("{dead} of {of} final answers say that there is no such mailbox");
+                if self.board.stop(&group, Hand::Breaker, None, because.clone(), now) {
+                    let lift = match &group {
+                        Group::Upstream => "--all".to_owned(),
+                        Group::Domain(domain) => format!("--domain {domain}"),
+                    };
+                    let text = format!(
+                        "{group} is held: {because}; {forgotten} were about to be suppressed and are not. \
+                         `consentry queue resume {lift}` goes on"
+                    );
+                    notes.push(self.recorder.alarm(Alarm::MassBounce, &text, now));
+                }
+                outcome::of_doubt(verdict)
+            }
+        }
+    }
+
+    /// Confirms dead mailboxes and notices recovered groups, until it is dropped.
+    pub(super) async fn keep_looking(&self, audit: impl Fn(Bytes)) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.clock.now();
+            for group in self.board.recovered(now) {
+                audit(self.recorder.recovered(&group, now));
+            }
+            for (group, dead) in self.board.confirmed(now) {
+                if self.recheck.suppress(&dead).await.is_err() {
+                    // The store is away. Nobody is written to meanwhile, and this is tried again at the next look.
+                    self.board.put_back(group, dead);
+                }
+            }
+        }
+    }
+}
