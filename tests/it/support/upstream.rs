@@ -1,5 +1,6 @@
 //! A smarthost that takes everything and remembers it byte for byte.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,7 +38,10 @@ impl Received {
 struct Shared {
     received: Mutex<Vec<Received>>,
     forward_paths: Mutex<Vec<(String, Instant)>>,
-    refused: Mutex<Vec<String>>,
+    /// What is answered to a forward path, instead of taking it.
+    refused: Mutex<HashMap<String, String>>,
+    /// What is answered to a command, whoever it is about; `.` stands for the content.
+    said: Mutex<HashMap<String, String>>,
 }
 
 /// A running upstream; its threads end with the process of the test.
@@ -74,7 +78,26 @@ impl Upstream {
 
     /// From now on answers this forward path with 550 5.1.1.
     pub(crate) fn refuse(&self, path: &str) {
-        self.shared.refused.lock().unwrap().push(path.to_owned());
+        self.refuse_with(path, "550 5.1.1 no such mailbox");
+    }
+
+    /// From now on answers this forward path, or every one at this `@domain`, with `reply`.
+    pub(crate) fn refuse_with(&self, path: &str, reply: &str) {
+        self.shared.refused.lock().unwrap().insert(path.to_owned(), reply.to_owned());
+    }
+
+    /// Takes a refusal back.
+    pub(crate) fn take(&self, path: &str) {
+        self.shared.refused.lock().unwrap().remove(path);
+    }
+
+    /// From now on answers every such command (`.` is the content) with `reply`; as usual again with `None`.
+    pub(crate) fn say(&self, command: &str, reply: Option<&str>) {
+        let mut said = self.shared.said.lock().unwrap();
+        match reply {
+            Some(reply) => said.insert(command.to_owned(), reply.to_owned()),
+            None => said.remove(command),
+        };
     }
 
     /// Every forward path that a RCPT ever named, whether a message followed or not.
@@ -95,6 +118,7 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
     let mut input = BufReader::new(stream);
     out.write_all(b"220 upstream.example ESMTP\r\n").ok()?;
     let (mut from, mut to) = (String::new(), Vec::new());
+    let mut in_transaction = false;
     loop {
         let mut line = Vec::new();
         if input.read_until(b'\n', &mut line).ok()? == 0 {
@@ -107,28 +131,43 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
                 .map_or(String::new(), |(path, _)| path.to_owned())
         };
         let verb = line.get(..4).unwrap_or_default().to_uppercase();
+        let said = shared.said.lock().unwrap().get(&verb).cloned();
+        if let Some(reply) = said {
+            in_transaction &= verb != "MAIL";
+            if verb == "RCPT" {
+                shared.forward_paths.lock().unwrap().push((path(), Instant::now()));
+            }
+            out.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+            continue;
+        }
         let reply: &[u8] = match verb.as_str() {
             "EHLO" => {
                 b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n"
             }
             "MAIL" => {
-                (from, to) = (path(), Vec::new());
+                (from, to, in_transaction) = (path(), Vec::new(), true);
                 b"250 2.1.0 ok\r\n"
             }
+            "RCPT" if !in_transaction => b"503 5.5.1 MAIL first\r\n",
             "RCPT" => {
                 shared.forward_paths.lock().unwrap().push((path(), Instant::now()));
-                if shared.refused.lock().unwrap().contains(&path()) {
-                    b"550 5.1.1 no such mailbox\r\n"
-                } else {
-                    to.push(path());
-                    b"250 2.1.5 ok\r\n"
+                if let Some(reply) = refusal(shared, &path()) {
+                    out.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+                    continue;
                 }
+                to.push(path());
+                b"250 2.1.5 ok\r\n"
             }
             "DATA" if to.is_empty() => b"554 5.5.1 no valid recipients\r\n",
             "DATA" => {
                 out.write_all(b"354 go\r\n").ok()?;
                 let content = content(&mut input)?;
                 std::thread::sleep(delay);
+                let said = shared.said.lock().unwrap().get(".").cloned();
+                if let Some(reply) = said {
+                    out.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+                    continue;
+                }
                 shared.received.lock().unwrap().push(Received {
                     from: from.clone(),
                     to: std::mem::take(&mut to),
@@ -144,6 +183,12 @@ fn session(stream: TcpStream, shared: &Shared, delay: Duration) -> Option<()> {
         };
         out.write_all(reply).ok()?;
     }
+}
+
+fn refusal(shared: &Shared, path: &str) -> Option<String> {
+    let refused = shared.refused.lock().unwrap();
+    let domain = path.rsplit_once('@').map(|(_, domain)| format!("@{domain}")).unwrap_or_default();
+    refused.get(path).or_else(|| refused.get(&domain)).cloned()
 }
 
 fn content(input: &mut impl BufRead) -> Option<Vec<u8>> {
