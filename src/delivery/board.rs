@@ -53,7 +53,7 @@ pub(super) enum Burial {
     /// Its group is stopped: nobody believes it.
     Doubted,
     /// Its group tripped by it.
-    Trips { group: Group, dead: u32, of: u32, forgotten: usize },
+    Trips { group: Group, because: String, forgotten: usize },
 }
 
 /// The circuit of the route is open.
@@ -163,7 +163,8 @@ impl Board {
         state.breaker.count(&Group::Upstream, now, Answer::Other);
     }
 
-    /// The upstream says for good that `dead` does not exist.
+    /// The upstream says for good that `dead` does not exist. A group that trips by it is stopped in the same moment, so
+    /// that no other worker counts one of it anew.
     pub(super) fn dead(&self, dead: DeadMailbox, now: Timestamp) -> Burial {
         let domain = dead.mailbox.domain().clone();
         let mut state = self.lock();
@@ -177,7 +178,11 @@ impl Board {
         };
         match counted {
             (_, Counted::Quietly) => Burial::Waits,
-            (group, Counted::Trips { dead, of, forgotten }) => Burial::Trips { group, dead, of, forgotten },
+            (group, Counted::Trips { dead, of, forgotten }) => {
+                let because = format!("{dead} of {of} final answers say that there is no such mailbox");
+                self.stop_in(&mut state, &group, Hand::Breaker, None, because.clone(), now);
+                Burial::Trips { group, because, forgotten }
+            }
         }
     }
 
@@ -198,12 +203,23 @@ impl Board {
         because: String,
         now: Timestamp,
     ) -> bool {
+        self.stop_in(&mut self.lock(), group, hand, until, because, now)
+    }
+
+    fn stop_in(
+        &self,
+        state: &mut State,
+        group: &Group,
+        hand: Hand,
+        until: Option<Timestamp>,
+        because: String,
+        now: Timestamp,
+    ) -> bool {
         let domain = match group {
             Group::Upstream => None,
             Group::Domain(domain) => Some(domain.clone()),
         };
         let selector = Selector { domain, ..Selector::default() };
-        let mut state = self.lock();
         let is_same = |known: &Suspension| !known.is_over(now) && known.selector == selector && known.hand == hand;
         if state.suspensions.iter().any(is_same) || state.suspensions.len() >= SUSPENSIONS_MAX {
             return false;

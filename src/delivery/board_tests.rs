@@ -123,8 +123,10 @@ fn a_tripped_group_is_doubted_and_nobody_of_it_is_confirmed() {
     assert_eq!(place.board.dead(dead("2@a.example"), NOW), Burial::Waits);
     let trips = place.board.dead(dead("3@a.example"), NOW);
     let group = Group::Domain(domain("a.example"));
-    assert_eq!(trips, Burial::Trips { group: group.clone(), dead: 3, of: 3, forgotten: 2 });
-    assert!(place.board.stop(&group, Hand::Breaker, None, "outage".to_owned(), NOW));
+    assert!(
+        matches!(&trips, Burial::Trips { group: g, forgotten: 2, because } if *g == group && because.starts_with("3 of 3 ")),
+        "{trips:?}"
+    );
     assert!(!place.board.stop(&group, Hand::Breaker, None, "outage".to_owned(), NOW), "no news");
     assert_eq!(place.board.dead(dead("4@a.example"), NOW), Burial::Doubted);
     assert_eq!(place.board.dead(dead("1@b.example"), NOW), Burial::Waits, "another group");
@@ -140,7 +142,8 @@ fn dead_mailboxes_all_over_trip_the_upstream() {
     assert_eq!(place.board.dead(dead("1@a.example"), NOW), Burial::Waits);
     assert_eq!(place.board.dead(dead("1@b.example"), NOW), Burial::Waits);
     let trips = place.board.dead(dead("1@c.example"), NOW);
-    assert_eq!(trips, Burial::Trips { group: Group::Upstream, dead: 3, of: 3, forgotten: 3 });
+    assert!(matches!(trips, Burial::Trips { group: Group::Upstream, forgotten: 3, .. }));
+    assert_eq!(place.board.pause(NOW), PAUSE_LOOK, "everything is held");
     assert!(place.board.confirmed(at(600)).is_empty());
 }
 

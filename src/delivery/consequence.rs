@@ -95,19 +95,16 @@ impl<R: Recheck> Desk<R> {
         match self.board.dead(dead, now) {
             Burial::Waits => verdict.clone(),
             Burial::Doubted => outcome::of_doubt(verdict),
-            Burial::Trips { group, dead, of, forgotten } => {
-                let because = format!("{dead} of {of} final answers say that there is no such mailbox");
-                if self.board.stop(&group, Hand::Breaker, None, because.clone(), now) {
-                    let lift = match &group {
-                        Group::Upstream => "--all".to_owned(),
-                        Group::Domain(domain) => format!("--domain {domain}"),
-                    };
-                    let text = format!(
-                        "{group} is held: {because}; {forgotten} were about to be suppressed and are not. \
-                         `consentry queue resume {lift}` goes on"
-                    );
-                    notes.push(self.recorder.alarm(Alarm::MassBounce, &text, now));
-                }
+            Burial::Trips { group, because, forgotten } => {
+                let lift = match &group {
+                    Group::Upstream => "--all".to_owned(),
+                    Group::Domain(domain) => format!("--domain {domain}"),
+                };
+                let text = format!(
+                    "{group} is held: {because}; {forgotten} were about to be suppressed and are not. \
+                     `consentry queue resume {lift}` goes on"
+                );
+                notes.push(self.recorder.alarm(Alarm::MassBounce, &text, now));
                 outcome::of_doubt(verdict)
             }
         }
