@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::delivery::{Grouping, Settings, Smarthost};
 use crate::mail::Domain;
+use crate::time::parse_span;
 
 use super::error::Problems;
 use super::value::{duration, number, parsed, word};
@@ -46,6 +47,9 @@ pub(super) fn settings(
     settings.max_connections = usize::try_from(connections?).ok()?;
     // As many as can be under way at once: one whose reply is awaited on each connection, one whose settlement is being written.
     settings.max_unsettled = settings.max_connections.saturating_mul(2);
+    if let Some(text) = &spec.retry.warn_after {
+        settings.warn_after = Some(parsed(problems, "retry.warn_after", text, parse_span)?);
+    }
     settings.retry.first = first?;
     settings.retry.cap = longest?;
     settings.rest.first = settings.rest.first.min(settings.retry.first);

@@ -80,6 +80,7 @@ pub(super) struct Retry {
     pub(super) first: Option<At<String>>,
     pub(super) longest: Option<At<String>>,
     pub(super) give_up: Option<At<String>>,
+    pub(super) warn_after: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

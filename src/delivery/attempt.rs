@@ -148,7 +148,8 @@ impl<R: Recheck> Desk<R> {
                 peer,
                 next,
             }));
-            failures.extend(failure(&settlement, recipient, verdict, now));
+            let warned = |next| retry::is_warned_now(entry.manifest.received, now, next, self.settings.warn_after);
+            failures.extend(failure(&settlement, next.is_some_and(warned), recipient, verdict, now));
             draft.ending.outcomes.push((*index, settlement));
         }
         if !failures.is_empty() {
@@ -212,10 +213,18 @@ impl<R: Recheck> Desk<R> {
     }
 }
 
-fn failure(settlement: &Settlement, recipient: &Recipient, verdict: &Verdict, at: Timestamp) -> Option<Failure> {
+/// What the sender is told of: the ends of recipients, and, once, that one is `late`.
+fn failure(
+    settlement: &Settlement,
+    late: bool,
+    recipient: &Recipient,
+    verdict: &Verdict,
+    at: Timestamp,
+) -> Option<Failure> {
     let kind = match settlement {
         Settlement::Bounced => FailureKind::Bounced,
         Settlement::Expired => FailureKind::Expired,
+        Settlement::Deferred { .. } if late => FailureKind::Delayed,
         Settlement::Delivered
         | Settlement::Deferred { .. }
         | Settlement::Withdrawn

@@ -25,7 +25,7 @@ const WORD_MAX: usize = 500;
 pub struct About<'a> {
     /// The copy that failed.
     pub entry: &'a Entry,
-    /// Its recipients that finally failed.
+    /// Its recipients that finally failed, or are delayed.
     pub failures: &'a [Failure],
     /// Our own name.
     pub hostname: &'a Domain,
@@ -65,9 +65,11 @@ pub fn compose(about: &About<'_>) -> Option<Report> {
     } else {
         format!("<{}>", recipient.as_str())
     };
+    let subject =
+        if only_delays(about) { "Delayed mail (still being retried)" } else { "Undelivered mail returned to sender" };
     let mut message = format!(
         "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\nTo: {to}\r\n\
-         Subject: Undelivered mail returned to sender\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\n\
+         Subject: {subject}\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\n\
          Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n",
         at.rfc5322()
     )
@@ -84,22 +86,33 @@ fn part(kind: &str, text: String) -> Option<SinglePart> {
     Some(SinglePart::builder().header(ContentType::parse(kind).ok()?).body(body))
 }
 
+fn only_delays(about: &About<'_>) -> bool {
+    about.failures.iter().all(|failure| failure.kind == FailureKind::Delayed)
+}
+
 /// For people.
 fn explanation(about: &About<'_>) -> String {
     let manifest = &about.entry.manifest;
     let mut text = format!(
         "This is the mail gateway at {}.\r\n\r\n\
-         A message of yours, accepted on\r\n{}\r\nunder the number {}, could not be delivered to\r\n\
-         the recipients below. It will not be tried again for them.\r\n",
+         A message of yours, accepted on\r\n{}\r\nunder the number {}, {}\r\n",
         about.hostname,
         manifest.received.rfc5322(),
         about.entry.id,
+        if only_delays(about) {
+            "is delayed for the recipients below.\r\nIt is tried on; you need not send it again."
+        } else if about.failures.iter().any(|failure| failure.kind == FailureKind::Delayed) {
+            "did not reach\r\nthe recipients below. Whether it is tried again stands with each."
+        } else {
+            "could not be delivered to\r\nthe recipients below. It will not be tried again for them."
+        },
     );
     for failure in about.failures {
         let why = match (failure.kind, failure.said_by_upstream) {
             (FailureKind::Bounced, true) => "The next mail server refused it with these words:",
             (FailureKind::Bounced, false) => "It cannot be sent:",
             (FailureKind::Expired, _) => "It was tried until its time was over. What the last attempt met:",
+            (FailureKind::Delayed, _) => "It is delayed, and tried on. What the last attempt met:",
         };
         let address = fold(&ascii_address(&failure.recipient.mailbox), "  ");
         // Writing into memory cannot fail.
@@ -123,15 +136,27 @@ fn status(about: &About<'_>) -> String {
         };
         let _written = write!(
             text,
-            "\r\nFinal-Recipient: {kind}; {}\r\nAction: failed\r\nStatus: {}\r\n{remote}\
+            "\r\nFinal-Recipient: {kind}; {}\r\nAction: {}\r\nStatus: {}\r\n{remote}\
              Diagnostic-Code: {diagnostic};\r\n {}\r\nLast-Attempt-Date: {}\r\n",
             ascii_address(mailbox),
+            action(failure.kind),
             status_code(failure),
             fold(&said(failure), " "),
             failure.at.rfc5322(),
         );
+        if failure.kind == FailureKind::Delayed {
+            let _written = write!(text, "Will-Retry-Until: {}\r\n", manifest.expires.rfc5322());
+        }
     }
     text
+}
+
+/// RFC 3464 section 2.3.3.
+const fn action(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Bounced | FailureKind::Expired => "failed",
+        FailureKind::Delayed => "delayed",
+    }
 }
 
 /// RFC 3463: what the upstream said when it fits the failure, else the code that says the least.
@@ -140,6 +165,8 @@ fn status_code(failure: &Failure) -> String {
         (FailureKind::Expired, _) => "4.4.7".to_owned(),
         (FailureKind::Bounced, Some(status)) if status.class == 5 => status.to_string(),
         (FailureKind::Bounced, _) => "5.0.0".to_owned(),
+        (FailureKind::Delayed, Some(status)) if status.class == 4 => status.to_string(),
+        (FailureKind::Delayed, _) => "4.0.0".to_owned(),
     }
 }
 

@@ -117,6 +117,22 @@ fn one_report_holds_three_parts_about_all_failures() {
 }
 
 #[test]
+fn a_delay_is_told_as_one_and_not_as_an_end() {
+    let failures = [failure("a@y.example", FailureKind::Delayed, 451, "4.3.0 later")];
+    let text = String::from_utf8(whole(&report(sender(), b"Subject: x\r\n\r\n", &failures).unwrap())).unwrap();
+    for wanted in
+        ["Subject: Delayed mail", "Action: delayed\r\nStatus: 4.3.0\r\n", "Will-Retry-Until: ", "you need not send"]
+    {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    assert!(!text.contains("will not be tried again"), "{text}");
+    let both = [failures[0].clone(), failure("b@y.example", FailureKind::Bounced, 550, "5.1.1 no")];
+    let text = String::from_utf8(whole(&report(sender(), b"Subject: x\r\n\r\n", &both).unwrap())).unwrap();
+    assert!(text.contains("Undelivered mail") && text.contains("Action: failed") && text.contains("Action: delayed"));
+    assert!(!text.contains("will not be tried again"), "{text}");
+}
+
+#[test]
 fn what_is_not_ascii_is_escaped() {
     let failures = [failure("j\u{f6}rg+x@y.example", FailureKind::Bounced, 550, "n\u{f6} \u{202e}\u{1b}[2J")];
     let path = ReversePath::Mailbox(mailbox("\u{e9}@x.example"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DeadMailbox, Failure, Leased, Recheck, Ruling, Source, Unavailable};
+use super::{DeadMailbox, Failure, Leased, Recheck, Ruling, Selector, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
 use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
 use crate::time::Timestamp;
@@ -17,6 +17,8 @@ pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(super) struct Ledger {
     pub(super) waiting: Mutex<Vec<(Entry, Vec<String>)>>,
     pub(super) settled: Mutex<Vec<(u64, Settlements)>>,
+    /// What is suspended from the start.
+    pub(super) suspended: Option<Selector>,
     pub(super) postponed: Mutex<Vec<(u64, Timestamp)>>,
     pub(super) changed: tokio::sync::Notify,
     pub(super) fail: Option<SpoolError>,
@@ -78,7 +80,7 @@ pub(super) struct Judge {
     pub(super) short: bool,
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) reported: Mutex<Vec<Failure>>,
-    pub(super) suppressed: Mutex<Vec<String>>,
+    pub(super) suppressed: Arc<Mutex<Vec<String>>>,
     /// How often the store does not answer before it does.
     pub(super) store_away: Mutex<u32>,
 }

@@ -30,6 +30,8 @@ mod suspension;
 mod worker;
 
 #[cfg(test)]
+mod consequence_tests;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;
@@ -102,7 +104,7 @@ pub trait Recheck: Send + Sync + 'static {
         Hold::default()
     }
 
-    /// Composes and signs the delivery report for what finally failed; `None` when nothing may be reported (null
+    /// Composes and signs the delivery report for what finally failed or is delayed; `None` when nothing may be reported (null
     /// reverse path, RFC 5321 section 6.1). [`dsn::compose`] writes the text.
     fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch>;
 
@@ -128,16 +130,18 @@ pub struct DeadMailbox {
     pub at: Timestamp,
 }
 
-/// Why a recipient finally failed.
+/// What a recipient's sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// A permanent refusal.
     Bounced,
     /// Tried until its time was over; the reply is that of the last attempt.
     Expired,
+    /// Not delivered for so long that its sender should know; it is tried on.
+    Delayed,
 }
 
-/// One recipient that finally failed.
+/// One recipient that finally failed, or is delayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Who.
@@ -180,6 +184,8 @@ pub struct Settings {
     pub max_messages_per_connection: u32,
     /// When a copy is tried again.
     pub retry: retry::Settings,
+    /// After how long the sender is told that a copy is delayed; never when there is nothing.
+    pub warn_after: Option<Duration>,
     /// How long an unhealthy route rests.
     pub rest: retry::Settings,
     /// What refusals mean.
@@ -201,6 +207,7 @@ impl Settings {
             idle_close: Duration::from_secs(30),
             max_messages_per_connection: 1000,
             retry: retry::Settings::default(),
+            warn_after: None,
             rest: default_rest(),
             replies,
             grouping: Grouping::Upstream,

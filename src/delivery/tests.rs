@@ -11,36 +11,37 @@ use crate::time::ManualClock;
 
 /// How long the route rests after a fault.
 const REST: Duration = Duration::from_millis(100);
-const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
-const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
-const BYE: &str = "C: QUIT\nS: 221 bye\n";
+pub(super) const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
+pub(super) const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
+pub(super) const BYE: &str = "C: QUIT\nS: 221 bye\n";
 
 /// The group of commands for `n@y.example`.
-fn group(n: u32) -> String {
+pub(super) fn group(n: u32) -> String {
     format!("C: MAIL\nC: RCPT TO:<{n}@y.example>\nC: DATA\n")
 }
 
-fn whole(n: u32) -> String {
+pub(super) fn whole(n: u32) -> String {
     format!("{}{GO}TAKE\nS: 250 2.0.0 queued\n", group(n))
 }
 
-struct Run {
-    settled: Vec<(u64, Settlements)>,
+pub(super) struct Run {
+    pub(super) settled: Vec<(u64, Settlements)>,
+    pub(super) postponed: Vec<(u64, Timestamp)>,
     heard: Vec<String>,
-    judge: Arc<Judge>,
+    pub(super) judge: Arc<Judge>,
     result: Result<(), DeliveryError>,
 }
 
 impl Run {
     /// Kind of the only outcome of copy `n`, which must have been settled once.
-    fn outcome(&self, n: u64) -> Settlement {
+    pub(super) fn outcome(&self, n: u64) -> Settlement {
         let of_n: Vec<_> = self.settled.iter().filter(|(id, _)| *id == n).collect();
         assert_eq!(of_n.len(), 1, "copy {n}");
         assert_eq!(of_n[0].1.outcomes.len(), 1, "copy {n}");
         of_n[0].1.outcomes[0].1.clone()
     }
 
-    fn notes(&self, n: u64) -> Vec<String> {
+    pub(super) fn notes(&self, n: u64) -> Vec<String> {
         let of_n = self.settled.iter().filter(|(id, _)| *id == n);
         of_n.flat_map(|(_, s)| s.notes.iter().map(|note| String::from_utf8(note.to_vec()).unwrap())).collect()
     }
@@ -59,7 +60,7 @@ async fn deliver(scripts: &[&str], copies: Vec<(Entry, Vec<String>)>, judge: Jud
     deliver_with(scripts, Ledger { waiting: Mutex::new(copies), ..Ledger::default() }, judge, endings, |_| {}).await
 }
 
-async fn deliver_with(
+pub(super) async fn deliver_with(
     scripts: &[&str],
     ledger: Ledger,
     judge: Judge,
@@ -78,7 +79,7 @@ async fn deliver_with(
 }
 
 /// Delivers until `endings` leases are settled and `also` has happened; what was heard is left to the caller.
-async fn drive(
+pub(super) async fn drive(
     port: u16,
     ledger: Ledger,
     judge: Judge,
@@ -98,6 +99,11 @@ async fn drive(
     let (recheck, clock) = (Arc::clone(&judge), Arc::new(ManualClock::new(NOW)));
     let folder = tempfile::tempdir().unwrap();
     let board = Arc::new(Board::open(folder.path(), settings.grouping, settings.breaker).unwrap());
+    if let Some(selector) = ledger.suspended.clone() {
+        let (by, because) = ("ann".to_owned(), "test".to_owned());
+        let suspension = Suspension { selector, since: NOW, until: None, hand: Hand::Operator, by, because };
+        board.suspend(suspension, NOW).unwrap();
+    }
     let delivery = Delivery { recheck, settings, board, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), |_| {}, stopped));
@@ -108,7 +114,8 @@ async fn drive(
     stop.send_replace(true);
     let result = running.await.unwrap();
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
-    Run { settled, heard: Vec::new(), judge, result }
+    let postponed = std::mem::take(&mut *ledger.postponed.lock().unwrap());
+    Run { settled, postponed, heard: Vec::new(), judge, result }
 }
 
 #[tokio::test]
