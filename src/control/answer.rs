@@ -22,7 +22,7 @@ const NOT_AN_ID: &str = "not a queue id; expected the 13 characters that a listi
 /// Octets of a header section that are shown.
 const HEADER_MAX: usize = 64 * 1024;
 /// Longest name and longest reason that an operator gives, in octets.
-const TEXT_MAX: usize = 1024;
+pub(super) const TEXT_MAX: usize = 1024;
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@
 mod answer;
 mod change;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -49,9 +49,12 @@ async fn a_dead_mailbox_is_recorded_also_when_the_store_was_away() {
     let judge = Judge { store_away: 2.into(), ..Judge::default() };
     let suppressed = Arc::clone(&judge.suppressed);
     let recorded = async {
-        while suppressed.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let recorded = async {
+            while suppressed.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), recorded).await.unwrap();
     };
     let ledger = Ledger { waiting: copies(1).into(), linger: true, ..Ledger::default() };
     let at_once = |settings: &mut Settings| settings.breaker.window = Duration::ZERO;
