@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = Timestamp::parse("2026-11-24T12:00:00Z")?;
     let controller = ControllerId::new("sender")?;
     let stream = stream(&controller)?;
-    let recipient = Recipient { mailbox: Mailbox::parse("paul.martin@acier.example")? };
+    let recipient = Recipient::new(Mailbox::parse("paul.martin@acier.example")?);
     let contact =
         Contact { country: Some(Country::parse("DE")?), functions: vec!["it".parse()?], ..Contact::default() };
     let collected = Timestamp::parse("2026-01-15")?;

@@ -36,6 +36,7 @@ fn manifest() -> Result<Manifest, Box<dyn Error>> {
         },
         body_type: BodyType::EightBitMime,
         smtputf8: false,
+        reporting: consentry::mail::Reporting::default(),
         received: now,
         expires: now.plus(Duration::from_hours(120)),
     })
@@ -43,7 +44,7 @@ fn manifest() -> Result<Manifest, Box<dyn Error>> {
 
 async fn commit_until(end: Instant, spool: Spool, ids: Arc<IdSource>, count: Arc<AtomicU64>) -> Result<(), String> {
     let manifest = manifest().map_err(|error| error.to_string())?;
-    let to = Recipient { mailbox: Mailbox::parse("person@recipient.example").map_err(|error| error.to_string())? };
+    let to = Recipient::new(Mailbox::parse("person@recipient.example").map_err(|error| error.to_string())?);
     let header = Bytes::from("Subject: measured\r\nX-Fill: ".to_owned() + &"x".repeat(900) + "\r\n\r\n");
     let body = Body::Memory(Bytes::from(vec![b'b'; BODY]));
     let note = Bytes::from(format!("{{\"type\":\"Reception\",\"fill\":\"{}\"}}", "y".repeat(300)));

@@ -4,6 +4,10 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod intake;
+mod opt_outs;
+mod sockets;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,30 +16,33 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::audit::{Trail, TrailError};
-use crate::config::{self, ConfigError, LogAddresses};
+use crate::config::{self, ConfigError, Engine, LogAddresses};
 use crate::control::{self, Desk};
 use crate::delivery::{Board, BoardError, Delivery};
+use crate::dns;
+use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
-use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
-use crate::smtp;
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
 use crate::telemetry::{EventLog, Privacy};
+use crate::tell::{self, TellError, Teller, Tools};
 use crate::time::Clock;
+use crate::tls::Certificates;
+use crate::token::Keyring;
 use crate::unsubscribe::{self, Door};
+
+pub use sockets::Sockets;
+use sockets::listener;
 
 /// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How often the store is looked at when nobody asks it.
 const STORE_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Connections waiting to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +67,18 @@ pub enum StartError {
     /// What is suspended cannot be read.
     #[error("suspensions: {0}")]
     Board(#[from] BoardError),
+    /// The list of tools to tell cannot be used.
+    #[error(transparent)]
+    Tell(#[from] TellError),
     /// The audit trail cannot be written.
     #[error("audit trail: {0}")]
     Audit(#[from] TrailError),
     /// A key file is wrong.
     #[error("{0}")]
     Keys(String),
+    /// The DNS cannot be asked.
+    #[error("DNS: {0}")]
+    Dns(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -81,6 +94,10 @@ pub enum StartError {
 pub struct Gateway {
     /// Where campaign tools submit.
     pub submission: Vec<SocketAddr>,
+    /// Where mail to our own mailboxes comes in.
+    pub inbound: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub submission_tls: Vec<SocketAddr>,
     /// Where the person's door is.
     pub http: Option<SocketAddr>,
     /// The facts.
@@ -99,18 +116,28 @@ pub struct Gateway {
 pub struct Live {
     pipeline: Arc<ArcSwap<pipeline::Settings>>,
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
+    feedback: Arc<ArcSwap<feedback::Settings>>,
+    tell: Arc<ArcSwap<tell::Settings>>,
+    certificates: Option<Certificates>,
+    tools: Tools,
 }
 
 impl Live {
-    /// Reads the file again and replaces streams, credentials and keys at once; the old settings stay when anything
-    /// is wrong. Addresses, folders and the smarthost are fixed until the next start.
+    /// Reads the file again and replaces streams, credentials, keys and certificates at once; the old settings stay when
+    /// anything is wrong. Addresses, folders, routes, and whether there is TLS at all, are fixed until the next start.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     pub fn reload(&self, path: &Path) -> Result<(), ConfigError> {
         let settings = config::load(path)?;
+        if let (Some(shown), Some(read)) = (&self.certificates, &settings.smtp.tls) {
+            shown.adopt(read);
+        }
         self.pipeline.store(Arc::new(settings.pipeline));
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
+        self.feedback.store(Arc::new(settings.feedback));
+        self.tell.store(Arc::new(settings.tell));
+        self.tools.settings_changed();
         Ok(())
     }
 }
@@ -145,7 +172,11 @@ pub fn private_folder(path: &Path) -> Result<(), StartError> {
 /// [`StartError`].
 pub fn open_store(settings: &config::Settings, opening: Opening, clock: &dyn Clock) -> Result<Store, StartError> {
     private_folder(&settings.data_dir)?;
-    Ok(Store::open(&settings.store, opening, clock.now())?)
+    let store = match (settings.engine, &settings.redis) {
+        (Engine::Redis, Some(redis)) => Store::open_fleet(redis, &settings.store),
+        (Engine::Redis, None) | (Engine::Embedded, _) => Store::open(&settings.store, opening, clock.now()),
+    };
+    Ok(store?)
 }
 
 /// Opens the spool with its audit trail, as the daemon does, and commands when none runs.
@@ -163,70 +194,121 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
 /// # Errors
 /// [`StartError::Board`]: it cannot be read, and nothing may be sent.
 pub fn open_board(settings: &config::Settings) -> Result<Arc<Board>, StartError> {
-    let delivery = &settings.delivery;
-    Ok(Arc::new(Board::open(&settings.data_dir, delivery.grouping, delivery.breaker)?))
+    Ok(Arc::new(Board::open(&settings.data_dir, &settings.delivery)?))
 }
 
-/// Starts everything. The listeners are the last to open.
+/// What must be there before anything starts.
+struct Ground {
+    store: Store,
+    keyring: Arc<Keyring>,
+    privacy: Privacy,
+    resolver: dns::Resolver,
+    spool: Spool,
+    recovered: Recovered,
+    board: Arc<Board>,
+}
+
+impl Ground {
+    fn open(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+        let store = open_store(settings, Opening::Whole, &**clock)?;
+        let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
+        let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+        let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
+        let (spool, recovered) = open_spool(settings, clock)?;
+        let board = open_board(settings)?;
+        report_recovery(&recovered);
+        Ok(Self { store, keyring, privacy, resolver, spool, recovered, board })
+    }
+}
+
+/// Starts everything. The listeners are the last to open; `sockets` go before the configured addresses.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
 #[expect(clippy::unused_async, reason = "the listeners it opens and the tasks it starts need a runtime around them")]
-pub async fn start(settings: config::Settings, log: EventLog, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-    let store = open_store(&settings, Opening::Whole, &*clock)?;
-    let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
-    let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
-    let (spool, recovered) = open_spool(&settings, &clock)?;
-    let board = open_board(&settings)?;
-    report_recovery(&recovered);
+pub async fn start(
+    settings: config::Settings,
+    mut sockets: Sockets,
+    log: EventLog,
+    clock: Arc<dyn Clock>,
+) -> Result<Gateway, StartError> {
+    let Ground { store, keyring, privacy, resolver, spool, recovered, board } = Ground::open(&settings, &clock)?;
     let fence = Fence::default();
+    let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
+    let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
     let live = Live {
         pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
         unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
+        feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
+        tell,
+        tools: tools.clone(),
+        certificates: settings.smtp.tls.clone(),
     };
     let parts = Parts {
         store: store.clone(),
         fence: fence.clone(),
         spool: spool.clone(),
         keyring: Arc::clone(&keyring),
+        tools: tools.clone(),
         ids: IdSource::after(recovered.last_id),
         log: log.clone(),
         privacy: privacy.clone(),
     };
-    let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(&clock))
-        .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
-    let hall = Arc::new(hall);
+    let hall = hall(parts, &live, &clock)?;
     let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
-    let (mut intake, mut outgoing) = (JoinSet::new(), JoinSet::new());
-    let submission = open_intake(&settings.smtp_listen, settings.smtp, &hall, &stops, &mut intake)?;
-    let audit = spool.clone();
-    let opt_outs = OptOuts {
-        store: store.clone(),
-        fence: fence.clone(),
-        log: log.clone(),
-        privacy: privacy.clone(),
-        clock: Arc::clone(&clock),
-        audit: Arc::new(move |line| audit.note(line)),
-    };
-    let door = Door { opt_outs, keyring, settings: Arc::clone(&live.unsubscribe) };
-    let http = settings.http_listen.map(|at| open_door(at, door, stops.clone(), &mut intake)).transpose()?;
+    let (mut tasks, mut outgoing) = (JoinSet::new(), JoinSet::new());
+    let addresses = intake::Addresses { clear: &settings.smtp_listen, tls: &settings.smtp_listen_tls };
+    let submission = intake::open(&addresses, &mut sockets, settings.smtp, &hall, &stops, &mut tasks)?;
+    let opt_outs = opt_outs::Parts { store: &store, fence: &fence, spool: &spool, log: &log, privacy: &privacy };
+    let opt_outs = opt_outs.join(&hall, &tools, &clock);
+    let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(&keyring), Arc::clone(&live.feedback));
+    let mailbox = Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?);
+    let addresses = intake::Addresses { clear: &settings.inbound_listen, tls: &[] };
+    let inbound = intake::open(&addresses, &mut Sockets::default(), settings.inbound, &mailbox, &stops, &mut tasks)?;
+    let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
+    outgoing.spawn(teller.run(delivery_stops.clone()));
+    let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
+    let http =
+        settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
     let delivery = Delivery {
         recheck: hall,
         settings: settings.delivery,
         board: Arc::clone(&board),
+        resolver,
         events: log,
         privacy,
         clock: Arc::clone(&clock),
     };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { spool: spool.clone(), board, log: desk_log, fence, clock };
-    intake.spawn(watch_store(store.clone(), stops.clone()));
-    let socket = control::Socket::bind(&settings.data_dir)
-        .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    intake.spawn(control::serve(socket, desk, stops));
-    Ok(Gateway { submission, http, store, spool, live, stop_intake, stop_delivery, intake, outgoing })
+    tasks.spawn(watch_store(store.clone(), stops.clone()));
+    tasks.spawn(control::serve(control_socket(&settings.data_dir)?, desk, stops));
+    Ok(Gateway {
+        submission: submission.clear,
+        submission_tls: submission.tls,
+        inbound: inbound.clear,
+        http,
+        store,
+        spool,
+        live,
+        stop_intake,
+        stop_delivery,
+        intake: tasks,
+        outgoing,
+    })
+}
+
+fn hall(parts: Parts, live: &Live, clock: &Arc<dyn Clock>) -> Result<Arc<Pipeline>, StartError> {
+    let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(clock))
+        .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
+    Ok(Arc::new(hall))
+}
+
+fn control_socket(data_dir: &Path) -> Result<control::Socket, StartError> {
+    let bound = control::Socket::bind(data_dir);
+    bound.map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })
 }
 
 fn report_recovery(recovered: &Recovered) {
@@ -240,20 +322,19 @@ fn report_recovery(recovered: &Recovered) {
 /// Looks at the store about once a second: a store that was replaced or damaged is noticed before somebody asks, and
 /// what another process imported is taken in before it delays mail.
 async fn watch_store(store: Store, mut stops: watch::Receiver<bool>) {
-    let mut healthy = true;
+    let mut last: Option<String> = None;
     loop {
         tokio::select! {
             _either_way = stops.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(STORE_LOOK_EVERY) => {}
         }
-        match (store.probe().await, healthy) {
-            (Ok(()), _) => healthy = true,
-            (Err(error), true) => {
-                tracing::error!(%error, "the store does not answer; mail is deferred");
-                healthy = false;
-            }
-            (Err(_), false) => {}
+        let found = store.probe().await.err().map(|error| error.to_string());
+        match &found {
+            Some(error) if found != last => tracing::error!(%error, "the store does not answer; mail is deferred"),
+            None if last.is_some() => tracing::info!("the store answers again"),
+            Some(_) | None => {}
         }
+        last = found;
     }
 }
 
@@ -263,53 +344,23 @@ async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Recei
     }
 }
 
-fn open_intake(
-    addresses: &[SocketAddr],
-    settings: smtp::server::Settings,
-    hall: &Arc<Pipeline>,
-    stops: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Vec<SocketAddr>, StartError> {
-    let settings = Arc::new(settings);
-    let mut bound = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let listener = listen(*address)?;
-        let at = listener.local_addr();
-        bound.push(at.map_err(|error| StartError::Listen { address: address.to_string(), error })?);
-        tasks.spawn(smtp::server::serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
-    }
-    Ok(bound)
-}
-
 fn open_door(
     address: SocketAddr,
+    sockets: &mut Sockets,
     door: Door,
     mut stops: watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, StartError> {
-    let listener = listen(address)?;
+    let listener = listener(&mut sockets.http, address)?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
     tasks.spawn(async move {
         let stop = async move {
             // An error means that the sender is gone: stop as well.
             let _stopped = stops.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = unsubscribe::serve(listener, door, stop).await {
-            tracing::error!(%error, "the unsubscribe door closed");
-        }
+        unsubscribe::serve(listener, door, stop).await;
     });
     Ok(bound)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket =
-            if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    open().map_err(|error| StartError::Listen { address: address.to_string(), error })
 }
 
 /// The key that hashes addresses in the log is derived from the store's, so that one secret is enough.
@@ -348,14 +399,17 @@ impl Gateway {
         self.spool.shutdown().await;
     }
 
-    /// Whether spool and store work now, by a write, a sync and a read: what feeds the watchdog.
+    /// Whether spool and store work now, by a write, a sync and a read: what feeds the watchdog. What happened to the
+    /// fleet's servers is left out: our restart would heal none of it, and opt-outs are taken meanwhile.
     ///
     /// # Errors
     /// [`StartError::Spool`] or [`StartError::Store`].
     pub async fn probe(&self) -> Result<(), StartError> {
         self.spool.probe().await?;
-        self.store.probe().await?;
-        Ok(())
+        match (&self.store, self.store.probe().await) {
+            (Store::Redis(_), Err(error)) if error.is_of_fleet() => Ok(()),
+            (Store::Embedded(_) | Store::Redis(_) | Store::Memory(_), outcome) => Ok(outcome?),
+        }
     }
 }
 

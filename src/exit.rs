@@ -92,9 +92,9 @@ impl From<ConfigError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match &error {
-            StartError::Config(_) | StartError::Keys(_) => Exit::Config,
+            StartError::Config(_) | StartError::Keys(_) | StartError::Dns(_) => Exit::Config,
             StartError::Store(_) | StartError::Spool(_) | StartError::Listen { .. } => Exit::Unavailable,
-            StartError::Folder { .. } | StartError::Audit(_) | StartError::Board(_) => Exit::Io,
+            StartError::Folder { .. } | StartError::Audit(_) | StartError::Board(_) | StartError::Tell(_) => Exit::Io,
         };
         Self::new(exit, error)
     }

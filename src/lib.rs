@@ -6,21 +6,26 @@
 //! - [`store`] answers what is known of each recipient, [`policy`] decides, [`message`] rewrites and signs, [`token`] makes
 //!   the links by which people leave;
 //! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost;
-//! - [`unsubscribe`] is the person's door, [`optout`] takes what comes through it, [`control`] the operator's, [`cli`] the command line;
-//! - [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
+//! - [`unsubscribe`] is the person's door, [`feedback`] the mailbox beside it, [`optout`] takes what comes through both, [`tell`]
+//!   tells the campaign tool; [`control`] is the operator's door, [`cli`] the command line;
+//! - [`imports`] reads what other systems export, [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
 //!
 //! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
 //! `docs/architecture.md`.
 
 pub mod audit;
+pub mod cidr;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod demo;
+pub mod dns;
 pub mod exit;
+pub mod feedback;
 pub mod hex;
+pub mod imports;
 pub mod mail;
 pub mod message;
 pub mod optout;
@@ -32,6 +37,7 @@ pub mod smtp;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+pub mod tell;
 pub mod time;
 pub mod tls;
 pub mod token;

@@ -210,10 +210,11 @@ fn mail(id: u64) -> Batch {
         label,
         body_type: BodyType::SevenBit,
         smtputf8: false,
+        reporting: crate::mail::Reporting::default(),
         received: now,
         expires: now,
     };
-    let to = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+    let to = Recipient::new(Mailbox::parse("a@b.example").unwrap());
     let mut batch = Batch::notice(
         QueueId::from_u64(id),
         to,

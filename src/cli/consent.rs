@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 pub use self::form::Form;
 pub use self::import::{Imported, import_from};
 use super::operation::{OperationError, Outcome};
+use crate::imports::Shape;
 use crate::mail::{ControllerId, Mailbox};
 use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
 use crate::store::{Added, NewEvent, Store, Subject};
@@ -113,7 +114,8 @@ pub struct ProofArgs {
 /// Arguments of `consent import`.
 #[derive(Clone, Debug, Args)]
 pub struct ImportArgs {
-    /// CSV with a header line, or NDJSON; `-` reads the standard input. Columns are named like the flags of `set`.
+    /// CSV with a header line, JSON, or a ZIP archive of CSV files; `-` reads the standard input. Columns are named like the
+    /// flags of `set`, or as a campaign tool that is known exports them.
     pub file: PathBuf,
     /// On whose word and on what ground this list stands; kept as the source of every line that names none.
     #[arg(long, value_name = "TEXT")]
@@ -124,6 +126,9 @@ pub struct ImportArgs {
     /// The basis of lines that do not say one.
     #[arg(long)]
     pub basis: Option<Basis>,
+    /// Whose export it is, when its header does not tell.
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    pub source: Option<Shape>,
     /// Reads and checks everything, records nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,7 @@
 //! `consentry keygen`: keys and credentials.
 
 use std::io::{Read, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use argon2::password_hash::PasswordHasher;
@@ -9,12 +10,18 @@ use aws_lc_rs::{digest, rand};
 use crate::hex;
 use crate::mail::Domain;
 use crate::message::dkim::{Algorithm, SigningKey};
+use crate::smtp::Verifier;
 
 use crate::config::write_secret;
 use crate::exit::{Exit, Failure};
 
 /// Octets of a random token: it cannot be guessed.
 const TOKEN_OCTETS: usize = 32;
+/// Octets of a salt: two passwords never share one.
+const SALT_OCTETS: usize = 16;
+/// How often a password is hashed for SCRAM. A tool does it at each login: some 20 ms, where RFC 7677 asks for 4096 at
+/// least.
+const ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(65_535);
 /// A password longer than this is a mistake, such as a file piped in.
 const PASSWORD_MAX: u64 = 1024;
 
@@ -39,7 +46,12 @@ pub(super) enum Command {
     /// A random token for a credential, with the hash that goes into the configuration.
     Token,
     /// The hash of a password read from standard input, for a credential.
-    Password,
+    Password {
+        /// Make a SCRAM-SHA-256 verifier (RFC 7677) instead of an argon2id hash: tools that know SCRAM then never send
+        /// the password.
+        #[arg(long)]
+        scram: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -54,7 +66,10 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Failur
     match command {
         Command::Dkim { domain, selector, kind, out: file } => dkim(domain, selector, *kind, file, out),
         Command::Token => token(out),
-        Command::Password => password(out),
+        Command::Password { scram } => {
+            let password = read_password()?;
+            if *scram { scram_verifier(&password, out) } else { password_hash(&password, out) }
+        }
     }
 }
 
@@ -85,16 +100,34 @@ fn token(out: &mut dyn Write) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn password(out: &mut dyn Write) -> Result<Exit, Failure> {
+fn read_password() -> Result<String, Failure> {
     let mut text = String::new();
     std::io::stdin().take(PASSWORD_MAX + 1).read_to_string(&mut text)?;
-    let password = text.trim_end_matches(['\r', '\n']);
+    let password = text.trim_end_matches(['\r', '\n']).to_owned();
     if password.is_empty() || text.len() as u64 > PASSWORD_MAX {
         return Err(Failure::new(
             Exit::Data,
             format!("expected a password of 1 to {PASSWORD_MAX} octets on standard input"),
         ));
     }
+    Ok(password)
+}
+
+/// RFC 5802 wants SASLprep (RFC 4013), which leaves printable ASCII as it is; beyond it, implementations differ.
+fn scram_verifier(password: &str, out: &mut dyn Write) -> Result<Exit, Failure> {
+    if !password.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return Err(Failure::new(
+            Exit::Data,
+            "expected a password of printable ASCII: others differ between implementations",
+        ));
+    }
+    let mut salt = [0; SALT_OCTETS];
+    rand::fill(&mut salt).map_err(|_| Failure::new(Exit::Software, "the system has no randomness"))?;
+    writeln!(out, "scram_sha256 = \"{}\"", Verifier::derive(password, &salt, ITERATIONS))?;
+    Ok(Exit::Done)
+}
+
+fn password_hash(password: &str, out: &mut dyn Write) -> Result<Exit, Failure> {
     let hash = argon2::Argon2::default()
         .hash_password(password.as_bytes())
         .map_err(|error| Failure::new(Exit::Software, error))?;

@@ -9,6 +9,8 @@
 mod check;
 mod classify;
 pub mod consent;
+mod dns;
+mod doctor;
 mod explain;
 mod inquiry;
 mod keygen;
@@ -17,6 +19,8 @@ mod preflight;
 mod queue;
 mod rules;
 mod serve;
+mod source;
+mod store;
 pub mod suppress;
 
 use std::io::Write;
@@ -70,11 +74,17 @@ enum Operation {
     Suppress(suppress::SuppressArgs),
     /// Who agreed to be written to, and what proves it: set, confirm, show, history, proof, import.
     Consent(consent::ConsentArgs),
+    /// Where the facts live: status, create, verify, copy, rebuild, forget.
+    Store(store::Arguments),
     /// Say what a refusal of a mail server means, and what follows.
     Classify(classify::Arguments),
-    /// What is waiting to be delivered: list, stats, retry, hold, release, drop, suspend, resume.
+    /// What is waiting to be delivered: list, show, stats, retry, hold, release, drop, suspend, resume.
     #[command(subcommand)]
     Queue(queue::Command),
+    /// What must be published in the DNS, and whether it is (exit code 1 when something is missing or wrong).
+    Dns(dns::Arguments),
+    /// Whether people can leave: the unsubscribe door as a mailbox provider meets it (exit code 1 when they cannot).
+    Doctor(doctor::Arguments),
     /// Make keys: DKIM, credentials.
     #[command(subcommand)]
     Keygen(keygen::Command),
@@ -136,7 +146,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Classify(question) => classify::run(&question, &*place.replies()?, &mut out),
+        Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
+        Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
+        Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }
 }

@@ -50,6 +50,15 @@ pub enum OperationError {
     Format(String),
 }
 
+impl From<crate::imports::Failed> for OperationError {
+    fn from(failed: crate::imports::Failed) -> Self {
+        match failed {
+            crate::imports::Failed::Format(why) => Self::Format(why),
+            crate::imports::Failed::Io(source) => Self::File { path: PathBuf::from("import"), source },
+        }
+    }
+}
+
 impl OperationError {
     /// How the command ends.
     pub const fn exit(&self) -> Exit {

@@ -11,7 +11,7 @@ use crate::config;
 use crate::control::{Answer, Change, Desk, Question, ask, ask_offline};
 use crate::delivery::Selector;
 use crate::exit::{Exit, Failure};
-use crate::mail::{CampaignId, Domain, QueueId, StreamName};
+use crate::mail::{CampaignId, Domain, QueueId, RouteName, StreamName};
 use crate::store::Fence;
 use crate::telemetry::EventLog;
 use crate::time::{Clock, parse_span};
@@ -82,6 +82,9 @@ pub(super) enum Command {
 /// Which copies: all that fit everything named.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Narrow {
+    /// Of the streams that take this route: the name of a `[[route]]`, or `upstream`.
+    #[arg(long, value_name = "NAME")]
+    route: Option<RouteName>,
     /// Of this stream.
     #[arg(long, value_name = "NAME")]
     stream: Option<StreamName>,
@@ -103,7 +106,7 @@ pub(super) struct Which {
     #[command(flatten)]
     narrow: Narrow,
     /// Everything; instead of all the others.
-    #[arg(long, conflicts_with_all = ["stream", "campaign", "domain", "id"], required_unless_present_any = ["stream", "campaign", "domain", "id"])]
+    #[arg(long, conflicts_with_all = ["route", "stream", "campaign", "domain", "id"], required_unless_present_any = ["route", "stream", "campaign", "domain", "id"])]
     all: bool,
 }
 
@@ -123,8 +126,8 @@ pub(super) struct Order {
 
 impl Narrow {
     fn selector(&self) -> Selector {
-        let Self { stream, campaign, domain, id } = self.clone();
-        Selector { stream, campaign, domain, id }
+        let Self { route, stream, campaign, domain, id } = self.clone();
+        Selector { route, stream, campaign, domain, id }
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::daemon::{self, Gateway};
+use crate::daemon::{self, Gateway, Sockets};
 use crate::telemetry::{EventLog, diagnostics};
 use crate::time::Clock;
 
@@ -18,16 +18,20 @@ use super::Place;
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure> {
+    let sockets = Sockets::handed_over()?;
     let settings = place.load()?;
     diagnostics("info");
     let file = place.file();
     let (log, writer) = EventLog::start(std::io::stdout())?;
     let runtime = daemon::runtime()?;
     let outcome = runtime.block_on(async {
-        let gateway = daemon::start(settings, log, clock).await?;
-        tracing::info!(submission = ?gateway.submission, http = ?gateway.http, "ready");
+        // Before anybody can see that we run: a signal without a handler would end us.
+        let signals = Signals::new()?;
+        let gateway = daemon::start(settings, sockets, log, clock).await?;
+        let (submission, submission_tls, inbound) = (&gateway.submission, &gateway.submission_tls, &gateway.inbound);
+        tracing::info!(?submission, ?submission_tls, ?inbound, http = ?gateway.http, "ready");
         notify(&[sd_notify::NotifyState::Ready]);
-        let outcome = until_told(&gateway, &file).await;
+        let outcome = until_told(&gateway, &file, signals).await;
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping");
         gateway.stop().await;
@@ -38,16 +42,30 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
     outcome
 }
 
-async fn until_told(gateway: &Gateway, file: &Path) -> Result<Exit, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+/// What we are told by.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_told(gateway: &Gateway, file: &Path, mut signals: Signals) -> Result<Exit, Failure> {
     let mut probe = tokio::time::interval(PROBE_EVERY);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(Exit::Done),
-            _ = interrupt.recv() => return Ok(Exit::Done),
-            _ = hangup.recv() => reload(gateway, file),
+            _ = signals.terminate.recv() => return Ok(Exit::Done),
+            _ = signals.interrupt.recv() => return Ok(Exit::Done),
+            _ = signals.hangup.recv() => reload(gateway, file),
             _ = probe.tick() => feed_watchdog(gateway).await,
         }
     }

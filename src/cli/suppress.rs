@@ -1,6 +1,6 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
-pub(super) mod import;
+mod import;
 mod register;
 mod rollback;
 #[cfg(test)]
@@ -18,6 +18,7 @@ pub use self::import::{Imported, import_from};
 pub use self::register::RegisterArgs;
 pub use self::rollback::RollbackArgs;
 use super::operation::{OperationError, Outcome};
+use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Record, ndjson_line};
 use crate::store::{
@@ -175,7 +176,7 @@ pub struct ListArgs {
 /// Arguments of `suppress import`.
 #[derive(Clone, Debug, Args)]
 pub struct ImportArgs {
-    /// The file; `-` reads the standard input.
+    /// The file, or a ZIP archive of CSV files; `-` reads the standard input.
     pub file: PathBuf,
     /// How the file is written.
     #[arg(long, value_enum, default_value_t = ImportFormat::Auto)]
@@ -183,10 +184,13 @@ pub struct ImportArgs {
     /// The scope of lines that do not say one.
     #[arg(long, default_value = "everything")]
     pub scope: Scope,
-    /// The cause of lines that do not say one.
-    #[arg(long, value_name = "CAUSE", default_value = "manual")]
-    pub reason: Cause,
-    /// Reads and checks everything, adds nothing.
+    /// The cause of lines that do not say one; `manual` when not given.
+    #[arg(long, value_name = "CAUSE")]
+    pub reason: Option<Cause>,
+    /// Whose export it is, when its header does not tell.
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    pub source: Option<Shape>,
+    /// Reads and checks everything and counts what would be new; adds nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Writes the lines that cannot be read here: line, email, level, message.
@@ -201,7 +205,7 @@ pub enum ImportFormat {
     Auto,
     /// A header line with a column `address`, `email` or `recipient`, separated by `,`, `;` or tab.
     Csv,
-    /// One JSON object per line.
+    /// One JSON object per line, or a list of objects.
     Ndjson,
     /// One `ADDRESS` or `@DOMAIN` per line; `#` begins a comment.
     Plain,

@@ -1,14 +1,17 @@
 //! From the file as written to the settings of each room.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pipeline::OneClickScope;
+use crate::mail::{Domain, StreamName};
+use crate::pipeline::Stream;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
-use super::{LogAddresses, Settings, files, http, law, smtp, store, streams, upstream, v1};
+use super::{LogAddresses, Settings, files, http, inbound, law, rates, smtp, store, streams, tell, upstream, v1};
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
 pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>) -> Option<Settings> {
@@ -21,25 +24,22 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         Some(level) => word(problems, "gateway.log_addresses", level, &levels),
         None => Some(LogAddresses::Hash),
     };
-    let smtp_listen = smtp::listen_addresses(&spec.smtp, problems);
-    let http_listen = http::listen_address(&spec.http, problems);
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
     let public_url = parsed(problems, "http.public_url", &spec.http.public_url, http::public_url);
     let url = public_url.as_deref().unwrap_or_default();
     let streams = streams::streams(spec, &hostname, url, &signers, problems);
-    let whole_controller = streams
-        .values()
-        .filter(|s| s.one_click_scope == OneClickScope::Controller)
-        .map(|s| s.rules.controller.clone())
-        .collect::<HashSet<_>>();
+    let doors = doors(spec, base, &hostname, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
-    let smtp = smtp::settings(&spec.smtp, &hostname, problems);
+    let dns = upstream::dns(&spec.dns, problems);
+    let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
+    let tell = tell::settings(spec, problems);
+    let tell_trust = tell::trust(&spec.tell, base, problems);
+    let engine = store::engine(&spec.store, base, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
-        upstream: delivery.smarthost.host.clone(),
         public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, http::mailto)?,
         give_up: duration(problems, "retry.give_up", spec.retry.give_up.as_ref(), GIVE_UP)?,
@@ -47,11 +47,13 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rulebook: law::rulebook(&spec.rules, base, problems)?,
         streams,
         credentials,
+        rates: rates?,
     };
     let token_keys = match &spec.token.key_file {
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
+    let (doors, (engine, redis)) = (doors?, engine?);
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
@@ -60,16 +62,65 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         hostname,
         data_dir,
         log_addresses: log_addresses?,
-        smtp_listen: smtp_listen?,
-        smtp: smtp?,
-        http_listen: http_listen?,
-        unsubscribe: crate::unsubscribe::Settings { whole_controller },
+        smtp_listen: doors.smtp_listen,
+        smtp_listen_tls: doors.smtp_listen_tls,
+        smtp: doors.smtp,
+        http_listen: doors.http_listen,
+        unsubscribe: doors.unsubscribe,
+        inbound_listen: doors.inbound_listen,
+        inbound: doors.inbound,
+        feedback: doors.feedback,
+        tell: tell?,
+        tell_trust: tell_trust?,
         pipeline,
         delivery,
+        dns,
         spool,
         store: store?,
+        engine,
+        redis,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
+    })
+}
+
+/// Where others come in.
+struct Doors {
+    smtp_listen: Vec<SocketAddr>,
+    smtp_listen_tls: Vec<SocketAddr>,
+    smtp: crate::smtp::server::Settings,
+    http_listen: Option<SocketAddr>,
+    unsubscribe: crate::unsubscribe::Settings,
+    inbound_listen: Vec<SocketAddr>,
+    inbound: crate::smtp::server::Settings,
+    feedback: crate::feedback::Settings,
+}
+
+fn doors(
+    spec: &v1::Spec,
+    base: &Path,
+    hostname: &Domain,
+    streams: &HashMap<StreamName, Arc<Stream>>,
+    problems: &mut Problems<'_>,
+) -> Option<Doors> {
+    let smtp_listen = smtp::listen_addresses(&spec.smtp, problems);
+    let smtp_listen_tls = smtp::tls_addresses(&spec.smtp, problems);
+    let smtp = smtp::settings(&spec.smtp, hostname, base, streams::client_certificates(spec), problems);
+    let http_listen = http::listen_address(&spec.http, problems);
+    let unsubscribe = http::settings(spec, base, streams, problems);
+    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
+    let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
+    let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
+    let inbound = inbound::server(&spec.inbound, hostname, problems);
+    Some(Doors {
+        smtp_listen: smtp_listen?,
+        smtp_listen_tls: smtp_listen_tls?,
+        smtp: smtp?,
+        http_listen: http_listen?,
+        unsubscribe: unsubscribe?,
+        inbound_listen: inbound_listen?,
+        inbound: inbound?,
+        feedback,
     })
 }
 

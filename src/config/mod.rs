@@ -11,11 +11,19 @@ mod build;
 mod error;
 mod files;
 mod http;
+mod inbound;
 mod law;
+mod protection;
+mod rates;
+mod redis;
 mod replies;
+mod routes;
+mod sender;
 mod smtp;
 mod store;
 mod streams;
+mod tell;
+mod tls;
 mod upstream;
 mod v1;
 mod value;
@@ -39,24 +47,51 @@ pub struct Settings {
     pub log_addresses: LogAddresses,
     /// Where campaign tools submit.
     pub smtp_listen: Vec<SocketAddr>,
+    /// Where they do so under TLS from the first octet.
+    pub smtp_listen_tls: Vec<SocketAddr>,
     /// The intake.
     pub smtp: crate::smtp::server::Settings,
     /// The person's door, when it is open.
     pub http_listen: Option<SocketAddr>,
     /// What the person's door does.
     pub unsubscribe: crate::unsubscribe::Settings,
+    /// Where mail to our own mailboxes comes in; nowhere unless it is asked for.
+    pub inbound_listen: Vec<SocketAddr>,
+    /// The server for it.
+    pub inbound: crate::smtp::server::Settings,
+    /// What the unsubscribe mailbox does.
+    pub feedback: crate::feedback::Settings,
+    /// Campaign tools that are told of opt-outs.
+    pub tell: crate::tell::Settings,
+    /// Whom those tools' certificates have to be signed by.
+    pub tell_trust: crate::tls::Trust,
     /// Streams and credentials.
     pub pipeline: crate::pipeline::Settings,
-    /// The way to the smarthost.
+    /// The ways out.
     pub delivery: crate::delivery::Settings,
+    /// Who knows where the mail servers of domains are.
+    pub dns: crate::dns::Settings,
     /// The durable queue.
     pub spool: crate::spool::Settings,
     /// The facts.
     pub store: crate::store::Settings,
+    /// Which engine holds them.
+    pub engine: Engine,
+    /// The fleet's servers, where they are named; always with [`Engine::Redis`].
+    pub redis: Option<crate::store::RedisSettings>,
     /// Keys of unsubscribe tokens.
     pub token_keys: PathBuf,
     /// Rule files of the operator, on top of the shipped packs.
     pub rules_directory: Option<PathBuf>,
+}
+
+/// Which engine holds the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// SQLite in the data folder.
+    Embedded,
+    /// Redis or Valkey, shared by a fleet of gateways.
+    Redis,
 }
 
 /// How addresses appear in log and audit.

@@ -4,14 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cidr::AddressRange;
 use crate::hex;
 use crate::mail::{ControllerId, CredentialName, Domain, ListName, StreamName};
 use crate::message::dkim::SigningKey;
-use crate::message::{ExistingUnsubscribe, Expected, Signer, Signing};
-use crate::pipeline::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Stream};
+use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
+use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Sharing, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
+use crate::smtp::{Fingerprint, Verifier};
+
+use crate::tls::ClientCertificates;
 
 use super::error::Problems;
+use super::routes::goes_directly;
 use super::value::{domain, parsed, word};
 use super::{files, law, v1};
 
@@ -48,7 +53,8 @@ pub(super) fn streams(
     let mut streams = HashMap::new();
     for entry in &spec.stream {
         let written = entry.as_ref();
-        if let Some(stream) = stream(written, hostname, public_url, signers, problems)
+        let sharing = if goes_directly(written, spec) { Sharing::ByDomain } else { Sharing::Together };
+        if let Some(stream) = stream(written, sharing, hostname, public_url, signers, problems)
             && streams.insert(stream.rules.name.clone(), Arc::new(stream)).is_some()
         {
             problems.add(
@@ -66,6 +72,7 @@ pub(super) fn streams(
 
 fn stream(
     written: &v1::Stream,
+    sharing: Sharing,
     hostname: &Domain,
     public_url: &str,
     signers: &HashMap<String, Arc<Signer>>,
@@ -86,6 +93,11 @@ fn stream(
         .collect();
     let from: Vec<_> =
         written.from_domains.iter().filter_map(|from| domain(problems, "stream.from_domains", from)).collect();
+    let mail_from: Vec<_> = written
+        .mail_from_domains
+        .iter()
+        .filter_map(|from| domain(problems, "stream.mail_from_domains", from))
+        .collect();
     let list_domain = match &written.list_domain {
         Some(text) => domain(problems, "stream.list_domain", text),
         None => Some(hostname.clone()),
@@ -105,26 +117,31 @@ fn stream(
         .as_ref()
         .and_then(|id| parsed(problems, "stream.feedback_sender_id", id, feedback_sender));
     let law = law::law(written, controller.as_ref(), problems);
-    let expected = expected(written, public_url);
+    let body_link = body_link(written, class, problems);
+    let expected = expected(written, public_url).body_link(body_link.unwrap_or_default());
+    let receipts = receipts(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
-        rules: StreamRules {
-            name: name?,
-            controller: controller?,
-            class: class?,
-            list,
-            law,
-            from_domains: if from.is_empty() { FromDomains::Any } else { FromDomains::Only(from) },
-        },
+        rules: StreamRules { name: name?, controller: controller?, class: class?, list, law, from_domains: only(from) },
+        mail_from: only(mail_from),
         also_lists,
         on_refusal,
         existing_unsubscribe,
         one_click_scope,
+        body_link: body_link?,
         list_domain: list_domain?,
+        brand: written.brand.as_ref().unwrap_or(&written.controller).as_ref().clone(),
+        receipts: receipts?,
         feedback_sender_id,
         expected,
         signing,
+        sharing,
     })
+}
+
+/// No domain named means any.
+fn only(domains: Vec<Domain>) -> FromDomains {
+    if domains.is_empty() { FromDomains::Any } else { FromDomains::Only(domains) }
 }
 
 /// What messages of the stream should show: the brand or else the controller's name, the postal address, our own links.
@@ -165,6 +182,32 @@ fn stream_choices(
     Some((on_refusal?, existing?, scope?))
 }
 
+fn receipts(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<Receipts> {
+    let words = [("law", Receipts::AsLawAsks), ("always", Receipts::Always), ("never", Receipts::Never)];
+    match &written.opt_out_receipts {
+        Some(text) => word(problems, "stream.opt_out_receipts", text, &words),
+        None => Some(Receipts::default()),
+    }
+}
+
+/// Transactional mail has no link to put there: nobody unsubscribes from a receipt.
+fn body_link(written: &v1::Stream, class: Option<MessageClass>, problems: &mut Problems<'_>) -> Option<BodyLink> {
+    let Some(text) = &written.body_link else { return Some(BodyLink::Off) };
+    let body_link =
+        word(problems, "stream.body_link", text, &[("off", BodyLink::Off), ("replace", BodyLink::Replace)])?;
+    match (body_link, class) {
+        (BodyLink::Replace, Some(MessageClass::Transactional)) => {
+            problems.add(
+                text.span().start,
+                "stream.body_link",
+                "`replace` on a transactional stream; expected `off`: only marketing mail has an unsubscribe link",
+            );
+            None
+        }
+        (BodyLink::Off | BodyLink::Replace, _) => Some(body_link),
+    }
+}
+
 fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problems: &mut Problems<'_>) -> Signing {
     let mut keys = Vec::new();
     for name in &written.dkim {
@@ -184,6 +227,12 @@ fn signing(written: &v1::Stream, signers: &HashMap<String, Arc<Signer>>, problem
 fn feedback_sender(text: &str) -> Result<String, String> {
     let fits = (5..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits { Ok(text.to_owned()) } else { Err(format!("`{text}`: expected 5 to 15 letters, digits or hyphens")) }
+}
+
+/// Whether clients have to be asked for a certificate: when somebody is known by one.
+pub(super) fn client_certificates(spec: &v1::Spec) -> ClientCertificates {
+    let known = spec.credential.iter().any(|credential| credential.as_ref().client_certificate_sha256.is_some());
+    if known { ClientCertificates::Asked } else { ClientCertificates::NotAsked }
 }
 
 /// Every credential of the file.
@@ -216,23 +265,41 @@ pub(super) fn credentials(
 }
 
 fn proof(written: &v1::Credential, at: usize, problems: &mut Problems<'_>) -> Option<Proof> {
-    match (&written.token_sha256, &written.password_hash, &written.addresses) {
-        (Some(token), None, None) => parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token),
-        (None, Some(hash), None) => {
-            parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password)
-        }
-        (None, None, Some(ranges)) if !ranges.as_ref().is_empty() => {
-            let parsed_ranges = ranges
-                .as_ref()
-                .iter()
-                .filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
-            Some(Proof::Addresses(parsed_ranges.collect()))
-        }
-        _ => {
-            problems.add(at, "credential", "expected exactly one of token_sha256, password_hash, addresses");
-            None
-        }
+    let token = written
+        .token_sha256
+        .as_ref()
+        .map(|token| parsed(problems, "credential.token_sha256", token, sha256_hex).map(Proof::Token));
+    let password = written
+        .password_hash
+        .as_ref()
+        .map(|hash| parsed(problems, "credential.password_hash", hash, password_hash).map(Proof::Password));
+    let scram = written
+        .scram_sha256
+        .as_ref()
+        .map(|verifier| parsed(problems, "credential.scram_sha256", verifier, Verifier::parse).map(Proof::Scram));
+    let certificate = written.client_certificate_sha256.as_ref().map(|digits| {
+        let key = "credential.client_certificate_sha256";
+        parsed(problems, key, digits, fingerprint).map(Proof::Certificate)
+    });
+    let addresses = written.addresses.as_ref().filter(|ranges| !ranges.as_ref().is_empty()).map(|ranges| {
+        let ranges = ranges.as_ref().iter();
+        let read = ranges.filter_map(|range| parsed(problems, "credential.addresses", range, AddressRange::parse));
+        Some(Proof::Addresses(read.collect()))
+    });
+    let mut proofs = [token, password, scram, certificate, addresses].into_iter().flatten();
+    if let (Some(only), None) = (proofs.next(), proofs.next()) {
+        return only;
     }
+    problems.add(at, "credential", format!("expected exactly one of {PROOFS}"));
+    None
+}
+
+/// How a credential can prove itself.
+const PROOFS: &str = "token_sha256, password_hash, scram_sha256, client_certificate_sha256, addresses";
+
+/// As `openssl x509 -fingerprint -sha256` prints it, or without the colons.
+fn fingerprint(text: &str) -> Result<Fingerprint, &'static str> {
+    sha256_hex(&text.replace(':', "").to_lowercase()).map(Fingerprint)
 }
 
 fn sha256_hex(text: &str) -> Result<[u8; 32], &'static str> {

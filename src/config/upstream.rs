@@ -1,20 +1,25 @@
-//! The sections `[upstream]` and `[retry]`: the way to the smarthost.
+//! The sections `[upstream]`, `[retry]` and `[dns]`: the simple way out, when it is tried again, who knows the way.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::delivery::{Grouping, Settings, Smarthost};
-use crate::mail::Domain;
+use crate::delivery::{Grouping, Route, Settings};
+use crate::dns;
+use crate::mail::{Domain, RouteName};
 use crate::time::parse_span;
 
 use super::error::Problems;
+use super::routes::{self, host_name};
 use super::value::{duration, number, parsed, word};
-use super::{replies, v1};
+use super::{protection, replies, v1};
 
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 /// Longest pause.
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
+/// The name of the route that `[upstream]` makes.
+pub(super) const NAME: &str = "upstream";
 
 pub(super) fn settings(
     spec: &v1::Spec,
@@ -29,41 +34,67 @@ pub(super) fn settings(
         Some(text) => word(problems, "replies.groups", text, &groupings),
         None => Some(Grouping::Upstream),
     };
-    let host = parsed(problems, "upstream.host", &spec.upstream.host, upstream_host);
-    let port = number(problems, "upstream.port", spec.upstream.port.as_ref(), 1..=65_535, 25);
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
-    let smarthost = Smarthost { host: host?, port: u16::try_from(port?).ok()? };
-    let mut settings = Settings::new(smarthost, hostname.to_string(), replies?);
+    let (routes, connections) = routes::routes(spec, base, hostname, problems)?;
+    let mut settings = Settings::new(routes, replies?);
     settings.grouping = grouping?;
     settings.breaker = breaker?;
-    let connections = number(
-        problems,
-        "upstream.max_connections",
-        spec.upstream.max_connections.as_ref(),
-        1..=1000,
-        settings.max_connections as u64,
-    );
-    settings.max_connections = usize::try_from(connections?).ok()?;
     // As many as can be under way at once: one whose reply is awaited on each connection, one whose settlement is being written.
-    settings.max_unsettled = settings.max_connections.saturating_mul(2);
+    settings.max_unsettled = connections.saturating_mul(2);
     if let Some(text) = &spec.retry.warn_after {
         settings.warn_after = Some(parsed(problems, "retry.warn_after", text, parse_span)?);
     }
     settings.retry.first = first?;
     settings.retry.cap = longest?;
-    settings.rest.first = settings.rest.first.min(settings.retry.first);
-    settings.rest.cap = settings.rest.cap.min(settings.retry.cap);
+    for rest in [&mut settings.rest, &mut settings.domain_rest] {
+        rest.first = rest.first.min(settings.retry.first);
+        rest.cap = rest.cap.min(settings.retry.cap);
+    }
     if settings.retry.cap < settings.retry.first {
         problems.add(0, "retry.longest", "expected to be at least retry.first");
     }
     Some(settings)
 }
 
-fn upstream_host(text: &str) -> Result<String, String> {
-    if text.parse::<std::net::IpAddr>().is_ok() || Domain::parse(text).is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}`: expected a host name or an address, without a port"))
-    }
+/// The one smarthost of `[upstream]`.
+pub(super) fn route(
+    written: &v1::Upstream,
+    base: &Path,
+    hostname: &Domain,
+    problems: &mut Problems<'_>,
+) -> Option<Route> {
+    let host = parsed(problems, "upstream.host", &written.host, host_name);
+    let port = number(problems, "upstream.port", written.port.as_ref(), 1..=65_535, 25);
+    let connections = routes::connections("upstream", written.max_connections.as_ref(), problems);
+    let host = host?;
+    let wanted = protection::Wanted {
+        section: "upstream",
+        at: written.host.span().start,
+        tls: written.tls.as_ref(),
+        implicit: written.implicit_tls == Some(true),
+        ca_file: written.ca_file.as_ref(),
+        user: written.user.as_ref(),
+        password_file: written.password_file.as_ref(),
+        stays_here: host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+    };
+    let (protection, login) = protection::protection(&wanted, base, problems)?;
+    let mut route =
+        Route::smarthost(RouteName::new(NAME).ok()?, host, u16::try_from(port?).ok()?, hostname.to_string());
+    route.client.protection = protection;
+    route.client.login = login;
+    route.max_connections = connections?;
+    Some(route)
+}
+
+/// `[dns]`.
+pub(super) fn dns(spec: &v1::Dns, problems: &mut Problems<'_>) -> dns::Settings {
+    let servers = spec.servers.iter().filter_map(|text| parsed(problems, "dns.servers", text, name_server));
+    dns::Settings { servers: servers.collect() }
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse::<SocketAddr>();
+    let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+    with_port.or_else(|_| alone()).map_err(|_| format!("`{text}`: expected ADDRESS or ADDRESS:PORT such as 127.0.0.1"))
 }

@@ -16,7 +16,15 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) smtp: Smtp,
     pub(super) http: Http,
-    pub(super) upstream: Upstream,
+    #[serde(default)]
+    pub(super) inbound: Inbound,
+    #[serde(default)]
+    pub(super) tell: Tell,
+    pub(super) upstream: Option<At<Upstream>>,
+    #[serde(default)]
+    pub(super) route: Vec<At<Route>>,
+    #[serde(default)]
+    pub(super) dns: Dns,
     #[serde(default)]
     pub(super) retry: Retry,
     #[serde(default)]
@@ -35,6 +43,8 @@ pub(super) struct Spec {
     pub(super) dkim: Vec<At<Dkim>>,
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
+    #[serde(default)]
+    pub(super) sender: Vec<At<Sender>>,
     #[serde(default)]
     pub(super) credential: Vec<At<Credential>>,
 }
@@ -56,6 +66,40 @@ pub(super) struct Smtp {
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) auth_without_tls: Option<bool>,
+    pub(super) line_ends: Option<At<String>>,
+    #[serde(default)]
+    pub(super) listen_tls: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) proxy_protocol_from: Vec<At<String>>,
+    pub(super) max_memory_octets: Option<At<u64>>,
+    pub(super) min_data_rate: Option<At<u64>>,
+    #[serde(default)]
+    pub(super) tls: Vec<At<Certificate>>,
+    #[serde(default)]
+    pub(super) rates: Rates,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) certificate: At<String>,
+    pub(super) key: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rates {
+    pub(super) credential_messages: Option<At<Rate>>,
+    pub(super) credential_recipients: Option<At<Rate>>,
+    pub(super) address_messages: Option<At<Rate>>,
+    pub(super) address_recipients: Option<At<Rate>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    pub(super) per_minute: u64,
+    pub(super) burst: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +108,36 @@ pub(super) struct Http {
     pub(super) listen: Option<At<String>>,
     pub(super) public_url: At<String>,
     pub(super) mailto: At<String>,
+    pub(super) trusted_proxies: Option<At<Vec<At<String>>>>,
+    #[serde(default)]
+    pub(super) tls: Vec<At<Certificate>>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) max_connections_per_address: Option<At<u64>>,
+    pub(super) effect_bound: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inbound {
+    #[serde(default)]
+    pub(super) listen: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) also_mailboxes: Vec<At<String>>,
+    pub(super) max_message_octets: Option<At<u64>>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) max_connections_per_address: Option<At<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tell {
+    #[serde(default)]
+    pub(super) networks: Vec<At<String>>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) keep: Option<At<String>>,
+    pub(super) first: Option<At<String>>,
+    pub(super) longest: Option<At<String>>,
+    pub(super) give_up: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +146,53 @@ pub(super) struct Upstream {
     pub(super) host: At<String>,
     pub(super) port: Option<At<u64>>,
     pub(super) max_connections: Option<At<u64>>,
+    pub(super) tls: Option<At<String>>,
+    pub(super) implicit_tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    pub(super) name: At<String>,
+    pub(super) kind: At<String>,
+    #[serde(default)]
+    pub(super) hosts: Vec<At<Smarthost>>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) deliver_to_loopback: Option<bool>,
+    pub(super) max_connections: Option<At<u64>>,
+    pub(super) tls: Option<At<String>>,
+    pub(super) implicit_tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+    pub(super) hello: Option<At<String>>,
+    #[serde(default)]
+    pub(super) sources: Vec<SourceAddress>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Smarthost {
+    pub(super) host: At<String>,
+    pub(super) port: Option<At<u64>>,
+    pub(super) weight: Option<At<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceAddress {
+    pub(super) address: At<String>,
+    pub(super) hello: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dns {
+    #[serde(default)]
+    pub(super) servers: Vec<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -95,6 +216,21 @@ pub(super) struct Store {
     pub(super) kind: Option<At<String>>,
     pub(super) addresses: Option<At<String>>,
     pub(super) key_file: Option<At<String>>,
+    pub(super) redis: Option<At<Redis>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redis {
+    pub(super) topology: Option<At<String>>,
+    pub(super) servers: At<Vec<At<String>>>,
+    pub(super) master: Option<At<String>>,
+    pub(super) tls: Option<bool>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) user: Option<At<String>>,
+    pub(super) password_file: Option<At<String>>,
+    pub(super) database: Option<At<u64>>,
+    pub(super) prefix: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,8 +280,14 @@ pub(super) struct Stream {
     pub(super) also_lists: Vec<At<String>>,
     #[serde(default)]
     pub(super) from_domains: Vec<At<String>>,
+    #[serde(default)]
+    pub(super) mail_from_domains: Vec<At<String>>,
     pub(super) on_refusal: Option<At<String>>,
     pub(super) existing_unsubscribe: Option<At<String>>,
+    pub(super) body_link: Option<At<String>>,
+    #[serde(default)]
+    pub(super) tell_hosts: Vec<At<String>>,
+    pub(super) opt_out_receipts: Option<At<String>>,
     #[serde(default)]
     pub(super) dkim: Vec<At<String>>,
     pub(super) one_click_scope: Option<At<String>>,
@@ -164,6 +306,28 @@ pub(super) struct Stream {
     pub(super) enforcement: Option<At<String>>,
     pub(super) assume_class: Option<bool>,
     pub(super) count_free_accounts: Option<bool>,
+    pub(super) route: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sender {
+    pub(super) controller: At<String>,
+    pub(super) name: Option<At<String>>,
+    pub(super) logo_text: Option<At<String>>,
+    pub(super) colour: Option<At<String>>,
+    pub(super) contact: Option<At<String>>,
+    pub(super) imprint: Option<At<String>>,
+    #[serde(default)]
+    pub(super) list: Vec<At<SenderList>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SenderList {
+    pub(super) name: At<String>,
+    pub(super) title: At<String>,
+    pub(super) about: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,5 +337,7 @@ pub(super) struct Credential {
     pub(super) stream: At<String>,
     pub(super) password_hash: Option<At<String>>,
     pub(super) token_sha256: Option<At<String>>,
+    pub(super) scram_sha256: Option<At<String>>,
+    pub(super) client_certificate_sha256: Option<At<String>>,
     pub(super) addresses: Option<At<Vec<At<String>>>>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{Hand, Selector, Suspension};
+use crate::delivery::{Board, Hand, Selector, Suspension};
 use crate::mail::QueueId;
 use crate::spool::{Labels, PendingCopy};
 use crate::telemetry::{Event, EventType};
@@ -82,8 +82,8 @@ pub struct Figures {
     pub suspended: Vec<Suspended>,
     /// Groups that were told "too much".
     pub slowed: Vec<Slowed>,
-    /// Why nothing goes out, when the route does not work.
-    pub circuit: Option<Circuit>,
+    /// Ways out that do not work.
+    pub circuits: Vec<Circuit>,
     /// Dead mailboxes that will be suppressed unless their group trips.
     pub unconfirmed: u64,
 }
@@ -106,7 +106,7 @@ pub struct Suspended {
 /// One slowed group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slowed {
-    /// `upstream` or `@domain`.
+    /// `upstream`, or another route, or `@domain by upstream`.
     pub group: String,
     /// How far.
     pub level: u32,
@@ -121,9 +121,15 @@ pub struct Slowed {
 pub struct Circuit {
     /// Since when.
     pub since: String,
+    /// The route.
+    pub route: String,
+    /// Where it ends: `host:port` of a smarthost, or a domain.
+    pub site: String,
+    /// Whose fault: `local`, `policy` or `peer`.
+    pub fault: String,
     /// The class of the refusal.
     pub class: String,
-    /// What the smarthost said.
+    /// What the other side said.
     pub response: String,
 }
 
@@ -259,24 +265,32 @@ fn stats(desk: &Desk) -> Figures {
                 since: pace.since.to_string(),
             })
             .collect(),
-        circuit: board.circuit.map(|open| Circuit {
-            since: open.since.to_string(),
-            class: open.class.to_string(),
-            response: open.response,
-        }),
+        circuits: board
+            .troubles
+            .iter()
+            .map(|trouble| Circuit {
+                since: trouble.since.to_string(),
+                route: trouble.route.to_string(),
+                site: trouble.site.clone(),
+                fault: trouble.blame.as_str().to_owned(),
+                class: trouble.class.to_string(),
+                response: trouble.response.clone(),
+            })
+            .collect(),
         unconfirmed: u64::try_from(board.unconfirmed).unwrap_or(u64::MAX),
     }
 }
 
 /// Whether a copy is one of those that were asked for. Of one that cannot be read only the id is known.
-pub(super) fn is_chosen(which: &Selector, copy: &PendingCopy, labels: Option<&Labels>) -> bool {
+pub(super) fn is_chosen(board: &Board, which: &Selector, copy: &PendingCopy, labels: Option<&Labels>) -> bool {
     match labels {
         Some(labels) => {
             let label = &labels.manifest.label;
+            let route = board.route_of(label);
             let mut domains = labels.recipients.iter().map(|recipient| recipient.mailbox.domain());
             match &which.domain {
-                None => which.covers_copy(copy.id, label),
-                Some(_) => domains.any(|domain| which.covers(copy.id, label, domain)),
+                None => which.covers_copy(copy.id, label, route),
+                Some(_) => domains.any(|domain| which.covers(copy.id, label, route, domain)),
             }
         }
         None => which.is_all() || *which == Selector { id: Some(copy.id), ..Selector::default() },
@@ -302,15 +316,15 @@ pub(super) async fn page(
 
 async fn list(desk: &Desk, which: &Selector, limit: usize, after: Option<QueueId>) -> Answer {
     let (found, mut next) = page(desk, which, after).await;
-    let suspensions = desk.board.snapshot(desk.clock.now()).suspensions;
+    let stopped = Stopped::now(desk);
     let mut copies = Vec::new();
     for (copy, labels) in &found {
         if copies.len() == limit {
             next = copies.last().map(|last: &Waiting| last.id.clone());
             break;
         }
-        if is_chosen(which, copy, labels.as_ref()) {
-            copies.push(waiting(&suspensions, copy, labels.as_ref()));
+        if is_chosen(&desk.board, which, copy, labels.as_ref()) {
+            copies.push(waiting(&stopped, copy, labels.as_ref()));
         }
     }
     Answer::List { copies, next }
@@ -323,10 +337,10 @@ async fn show(desk: &Desk, id: QueueId) -> Answer {
         Err(error) => return Answer::Fault { message: error.to_string() },
     };
     let labels = Labels { manifest: Arc::clone(&shown.manifest), recipients: shown.recipients };
-    let suspensions = desk.board.snapshot(desk.clock.now()).suspensions;
+    let stopped = Stopped::now(desk);
     let header = shown.header.get(..HEADER_MAX).unwrap_or(&shown.header);
     Answer::Copy(Box::new(Copy {
-        facts: waiting(&suspensions, &shown.facts, Some(&labels)),
+        facts: waiting(&stopped, &shown.facts, Some(&labels)),
         sender: shown.manifest.reverse_path.as_str().to_owned(),
         recipients: labels.recipients.iter().map(|to| to.mailbox.as_str().to_owned()).collect(),
         header: String::from_utf8_lossy(header).into_owned(),
@@ -334,7 +348,19 @@ async fn show(desk: &Desk, id: QueueId) -> Answer {
     }))
 }
 
-fn waiting(suspensions: &[Suspension], copy: &PendingCopy, labels: Option<&Labels>) -> Waiting {
+/// What gets no attempts, at one moment.
+struct Stopped<'a> {
+    board: &'a Board,
+    suspensions: Vec<Suspension>,
+}
+
+impl<'a> Stopped<'a> {
+    fn now(desk: &'a Desk) -> Self {
+        Self { board: &desk.board, suspensions: desk.board.snapshot(desk.clock.now()).suspensions }
+    }
+}
+
+fn waiting(stopped: &Stopped<'_>, copy: &PendingCopy, labels: Option<&Labels>) -> Waiting {
     let label = labels.map(|labels| &labels.manifest.label);
     let mut domains: Vec<_> =
         labels.iter().flat_map(|labels| &labels.recipients).map(|to| to.mailbox.domain().to_string()).collect();
@@ -350,12 +376,13 @@ fn waiting(suspensions: &[Suspension], copy: &PendingCopy, labels: Option<&Label
         stream: label.map(|label| label.stream.to_string()),
         campaign: label.and_then(|label| label.campaign.as_ref()).map(ToString::to_string),
         domains,
-        state: state(suspensions, copy, labels).to_owned(),
+        state: state(stopped, copy, labels).to_owned(),
     }
 }
 
-fn state(suspensions: &[Suspension], copy: &PendingCopy, labels: Option<&Labels>) -> &'static str {
-    let suspended = || suspensions.iter().any(|suspension| is_chosen(&suspension.selector, copy, labels));
+fn state(stopped: &Stopped<'_>, copy: &PendingCopy, labels: Option<&Labels>) -> &'static str {
+    let covers = |known: &Suspension| is_chosen(stopped.board, &known.selector, copy, labels);
+    let suspended = || stopped.suspensions.iter().any(covers);
     match (copy.damaged, copy.leased, copy.held) {
         (true, _, _) => "damaged",
         (false, true, _) => "leased",

@@ -27,7 +27,7 @@ pub(super) async fn change(
     let (found, next) = page(desk, which, after).await;
     let chosen: Vec<_> = found
         .iter()
-        .filter(|(copy, labels)| is_chosen(which, copy, labels.as_ref()))
+        .filter(|(copy, labels)| is_chosen(&desk.board, which, copy, labels.as_ref()))
         .map(|(copy, _)| copy.id)
         .collect();
     let (mut copies, mut busy) = (0_u64, 0_u64);

@@ -2,8 +2,10 @@
 
 use super::answer::{PAGE_MAX, TEXT_MAX, answer};
 use super::*;
-use crate::delivery::{Grouping, Selector, breaker};
-use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
+use crate::delivery::{self, Route, Routes, Selector};
+use crate::mail::{
+    BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, Reporting, ReversePath, RouteName, StreamName,
+};
 use crate::spool::{Batch, Body, Discard, Manifest, Settings};
 use crate::time::{ManualClock, Timestamp};
 
@@ -14,7 +16,9 @@ fn desk(folder: &Path) -> Desk {
     let mut settings = Settings::new(folder.join("spool"));
     settings.min_free = 0;
     let (spool, _) = Spool::open(settings, Arc::clone(&clock), Box::new(Discard)).unwrap();
-    let board = Board::open(folder, Grouping::Upstream, breaker::Settings::default()).unwrap();
+    let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g.example".to_owned());
+    let ways = delivery::Settings::new(Routes::new(route), Arc::new(crate::replies::embedded().unwrap()));
+    let board = Board::open(folder, &ways).unwrap();
     let (log, _writer) = EventLog::start(io::sink()).unwrap();
     Desk { spool, board: Arc::new(board), log, fence: Fence::default(), clock }
 }
@@ -31,13 +35,14 @@ async fn fill(desk: &Desk, count: usize) {
         label,
         body_type: BodyType::SevenBit,
         smtputf8: false,
+        reporting: Reporting::default(),
         received: NOW,
         expires: NOW.plus(Duration::from_hours(1)),
     };
     let mut commits = tokio::task::JoinSet::new();
     for id in 1..=count {
         let id = QueueId::from_u64(u64::try_from(id).unwrap());
-        let to = Recipient { mailbox: Mailbox::parse("a@x.example").unwrap() };
+        let to = Recipient::new(Mailbox::parse("a@x.example").unwrap());
         let (header, body) = ("Subject: x\r\n\r\n".into(), Body::Memory("x\r\n".into()));
         let (spool, batch) = (desk.spool.clone(), Batch::notice(id, to, header, manifest.clone(), body));
         commits.spawn(async move { spool.commit(batch).await.map(|_| ()) });

@@ -1,18 +1,20 @@
 //! Before and after the wire: the decision that precedes an attempt, and the settlement that ends it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::board::{Board, Pass};
-use super::outcome::{self, Fate, Verdict};
-use super::record::{Attempt, Recorder};
+use super::board::Board;
+use super::circuit::Trouble;
+use super::lane::{Line, Place, Post};
+use super::outcome::{self, Fate, Reading, Speaker, Verdict};
+use super::record::{Attempt, Peer, Recorder};
 use super::retry::{self, Retry};
-use super::route::Route;
-use super::{Failure, FailureKind, Leased, Recheck, Ruling, Settings};
-use crate::mail::{BodyType, Recipient};
-use crate::smtp::client::{ClientError, Declared, Outgoing, Payload, Unclean};
+use super::{Finding, FindingKind, Leased, Recheck, Ruling, Settings, share};
+use crate::dns::Resolver;
+use crate::mail::{BodyType, Recipient, Reply};
+use crate::replies::Class;
+use crate::smtp::client::{Blame, ClientError, Declared, Outgoing, Payload, Unclean};
 use crate::spool::{Body, Entry, RecipientIndex, Settlement, Settlements, SpoolError};
 use crate::telemetry::EventType;
 use crate::time::{Clock, Timestamp};
@@ -22,13 +24,33 @@ pub(super) struct Draft<L> {
     lease: L,
     /// Who is still to be sent to.
     to: Vec<(RecipientIndex, Recipient)>,
+    /// Who is at another domain and has to wait for their turn.
+    others: Vec<RecipientIndex>,
+    /// Whether their groups' pace lets it go. Asked once for each attempt, because asking takes a place.
+    placed: bool,
     ending: Settlements,
 }
 
 impl<L: Leased> Draft<L> {
-    pub(super) fn new(lease: L) -> Self {
-        let to = lease.pending().to_vec();
-        Self { lease, to, ending: Settlements::default() }
+    pub(super) fn new(lease: L, line: &Line) -> Self {
+        let (to, others) = match &line.place {
+            Place::Host(_) => (lease.pending().to_vec(), Vec::new()),
+            Place::Domain(domain) => {
+                let (here, elsewhere): (Vec<_>, Vec<_>) =
+                    lease.pending().iter().cloned().partition(|(_, recipient)| recipient.mailbox.domain() == domain);
+                (here, elsewhere.into_iter().map(|(index, _)| index).collect())
+            }
+        };
+        Self { lease, to, others, placed: false, ending: Settlements::default() }
+    }
+
+    /// Whether nothing was settled yet, so that another lane can have the lease as it was.
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.ending.outcomes.is_empty()
+    }
+
+    pub(super) fn into_lease(self) -> L {
+        self.lease
     }
 }
 
@@ -42,8 +64,8 @@ pub(super) struct Job<L> {
 pub(super) struct Desk<R> {
     pub(super) recheck: Arc<R>,
     pub(super) settings: Settings,
-    pub(super) route: Arc<Route>,
     pub(super) board: Arc<Board>,
+    pub(super) resolver: Resolver,
     pub(super) recorder: Recorder,
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each copy between its final dot and its settlement on disk.
@@ -53,14 +75,55 @@ pub(super) struct Desk<R> {
 }
 
 impl<R: Recheck> Desk<R> {
+    /// How replies on this way are read.
+    pub(super) fn reading(&self, line: &Line) -> Reading<'_> {
+        let speaker = match &line.place {
+            Place::Host(_) => Speaker::Smarthost,
+            Place::Domain(_) => Speaker::Exchange,
+        };
+        Reading { book: &self.settings.replies, speaker }
+    }
+
+    /// Takes out whoever is suspended or waits for their group's pace. `None` when nobody is left: a copy that nothing
+    /// has happened to goes back to where it waits, without a trace.
+    pub(super) async fn let_pass<L: Leased>(&self, post: &Post<L>, mut draft: Draft<L>) -> Option<Draft<L>> {
+        if !self.board.restricts() {
+            return Some(draft);
+        }
+        let now = self.clock.now();
+        let (id, label) = (draft.lease.entry().id, &draft.lease.entry().manifest.label);
+        let (placed, mut waiting) = (draft.placed, Vec::new());
+        draft.to.retain(|(index, recipient)| {
+            let domain = recipient.mailbox.domain();
+            let place = || (!placed).then(|| self.board.place(label, domain, now)).flatten();
+            let until = self.board.suspended(id, label, domain, now).or_else(place);
+            waiting.extend(until.map(|until| (*index, until)));
+            until.is_none()
+        });
+        draft.placed = true;
+        let Some(first) = waiting.iter().map(|(_, until)| *until).min() else { return Some(draft) };
+        // With recipients at other domains it counts as an attempt: it is their turn next.
+        if draft.to.is_empty() && draft.is_untouched() && draft.others.is_empty() {
+            draft.lease.put_back(first);
+            return None;
+        }
+        let waiting = waiting.into_iter().map(|(index, until)| (index, Settlement::Deferred { until }));
+        draft.ending.outcomes.extend(waiting);
+        if draft.to.is_empty() {
+            self.settle(post, draft, None).await;
+            return None;
+        }
+        Some(draft)
+    }
+
     /// Asks for the decision on everyone who is still to be sent to. `None` when nobody is left: settled then.
-    pub(super) async fn decide<L: Leased>(&self, draft: Draft<L>) -> Option<Job<L>> {
-        let mut draft = self.let_pass(draft).await?;
+    pub(super) async fn decide<L: Leased>(&self, post: &Post<L>, draft: Draft<L>) -> Option<Job<L>> {
+        let mut draft = self.let_pass(post, draft).await?;
         let hold = self.recheck.hold();
         let rulings = self.recheck.recheck(draft.lease.entry(), &draft.to).await;
         // An answer that does not fit the question is no answer.
         let Some(rulings) = rulings.ok().filter(|rulings| rulings.len() == draft.to.len()) else {
-            self.conclude_all(draft, &outcome::of_missing_facts(), None).await;
+            self.conclude_all(post, draft, &outcome::of_missing_facts(), None).await;
             return None;
         };
         let mut rulings = rulings.into_iter();
@@ -75,64 +138,77 @@ impl<R: Recheck> Desk<R> {
             None => false,
         });
         if draft.to.is_empty() {
-            self.settle(draft, None).await;
+            self.settle(post, draft, None).await;
             return None;
         }
         match outgoing(draft.lease.entry(), &draft.to) {
             Ok(outgoing) => Some(Job { draft, outgoing: outgoing.holding(hold) }),
             Err(unclean) => {
-                let verdict = outcome::of_error(&self.settings.replies, &ClientError::Unclean(unclean), false);
-                self.conclude_all(draft, &verdict, None).await;
+                let verdict = outcome::of_error(self.reading(post.line()), &ClientError::Unclean(unclean), false);
+                self.conclude_all(post, draft, &verdict, None).await;
                 None
             }
         }
     }
 
-    /// Takes out whoever is suspended or waits for their group's pace. `None` when nobody is left: a copy that nothing
-    /// has happened to goes back to where it waits, without a trace.
-    async fn let_pass<L: Leased>(&self, mut draft: Draft<L>) -> Option<Draft<L>> {
-        let now = self.clock.now();
-        let (id, label) = (draft.lease.entry().id, &draft.lease.entry().manifest.label);
-        let mut waiting = Vec::new();
-        draft.to.retain(|(index, recipient)| match self.board.pass(id, label, recipient.mailbox.domain(), now) {
-            Pass::Go => true,
-            Pass::Wait(until) => {
-                waiting.push((*index, Settlement::Deferred { until }, until));
-                false
-            }
-        });
-        let Some(first) = waiting.iter().map(|(_, _, until)| *until).min() else { return Some(draft) };
-        if draft.to.is_empty() && draft.ending.outcomes.is_empty() {
-            draft.lease.postpone(first);
-            return None;
-        }
-        draft.ending.outcomes.extend(waiting.into_iter().map(|(index, settlement, _)| (index, settlement)));
-        if draft.to.is_empty() {
-            self.settle(draft, None).await;
-            return None;
-        }
-        Some(draft)
+    /// The same verdict for everyone.
+    pub(super) async fn conclude_all<L: Leased>(
+        &self,
+        post: &Post<L>,
+        draft: Draft<L>,
+        verdict: &Verdict,
+        peer: Option<&Peer>,
+    ) {
+        let verdicts = vec![verdict.clone(); draft.to.len()];
+        self.conclude(post, draft, &verdicts, peer, None).await;
     }
 
-    /// The same verdict for everyone.
-    pub(super) async fn conclude_all<L: Leased>(&self, draft: Draft<L>, verdict: &Verdict, peer: Option<SocketAddr>) {
-        let verdicts = vec![verdict.clone(); draft.to.len()];
-        self.conclude(draft, &verdicts, peer, None).await;
+    /// A fault of the way: it rests, and that it does is said when it begins. `reply` is what may be shown.
+    pub(super) fn fault(&self, line: &Line, verdict: &Verdict, reply: &Reply, blame: Blame) {
+        let now = self.clock.now();
+        if !line.circuit.fault(now, jitter()).counted {
+            return;
+        }
+        let trouble = line.circuit.explain(Trouble {
+            since: now,
+            route: line.route.name.clone(),
+            site: line.place.to_string(),
+            blame,
+            class: verdict.told.map_or(Class::Temporary, |told| told.class),
+            response: reply.to_string(),
+        });
+        if let Some(trouble) = trouble {
+            self.recorder.circuit_opened(line, now, reply, &trouble);
+            self.board.troubled(&trouble);
+        }
+    }
+
+    /// A transaction came to its regular end.
+    pub(super) fn success(&self, line: &Line) {
+        if line.circuit.success().is_some() {
+            self.recorder.circuit_closed(line, self.clock.now());
+        }
     }
 
     /// Records the verdicts, in the order of the recipients, and settles the copy. `permit` is what was taken before
     /// the final dot.
     pub(super) async fn conclude<L: Leased>(
         &self,
+        post: &Post<L>,
         mut draft: Draft<L>,
         verdicts: &[Verdict],
-        peer: Option<SocketAddr>,
+        peer: Option<&Peer>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let now = self.clock.now();
-        let resting = verdicts.iter().any(|v| v.route_fault).then(|| self.route.fault(now, jitter()));
+        let fault = draft.to.iter().zip(verdicts).find(|(_, verdict)| verdict.route_fault);
+        let resting = fault.map(|((_, recipient), verdict)| {
+            let reply = self.recorder.shown(&verdict.reply, recipient);
+            self.fault(post.line(), verdict, &reply, verdict.blame());
+            post.pool.usable_at(now)
+        });
         let entry = draft.lease.entry();
-        let mut failures = Vec::new();
+        let mut findings = Vec::new();
         for ((index, recipient), verdict) in draft.to.iter().zip(verdicts) {
             let verdict = &self.follow(entry, recipient, verdict, &mut draft.ending.notes, now);
             let (settlement, kind) = self.ending_of(entry, verdict, now, resting);
@@ -145,17 +221,35 @@ impl<R: Recheck> Desk<R> {
                 recipient,
                 reply,
                 told: verdict.told,
+                line: post.line(),
                 peer,
                 next,
             }));
             let warned = |next| retry::is_warned_now(entry.manifest.received, now, next, self.settings.warn_after);
-            failures.extend(failure(&settlement, next.is_some_and(warned), recipient, verdict, now));
+            let about = About { settlement: &settlement, late: next.is_some_and(warned), verdict, peer, at: now };
+            findings.extend(about.finding(recipient));
             draft.ending.outcomes.push((*index, settlement));
         }
-        if !failures.is_empty() {
-            draft.ending.follow_up = self.recheck.report(entry, &failures);
+        if !findings.is_empty() {
+            draft.ending.follow_up = self.recheck.report(entry, &findings);
         }
-        self.settle(draft, permit).await;
+        self.settle(post, draft, permit).await;
+    }
+
+    /// Recipients at other domains follow at once until each domain has had its turn, and then as after any attempt.
+    fn leave_others<L: Leased>(&self, draft: &mut Draft<L>) {
+        if draft.others.is_empty() {
+            return;
+        }
+        let (now, entry) = (self.clock.now(), draft.lease.entry());
+        let attempts = entry.attempts.saturating_add(1);
+        let until = match retry::next(attempts, now, entry.manifest.expires, jitter(), &self.settings.retry) {
+            Retry::At(scheduled) if share::was_last(&draft.lease) => scheduled,
+            // Its last attempt is still to be made.
+            Retry::At(_) | Retry::Expired => now,
+        };
+        let left = draft.others.drain(..).map(|index| (index, Settlement::Deferred { until }));
+        draft.ending.outcomes.extend(left);
     }
 
     /// A route fault is waited for as long as the route rests: the copy has not even been looked at.
@@ -167,7 +261,7 @@ impl<R: Recheck> Desk<R> {
         resting: Option<Timestamp>,
     ) -> (Settlement, EventType) {
         match verdict.fate {
-            Fate::Delivered => (Settlement::Delivered, EventType::Delivery),
+            Fate::Delivered | Fate::Relayed => (Settlement::Delivered, EventType::Delivery),
             Fate::Bounced => (Settlement::Bounced, EventType::Bounce),
             Fate::Deferred => {
                 let attempts = entry.attempts.saturating_add(1);
@@ -190,20 +284,21 @@ impl<R: Recheck> Desk<R> {
     }
 
     /// Writes the ending beside the connection's next message. The number of those is bounded by the permits.
-    async fn settle<L: Leased>(&self, draft: Draft<L>, permit: Option<OwnedSemaphorePermit>) {
+    async fn settle<L: Leased>(&self, post: &Post<L>, mut draft: Draft<L>, permit: Option<OwnedSemaphorePermit>) {
+        self.leave_others(&mut draft);
         let permit = match permit {
             Some(permit) => Some(permit),
             // Never closed; and if it were, the settlement would still have to be written.
             None => Arc::clone(&self.unsettled).acquire_owned().await.ok(),
         };
-        let (broken, route, clock) = (self.broken.clone(), Arc::clone(&self.route), Arc::clone(&self.clock));
+        let (broken, lane, clock) = (self.broken.clone(), Arc::clone(&post.lane), Arc::clone(&self.clock));
         tokio::spawn(async move {
             let id = draft.lease.entry().id;
             if let Err(error) = draft.lease.settle(draft.ending).await {
                 tracing::error!(%id, %error, "the outcome of an attempt could not be written; the copy may be sent again");
                 if matches!(error, SpoolError::Full) {
                     // It recovers by itself; until then the same mail must not go out again and again.
-                    route.fault(clock.now(), jitter());
+                    lane.line.circuit.fault(clock.now(), jitter());
                 } else {
                     broken.send_replace(Some(error));
                 }
@@ -213,26 +308,43 @@ impl<R: Recheck> Desk<R> {
     }
 }
 
-/// What the sender is told of: the ends of recipients, and, once, that one is `late`.
-fn failure(
-    settlement: &Settlement,
+/// How an attempt ended for one recipient.
+struct About<'a> {
+    settlement: &'a Settlement,
+    /// Whether it is now that the sender should know of the delay.
     late: bool,
-    recipient: &Recipient,
-    verdict: &Verdict,
+    verdict: &'a Verdict,
+    peer: Option<&'a Peer>,
     at: Timestamp,
-) -> Option<Failure> {
-    let kind = match settlement {
-        Settlement::Bounced => FailureKind::Bounced,
-        Settlement::Expired => FailureKind::Expired,
-        Settlement::Deferred { .. } if late => FailureKind::Delayed,
-        Settlement::Delivered
-        | Settlement::Deferred { .. }
-        | Settlement::Withdrawn
-        | Settlement::Held
-        | Settlement::Released => return None,
-    };
-    let (recipient, reply) = (recipient.clone(), verdict.reply.clone());
-    Some(Failure { recipient, kind, reply, said_by_upstream: verdict.said_by_upstream, at })
+}
+
+impl About<'_> {
+    /// What there is to tell the sender, as far as they want to hear it.
+    fn finding(&self, recipient: &Recipient) -> Option<Finding> {
+        let kind = match self.settlement {
+            Settlement::Bounced => FindingKind::Bounced,
+            Settlement::Expired => FindingKind::Expired,
+            Settlement::Delivered if self.verdict.fate == Fate::Relayed => FindingKind::Relayed,
+            Settlement::Deferred { .. } if self.late => FindingKind::Delayed,
+            Settlement::Delivered
+            | Settlement::Deferred { .. }
+            | Settlement::Withdrawn
+            | Settlement::Held
+            | Settlement::Released => return None,
+        };
+        if !kind.is_wanted(recipient.notify) {
+            return None;
+        }
+        let Verdict { reply, said_by_upstream, .. } = self.verdict;
+        Some(Finding {
+            recipient: recipient.clone(),
+            kind,
+            reply: reply.clone(),
+            said_by_upstream: *said_by_upstream,
+            upstream: self.peer.map(|peer| Arc::clone(&peer.host)),
+            at: self.at,
+        })
+    }
 }
 
 fn outgoing(entry: &Entry, to: &[(RecipientIndex, Recipient)]) -> Result<Outgoing, Unclean> {
@@ -242,15 +354,21 @@ fn outgoing(entry: &Entry, to: &[(RecipientIndex, Recipient)]) -> Result<Outgoin
         Body::File(file) => Payload::File { path: file.path.clone(), len: file.len },
     };
     let declared = Declared { eight_bit: manifest.body_type == BodyType::EightBitMime, smtputf8: manifest.smtputf8 };
-    let recipients = to.iter().map(|(_, recipient)| recipient.mailbox.clone()).collect();
-    Outgoing::new(manifest.reverse_path.clone(), recipients, entry.header.clone(), body, declared)
+    let recipients = to.iter().map(|(_, recipient)| recipient.clone()).collect();
+    let outgoing = Outgoing::new(manifest.reverse_path.clone(), recipients, entry.header.clone(), body, declared)?;
+    Ok(outgoing.reporting(manifest.reporting.clone()))
 }
 
 /// From 0 to 1. Without randomness there is no jitter, and nothing else is lost.
 fn jitter() -> f64 {
+    f64::from(random()) / f64::from(u32::MAX)
+}
+
+/// Any number. When the system has no randomness it is always the same one, in the middle.
+pub(super) fn random() -> u32 {
     let mut octets = [0; 4];
     match aws_lc_rs::rand::fill(&mut octets) {
-        Ok(()) => f64::from(u32::from_le_bytes(octets)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
+        Ok(()) => u32::from_le_bytes(octets),
+        Err(_) => u32::MAX / 2,
     }
 }

@@ -104,6 +104,11 @@ impl Backoff {
         }
     }
 
+    /// Whether no group is slowed, or was until just now.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Every group that is slowed now, in order.
     pub fn all(&self, now: Timestamp) -> Vec<(Group, Pace)> {
         let mut all: Vec<_> =
@@ -128,9 +133,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mail::Domain;
+    use crate::mail::{Domain, RouteName};
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn up() -> RouteName {
+        RouteName::new("up").unwrap()
+    }
 
     fn at(seconds: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(seconds))
@@ -139,7 +148,7 @@ mod tests {
     #[test]
     fn each_rate_reply_doubles_the_gap_and_quiet_halves_it() {
         let mut backoff = Backoff::default();
-        let group = Group::Upstream;
+        let group = Group::whole(&up());
         let mut now = 0;
         for level in 1..=LEVEL_MAX {
             let pace = backoff.slow(&group, at(now)).unwrap();
@@ -162,20 +171,20 @@ mod tests {
     #[test]
     fn places_follow_each_other_and_end_at_the_limit() {
         let mut backoff = Backoff::default();
-        let group = Group::Domain(Domain::parse("a.example").unwrap());
+        let group = Group::to(&up(), &Domain::parse("a.example").unwrap());
         backoff.slow(&group, NOW);
         let waits: Vec<_> = (0..4).map(|_| backoff.take_place(&group, NOW).as_secs()).collect();
         assert_eq!(waits, [1, 2, 3, 4]);
         for _ in 0..2000 {
             assert!(backoff.take_place(&group, NOW) <= WAIT_MAX);
         }
-        assert_eq!(backoff.take_place(&Group::Upstream, NOW), Duration::ZERO, "another group is free");
+        assert_eq!(backoff.take_place(&Group::whole(&up()), NOW), Duration::ZERO, "another group is free");
     }
 
     #[test]
     fn groups_are_bounded() {
         let mut backoff = Backoff::default();
-        let group = |n: usize| Group::Domain(Domain::parse(&format!("d{n}.example")).unwrap());
+        let group = |n: usize| Group::to(&up(), &Domain::parse(&format!("d{n}.example")).unwrap());
         for n in 0..GROUPS_MAX {
             assert!(backoff.slow(&group(n), NOW).is_some());
         }
@@ -193,13 +202,13 @@ mod tests {
             for (at, rate) in steps {
                 let now = Timestamp::from_secs(at);
                 if rate {
-                    backoff.slow(&Group::Upstream, now);
+                    backoff.slow(&Group::whole(&up()), now);
                 }
-                prop_assert!(backoff.take_place(&Group::Upstream, now) <= WAIT_MAX);
+                prop_assert!(backoff.take_place(&Group::whole(&up()), now) <= WAIT_MAX);
                 last = last.max(at);
             }
             let quiet = Timestamp::from_secs(last).plus(RECOVER_EVERY * LEVEL_MAX);
-            prop_assert_eq!(backoff.pace(&Group::Upstream, quiet), None);
+            prop_assert_eq!(backoff.pace(&Group::whole(&up()), quiet), None);
         }
     }
 }

@@ -1,20 +1,23 @@
-//! What stands on the board: suspensions, slowed groups, dead mailboxes that wait to be confirmed, the open circuit.
+//! What stands on the board: suspensions, slowed groups, dead mailboxes that wait to be confirmed, open circuits.
 //!
 //! Workers look at it before each copy and write on it after each reply; operators read and change it through the
 //! control socket. Suspensions outlive the process, in one small file; the rest is about minutes and starts empty.
+//! While nothing is suspended or slowed, looking is one atomic load.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::DeadMailbox;
 use super::backoff::{Backoff, Pace};
-use super::breaker::{self, Answer, Breaker, Counted};
+use super::breaker::{Answer, Breaker, Counted};
+use super::circuit::Trouble;
 use super::group::{Group, Grouping};
+use super::routes::{Route, Routes};
 use super::standing::{self, StandingError};
 use super::suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
-use crate::mail::{Domain, Label, QueueId};
-use crate::replies::Class;
+use super::{DeadMailbox, Settings};
+use crate::mail::{Domain, Label, QueueId, RouteName};
 use crate::time::Timestamp;
 
 /// How soon a suspended copy is looked at again; lifting a suspension makes its copies due at once.
@@ -38,13 +41,6 @@ pub enum BoardError {
     TooMany,
 }
 
-/// Whether a recipient may be attempted now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    Go,
-    Wait(Timestamp),
-}
-
 /// What a dead mailbox led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Burial {
@@ -56,17 +52,6 @@ pub(super) enum Burial {
     Trips { group: Group, because: String, forgotten: usize },
 }
 
-/// The circuit of the route is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circuit {
-    /// Since when.
-    pub since: Timestamp,
-    /// What kind of fault.
-    pub class: Class,
-    /// What the upstream said, or what we met.
-    pub response: String,
-}
-
 /// What an operator sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -74,8 +59,8 @@ pub struct Snapshot {
     pub suspensions: Vec<Suspension>,
     /// Slowed groups.
     pub slowed: Vec<(Group, Pace)>,
-    /// The open circuit.
-    pub circuit: Option<Circuit>,
+    /// Why ways out do not work, oldest first.
+    pub troubles: Vec<Arc<Trouble>>,
     /// Dead mailboxes that wait for confirmation.
     pub unconfirmed: usize,
 }
@@ -84,14 +69,18 @@ struct State {
     suspensions: Vec<Suspension>,
     backoff: Backoff,
     breaker: Breaker<DeadMailbox>,
-    circuit: Option<Circuit>,
+    /// Of the open circuits, which hold them: gone when it works again, or when the lane is.
+    troubles: Vec<Weak<Trouble>>,
 }
 
 /// Shared by workers and operators.
 pub struct Board {
     file: PathBuf,
+    routes: Routes,
     grouping: Grouping,
     state: Mutex<State>,
+    /// Whether anything is suspended or slowed.
+    restricts: AtomicBool,
 }
 
 impl std::fmt::Debug for Board {
@@ -105,75 +94,108 @@ impl Board {
     ///
     /// # Errors
     /// [`BoardError::Standing`]: what was suspended is not known, so nothing may be sent.
-    pub fn open(data_dir: &Path, grouping: Grouping, breaker: breaker::Settings) -> Result<Self, BoardError> {
+    pub fn open(data_dir: &Path, settings: &Settings) -> Result<Self, BoardError> {
         let file = data_dir.join(standing::NAME);
         let suspensions = standing::read(&file)?;
-        let (backoff, breaker) = (Backoff::default(), Breaker::new(breaker));
-        Ok(Self { file, grouping, state: Mutex::new(State { suspensions, backoff, breaker, circuit: None }) })
+        let (backoff, breaker) = (Backoff::default(), Breaker::new(settings.breaker));
+        let restricts = AtomicBool::new(!suspensions.is_empty());
+        let state = Mutex::new(State { suspensions, backoff, breaker, troubles: Vec::new() });
+        Ok(Self { file, routes: settings.routes.clone(), grouping: settings.grouping, state, restricts })
+    }
+
+    /// The route that mail with this label takes.
+    pub fn route_of(&self, label: &Label) -> &RouteName {
+        &self.route(label).name
+    }
+
+    fn route(&self, label: &Label) -> &Route {
+        self.routes.of_stream(&label.stream)
     }
 
     /// The group whose word a refusal to a recipient at `domain` is.
-    pub(super) fn group(&self, domain: &Domain) -> Group {
-        self.grouping.of(domain)
+    pub(super) fn group(&self, label: &Label, domain: &Domain) -> Group {
+        self.grouping.of(self.route(label), domain)
     }
 
     //----------- Before an attempt ---
 
-    /// Whether a recipient at `domain` of the copy `id` may be attempted.
-    pub(super) fn pass(&self, id: QueueId, label: &Label, domain: &Domain, now: Timestamp) -> Pass {
-        let mut state = self.lock();
+    /// Whether anything at all is suspended or slowed.
+    pub(super) fn restricts(&self) -> bool {
+        self.restricts.load(Ordering::Acquire)
+    }
+
+    /// When a recipient at `domain` of the copy `id` is to be looked at again, if they are suspended.
+    pub(super) fn suspended(&self, id: QueueId, label: &Label, domain: &Domain, now: Timestamp) -> Option<Timestamp> {
+        let route = self.route_of(label);
         let covers =
-            |suspension: &&Suspension| !suspension.is_over(now) && suspension.selector.covers(id, label, domain);
-        if let Some(stopped) = state.suspensions.iter().find(covers) {
-            let look = now.plus(LOOK_AGAIN);
-            return Pass::Wait(stopped.until.map_or(look, |until| until.min(look)));
-        }
-        let wait = match self.grouping {
-            // The dispatcher keeps that pace.
-            Grouping::Upstream => Duration::ZERO,
-            Grouping::Domain => state.backoff.take_place(&Group::Domain(domain.clone()), now),
-        };
-        if wait.is_zero() { Pass::Go } else { Pass::Wait(now.plus(wait)) }
-    }
-
-    /// How long nothing at all is fetched: everything is suspended, or the upstream is slowed.
-    pub(super) fn pause(&self, now: Timestamp) -> Duration {
+            |suspension: &&Suspension| !suspension.is_over(now) && suspension.selector.covers(id, label, route, domain);
         let state = self.lock();
-        if state.suspensions.iter().any(|suspension| !suspension.is_over(now) && suspension.selector.is_all()) {
-            return PAUSE_LOOK;
-        }
-        state.backoff.waits(&Group::Upstream, now).min(PAUSE_LOOK)
+        let stopped = state.suspensions.iter().find(covers)?;
+        let look = now.plus(LOOK_AGAIN);
+        Some(stopped.until.map_or(look, |until| until.min(look)))
     }
 
-    /// How many of `room` copies may be fetched now that no pause is left.
-    pub(super) fn places(&self, room: usize, now: Timestamp) -> usize {
+    /// Takes a place for a recipient at `domain` in the pace of their group; when it comes, if that is later. On a
+    /// slowed smarthost only a place that is free now is taken: who waits for it is fetched one at a time.
+    pub(super) fn place(&self, label: &Label, domain: &Domain, now: Timestamp) -> Option<Timestamp> {
+        let group = self.group(label, domain);
         let mut state = self.lock();
-        if state.backoff.pace(&Group::Upstream, now).is_none() {
-            return room;
+        let wait = match &group.domain {
+            None => match state.backoff.waits(&group, now) {
+                Duration::ZERO => state.backoff.take_place(&group, now),
+                wait => wait,
+            },
+            Some(_) => state.backoff.take_place(&group, now),
+        };
+        (!wait.is_zero()).then(|| now.plus(wait))
+    }
+
+    /// How long nothing at all is fetched, because everything is suspended.
+    pub(super) fn pause(&self, now: Timestamp) -> Option<Duration> {
+        if !self.restricts() {
+            return None;
         }
-        usize::from(state.backoff.take_place(&Group::Upstream, now).is_zero())
+        let mut routes = self.routes.all();
+        let only = routes.next().filter(|_| routes.next().is_none()).map(|route| route.name.clone());
+        let all = [Selector { route: only, ..Selector::default() }, Selector::default()];
+        let state = self.lock();
+        let covers = |known: &Suspension| !known.is_over(now) && all.contains(&known.selector);
+        state.suspensions.iter().any(covers).then_some(PAUSE_LOOK)
+    }
+
+    /// When the next copy may be fetched for a route that is slowed as a whole; `None` when it is not.
+    pub(super) fn slowed(&self, route: &RouteName, now: Timestamp) -> Option<Timestamp> {
+        if !self.restricts() {
+            return None;
+        }
+        let (group, state) = (Group::whole(route), self.lock());
+        state.backoff.pace(&group, now).map(|_| now.plus(state.backoff.waits(&group, now)))
     }
 
     //----------- After a reply ---
 
     /// A final answer about a recipient at `domain` that is no dead mailbox.
-    pub(super) fn answered(&self, domain: &Domain, now: Timestamp) {
+    pub(super) fn answered(&self, label: &Label, domain: &Domain, now: Timestamp) {
+        let route = self.route_of(label);
         let mut state = self.lock();
-        state.breaker.count(&Group::Domain(domain.clone()), now, Answer::Other);
-        state.breaker.count(&Group::Upstream, now, Answer::Other);
+        state.breaker.count(&Group::to(route, domain), now, Answer::Other);
+        state.breaker.count(&Group::whole(route), now, Answer::Other);
     }
 
     /// The upstream says for good that `dead` does not exist. A group that trips by it is stopped in the same moment, so
     /// that no other worker counts one of it anew.
     pub(super) fn dead(&self, dead: DeadMailbox, now: Timestamp) -> Burial {
-        let domain = dead.mailbox.domain().clone();
+        let route = self.route_of(&dead.label);
+        let (group, whole) = (Group::to(route, dead.mailbox.domain()), Group::whole(route));
         let mut state = self.lock();
-        if state.is_stopped_by_breaker(&domain, now) {
+        if state.is_stopped_by_breaker(&group, now) {
             return Burial::Doubted;
         }
-        let group = Group::Domain(domain);
         let counted = match state.breaker.count(&group, now, Answer::Dead(dead)) {
-            Counted::Quietly => (Group::Upstream, state.breaker.count(&Group::Upstream, now, Answer::DeadElsewhere)),
+            Counted::Quietly => {
+                let counted = state.breaker.count(&whole, now, Answer::DeadElsewhere);
+                (whole, counted)
+            }
             trips @ Counted::Trips { .. } => (group, trips),
         };
         match counted {
@@ -187,9 +209,11 @@ impl Board {
     }
 
     /// Slows the group of `domain`; `None` when the reply says nothing new.
-    pub(super) fn slow(&self, domain: &Domain, now: Timestamp) -> Option<(Group, Pace)> {
-        let group = self.group(domain);
-        let pace = self.lock().backoff.slow(&group, now)?;
+    pub(super) fn slow(&self, label: &Label, domain: &Domain, now: Timestamp) -> Option<(Group, Pace)> {
+        let group = self.group(label, domain);
+        let mut state = self.lock();
+        let pace = state.backoff.slow(&group, now)?;
+        self.note(&state);
         Some((group, pace))
     }
 
@@ -215,36 +239,26 @@ impl Board {
         because: String,
         now: Timestamp,
     ) -> bool {
-        let domain = match group {
-            Group::Upstream => None,
-            Group::Domain(domain) => Some(domain.clone()),
-        };
-        let selector = Selector { domain, ..Selector::default() };
+        let Group { route, domain } = group.clone();
+        let selector = Selector { route: Some(route), domain, ..Selector::default() };
         let is_same = |known: &Suspension| !known.is_over(now) && known.selector == selector && known.hand == hand;
         if state.suspensions.iter().any(is_same) || state.suspensions.len() >= SUSPENSIONS_MAX {
             return false;
         }
         let by = hand.as_str().to_owned();
         state.suspensions.push(Suspension { selector, since: now, until, hand, by, because });
+        self.note(state);
         if let Err(error) = standing::write(&self.file, &state.suspensions) {
             tracing::error!(%error, "a suspension holds until the next start only");
         }
         true
     }
 
-    /// The route works; returns the circuit that is closed by it.
-    pub(super) fn works(&self) -> Option<Circuit> {
-        self.lock().circuit.take()
-    }
-
-    /// The route does not work; says whether it is news.
-    pub(super) fn fails(&self, class: Class, response: &str, now: Timestamp) -> bool {
-        let mut state = self.lock();
-        let is_news = state.circuit.as_ref().is_none_or(|known| known.class != class);
-        if is_news {
-            state.circuit = Some(Circuit { since: now, class, response: response.to_owned() });
-        }
-        is_news
+    /// A way does not work any more, and why.
+    pub(super) fn troubled(&self, trouble: &Arc<Trouble>) {
+        let troubles = &mut self.lock().troubles;
+        troubles.retain(|known| known.strong_count() > 0);
+        troubles.push(Arc::downgrade(trouble));
     }
 
     /// Dead mailboxes whose groups did not trip in time.
@@ -260,7 +274,11 @@ impl Board {
 
     /// Groups that are free again since the last call.
     pub(super) fn recovered(&self, now: Timestamp) -> Vec<Group> {
-        self.lock().backoff.recovered(now)
+        let mut state = self.lock();
+        let recovered = state.backoff.recovered(now);
+        state.suspensions.retain(|known| !known.is_over(now));
+        self.note(&state);
+        recovered
     }
 
     //----------- For the operator ---
@@ -280,6 +298,7 @@ impl Board {
         next.push(suspension);
         standing::write(&self.file, &next)?;
         state.suspensions = next;
+        self.note(&state);
         Ok(())
     }
 
@@ -299,9 +318,11 @@ impl Board {
         standing::write(&self.file, &kept)?;
         state.suspensions = kept;
         for known in lifted.iter().filter(|known| known.hand == Hand::Breaker) {
-            let group = known.selector.domain.clone().map_or(Group::Upstream, Group::Domain);
-            state.breaker.forget(&group);
+            if let Some(route) = known.selector.route.clone() {
+                state.breaker.forget(&Group { route, domain: known.selector.domain.clone() });
+            }
         }
+        self.note(&state);
         Ok(lifted)
     }
 
@@ -311,9 +332,14 @@ impl Board {
         Snapshot {
             suspensions: state.suspensions.iter().filter(|known| !known.is_over(now)).cloned().collect(),
             slowed: state.backoff.all(now),
-            circuit: state.circuit.clone(),
+            troubles: state.troubles.iter().filter_map(Weak::upgrade).collect(),
             unconfirmed: state.breaker.waiting(),
         }
+    }
+
+    /// Keeps the short answer up to date. To be called after each change, before the lock is given back.
+    fn note(&self, state: &State) {
+        self.restricts.store(!state.suspensions.is_empty() || !state.backoff.is_empty(), Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -323,11 +349,12 @@ impl Board {
 }
 
 impl State {
-    fn is_stopped_by_breaker(&self, domain: &Domain, now: Timestamp) -> bool {
+    fn is_stopped_by_breaker(&self, group: &Group, now: Timestamp) -> bool {
         self.suspensions.iter().any(|known| {
             known.hand == Hand::Breaker
                 && !known.is_over(now)
-                && known.selector.domain.as_ref().is_none_or(|stopped| stopped == domain)
+                && known.selector.route.as_ref() == Some(&group.route)
+                && (known.selector.domain.is_none() || known.selector.domain == group.domain)
         })
     }
 }

@@ -145,21 +145,20 @@ impl<P> Breaker<P> {
         Counted::Quietly
     }
 
-    /// Forgets counts and whoever waits: of a domain its own, of the upstream everybody's. Says how many had waited.
+    /// Forgets counts and whoever waits: of a domain its own, of a whole route everybody's on it. Says how many had waited.
     pub fn forget(&mut self, group: &Group) -> usize {
-        match group {
-            Group::Upstream => {
-                self.groups.clear();
-                std::mem::take(&mut self.waiting)
+        let before = self.waiting;
+        let waiting = &mut self.waiting;
+        self.groups.retain(|known, tally| {
+            // What a domain explains is not the whole route's.
+            let goes =
+                known.route == group.route && (group.domain.is_none() || known.domain.is_none() || known == group);
+            if goes {
+                *waiting = waiting.saturating_sub(tally.waiting.len());
             }
-            Group::Domain(_) => {
-                let gone = self.groups.remove(group).map_or(0, |tally| tally.waiting.len());
-                self.waiting -= gone;
-                // What a domain explains is not the upstream's.
-                self.groups.remove(&Group::Upstream);
-                gone
-            }
-        }
+            !goes
+        });
+        before - self.waiting
     }
 
     /// What has waited for the whole window without its group tripping, at most `max` at a time.
@@ -192,13 +191,17 @@ impl<P> Breaker<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Domain;
+    use crate::mail::{Domain, RouteName};
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const SETTINGS: Settings = Settings { window: Duration::from_secs(100), minimum: 10, share: 50 };
 
     fn group(name: &str) -> Group {
-        Group::Domain(Domain::parse(name).unwrap())
+        Group::to(&up(), &Domain::parse(name).unwrap())
+    }
+
+    fn up() -> RouteName {
+        RouteName::new("up").unwrap()
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -256,15 +259,15 @@ mod tests {
             breaker.count(&group("b.example"), NOW, Answer::Dead(n));
         }
         for _ in 0..9 {
-            breaker.count(&Group::Upstream, NOW, Answer::DeadElsewhere);
+            breaker.count(&Group::whole(&up()), NOW, Answer::DeadElsewhere);
         }
         assert_eq!(breaker.forget(&group("a.example")), 9);
         assert_eq!(
-            breaker.count(&Group::Upstream, NOW, Answer::DeadElsewhere),
+            breaker.count(&Group::whole(&up()), NOW, Answer::DeadElsewhere),
             Counted::Quietly,
             "explained by a domain"
         );
-        assert_eq!((breaker.waiting(), breaker.forget(&Group::Upstream)), (9, 9));
+        assert_eq!((breaker.waiting(), breaker.forget(&Group::whole(&up()))), (9, 9));
         assert!(breaker.confirmed(at(1000), 100).is_empty());
     }
 

@@ -1,5 +1,5 @@
-//! What one verdict does beside ending one attempt: groups that are slowed or stopped, mailboxes that are dead, the
-//! circuit of the route. Each is recorded in log and audit.
+//! What one verdict does beside ending one attempt: groups that are slowed or stopped, mailboxes that are dead. Each is
+//! recorded in log and audit. What it does to the way itself is the circuit's.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use bytes::Bytes;
 
 use super::attempt::Desk;
 use super::board::{Burial, REPUTATION_REST};
-use super::group::Group;
-use super::outcome::{self, Fate, Told, Verdict};
+use super::outcome::{self, Fate, Verdict};
 use super::record::Alarm;
 use super::suspension::Hand;
 use super::{DeadMailbox, Recheck};
@@ -31,48 +30,29 @@ impl<R: Recheck> Desk<R> {
         notes: &mut Vec<Bytes>,
         now: Timestamp,
     ) -> Verdict {
-        let domain = recipient.mailbox.domain();
-        if !verdict.route_fault
-            && verdict.said_by_upstream
-            && let Some(closed) = self.board.works()
-        {
-            notes.push(self.recorder.closed(&closed, now));
-        }
+        let (label, domain) = (&entry.manifest.label, recipient.mailbox.domain());
         let follows = verdict.told.map(|told| told.follows);
         match (verdict.fate, follows) {
-            (Fate::Delivered, _) => self.board.answered(domain, now),
+            (Fate::Delivered | Fate::Relayed, _) => self.board.answered(label, domain, now),
             (Fate::Deferred, Some(Follows::Slow)) => {
-                if let Some((group, pace)) = self.board.slow(domain, now) {
-                    notes.push(self.recorder.slowed(&group, pace, verdict, now));
+                if let Some((group, pace)) = self.board.slow(label, domain, now) {
+                    let reply = self.recorder.shown(&verdict.reply, recipient);
+                    notes.push(self.recorder.slowed(&group, pace, &reply, now));
                 }
             }
             (Fate::Deferred, Some(Follows::Suspend)) => {
-                let (group, until) = (self.board.group(domain), now.plus(REPUTATION_REST));
-                let because = verdict.reply.to_string();
-                if self.board.stop(&group, Hand::Reputation, Some(until), because, now) {
-                    let text = format!("{group} gets nothing until {until}: {}", verdict.reply);
+                let (group, until) = (self.board.group(label, domain), now.plus(REPUTATION_REST));
+                let reply = self.recorder.shown(&verdict.reply, recipient).to_string();
+                if self.board.stop(&group, Hand::Reputation, Some(until), reply.clone(), now) {
+                    let text = format!("{group} gets nothing until {until}: {reply}");
                     notes.push(self.recorder.alarm(Alarm::Reputation, &text, now));
                 }
             }
             (Fate::Bounced, Some(Follows::Suppress)) => return self.bury(entry, recipient, verdict, notes, now),
-            (Fate::Bounced, _) if verdict.said_by_upstream => self.board.answered(domain, now),
+            (Fate::Bounced, _) if verdict.said_by_upstream => self.board.answered(label, domain, now),
             (Fate::Deferred | Fate::Bounced, _) => {}
         }
-        if verdict.route_fault
-            && let Some(told) = verdict.told
-        {
-            self.open_circuit(told, verdict, notes, now);
-        }
         verdict.clone()
-    }
-
-    /// Only a fault that somebody here has to mend is an alarm; an upstream that is down or closes comes back alone.
-    fn open_circuit(&self, told: Told, verdict: &Verdict, notes: &mut Vec<Bytes>, now: Timestamp) {
-        let response = verdict.reply.to_string();
-        if self.board.fails(told.class, &response, now) && told.follows == Follows::Circuit {
-            let text = format!("the circuit is open, everything waits ({}): {response}", told.class);
-            notes.push(self.recorder.alarm(Alarm::Circuit, &text, now));
-        }
     }
 
     fn bury(
@@ -96,9 +76,9 @@ impl<R: Recheck> Desk<R> {
             Burial::Waits => verdict.clone(),
             Burial::Doubted => outcome::of_doubt(verdict),
             Burial::Trips { group, because, forgotten } => {
-                let lift = match &group {
-                    Group::Upstream => "--all".to_owned(),
-                    Group::Domain(domain) => format!("--domain {domain}"),
+                let lift = match &group.domain {
+                    None => format!("--route {}", group.route),
+                    Some(domain) => format!("--route {} --domain {domain}", group.route),
                 };
                 let text = format!(
                     "{group} is held: {because}; {forgotten} were about to be suppressed and are not. \

@@ -88,6 +88,6 @@ async fn a_sender_is_warned_of_a_delay_once_it_is_asked_for() {
             deliver_with(&[&script], ledger, Judge::default(), 1, |settings| settings.warn_after = warn_after).await;
         let reported = run.judge.reported.lock().unwrap().clone();
         assert_eq!(reported.len(), expected, "{warn_after:?}");
-        assert!(reported.iter().all(|failure| failure.kind == FailureKind::Delayed));
+        assert!(reported.iter().all(|finding| finding.kind == FindingKind::Delayed));
     }
 }

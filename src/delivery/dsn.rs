@@ -1,4 +1,4 @@
-//! The text of delivery reports: RFC 3464 in the multipart/report of RFC 6522. Pure.
+//! The text of delivery reports: RFC 3464 in the multipart/report of RFC 6522, as RFC 3461 section 6 asks for it. Pure.
 //!
 //! The report is 7-bit whatever the upstream said and the recipients are called, so that it passes everywhere; what
 //! an upstream said is quoted as data, never as structure.
@@ -9,12 +9,15 @@ use bytes::Bytes;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Body, MultiPart, SinglePart};
 
-use super::{Failure, FailureKind};
-use crate::mail::{Domain, Mailbox, QueueId, ReversePath};
-use crate::spool::Entry;
+use super::{Finding, FindingKind};
+use crate::mail::{Domain, EnvelopeId, Mailbox, QueueId, Ret, ReversePath};
+use crate::spool::{Body as StoredBody, Entry};
 
 /// Octets of the failed message's header section that a report returns: enough to tell which message it was.
 pub const RETURNED_HEADER_MAX: usize = 16 * 1024;
+/// Octets of a message that a report returns whole when its sender asks for it (RET=FULL). Campaign messages stay below;
+/// of a larger one the header section tells as much, and a report is not to be a second attachment.
+pub const RETURNED_MESSAGE_MAX: usize = 256 * 1024;
 /// Octets of one line. RFC 5322 section 2.1.1 wants no more than 78, and never more than 998.
 const LINE_MAX: usize = 76;
 /// Octets after which a word without blanks is broken.
@@ -23,14 +26,12 @@ const WORD_MAX: usize = 500;
 /// What a report is about and who sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
-    /// The copy that failed.
+    /// The copy.
     pub entry: &'a Entry,
-    /// Its recipients that finally failed, or are delayed.
-    pub failures: &'a [Failure],
+    /// What became of its recipients, those about whom the sender wants to hear.
+    pub findings: &'a [Finding],
     /// Our own name.
     pub hostname: &'a Domain,
-    /// The upstream's configured name.
-    pub upstream: &'a str,
     /// The identifier of the report itself.
     pub id: QueueId,
 }
@@ -38,7 +39,7 @@ pub struct About<'a> {
 /// A report, to be sent with the null reverse path (RFC 5321 section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Where to: the reverse path of what failed.
+    /// Where to: the reverse path of the copy.
     pub recipient: Mailbox,
     /// Header section with its blank line.
     pub header: Bytes,
@@ -46,11 +47,11 @@ pub struct Report {
     pub body: Bytes,
 }
 
-/// Composes one report about all failures of a copy. `None` when there is nobody to report to (the null reverse
+/// Composes one report about all findings on a copy. `None` when there is nobody to report to (the null reverse
 /// path: a report must never cause another) or nothing to report.
 pub fn compose(about: &About<'_>) -> Option<Report> {
     let ReversePath::Mailbox(recipient) = &about.entry.manifest.reverse_path else { return None };
-    let at = about.failures.first()?.at;
+    let at = about.findings.first()?.at;
     let (host, id) = (about.hostname, about.id);
     let boundary = format!("=_report_{id}");
     let kind = format!("multipart/report; report-type=delivery-status; boundary=\"{boundary}\"");
@@ -58,19 +59,18 @@ pub fn compose(about: &About<'_>) -> Option<Report> {
         .header(ContentType::parse(&kind).ok()?)
         .singlepart(part("text/plain; charset=us-ascii", explanation(about))?)
         .singlepart(part("message/delivery-status", status(about))?)
-        .singlepart(part("text/rfc822-headers", returned_header(&about.entry.header))?);
+        .singlepart(returned(about, &boundary)?);
     let to = if recipient.needs_smtputf8() {
         // The address is in the envelope; a header that stays 7-bit cannot hold it (RFC 6854 allows an empty group).
         "undisclosed-recipients:;".to_owned()
     } else {
         format!("<{}>", recipient.as_str())
     };
-    let subject =
-        if only_delays(about) { "Delayed mail (still being retried)" } else { "Undelivered mail returned to sender" };
     let mut message = format!(
         "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\nTo: {to}\r\n\
-         Subject: {subject}\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\n\
+         Subject: {}\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\n\
          Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n",
+        subject(about),
         at.rfc5322()
     )
     .into_bytes();
@@ -86,8 +86,44 @@ fn part(kind: &str, text: String) -> Option<SinglePart> {
     Some(SinglePart::builder().header(ContentType::parse(kind).ok()?).body(body))
 }
 
-fn only_delays(about: &About<'_>) -> bool {
-    about.failures.iter().all(|failure| failure.kind == FailureKind::Delayed)
+/// Whether it reports a failure at all: RFC 3461 section 4.3 gives no whole message back otherwise.
+fn has_failed(about: &About<'_>) -> bool {
+    about.findings.iter().any(|finding| match finding.kind {
+        FindingKind::Bounced | FindingKind::Expired => true,
+        FindingKind::Delayed | FindingKind::Relayed => false,
+    })
+}
+
+/// Names the worst that it reports.
+fn subject(about: &About<'_>) -> &'static str {
+    if has_failed(about) {
+        "Undelivered mail returned to sender"
+    } else if about.findings.iter().any(|finding| finding.kind == FindingKind::Delayed) {
+        "Delayed mail (still being retried)"
+    } else {
+        "Mail passed on"
+    }
+}
+
+/// The third part: the message when its sender asked for it and it can be given back as it is, else its header section.
+fn returned(about: &About<'_>, boundary: &str) -> Option<SinglePart> {
+    let Entry { manifest, header, body, .. } = about.entry;
+    match (manifest.reporting.ret, body) {
+        (Some(Ret::Full), StoredBody::Memory(body)) if has_failed(about) && fits(header, body, boundary) => {
+            part("message/rfc822", String::from_utf8([header.as_ref(), body.as_ref()].concat()).ok()?)
+        }
+        (Some(Ret::Full | Ret::Headers) | None, StoredBody::Memory(_) | StoredBody::File(_)) => {
+            part("text/rfc822-headers", returned_header(header))
+        }
+    }
+}
+
+/// Octets beyond ASCII could meet a server that does not take them, and a report is not sent twice.
+fn fits(header: &[u8], body: &[u8], boundary: &str) -> bool {
+    header.len() + body.len() <= RETURNED_MESSAGE_MAX
+        && [header, body]
+            .iter()
+            .all(|part| part.is_ascii() && memchr::memmem::find(part, boundary.as_bytes()).is_none())
 }
 
 /// For people.
@@ -95,28 +131,26 @@ fn explanation(about: &About<'_>) -> String {
     let manifest = &about.entry.manifest;
     let mut text = format!(
         "This is the mail gateway at {}.\r\n\r\n\
-         A message of yours, accepted on\r\n{}\r\nunder the number {}, {}\r\n",
+         This is about a message of yours, accepted on\r\n{}\r\nunder the number {}.\r\n",
         about.hostname,
         manifest.received.rfc5322(),
         about.entry.id,
-        if only_delays(about) {
-            "is delayed for the recipients below.\r\nIt is tried on; you need not send it again."
-        } else if about.failures.iter().any(|failure| failure.kind == FailureKind::Delayed) {
-            "did not reach\r\nthe recipients below. Whether it is tried again stands with each."
-        } else {
-            "could not be delivered to\r\nthe recipients below. It will not be tried again for them."
-        },
     );
-    for failure in about.failures {
-        let why = match (failure.kind, failure.said_by_upstream) {
-            (FailureKind::Bounced, true) => "The next mail server refused it with these words:",
-            (FailureKind::Bounced, false) => "It cannot be sent:",
-            (FailureKind::Expired, _) => "It was tried until its time was over. What the last attempt met:",
-            (FailureKind::Delayed, _) => "It is delayed, and tried on. What the last attempt met:",
+    for finding in about.findings {
+        let why = match (finding.kind, finding.said_by_upstream) {
+            (FindingKind::Bounced, true) => {
+                "It could not be delivered. The next mail server refused it with these words:"
+            }
+            (FindingKind::Bounced, false) => "It cannot be sent:",
+            (FindingKind::Expired, _) => "It was tried until its time was over. What the last attempt met:",
+            (FindingKind::Delayed, _) => "Delayed and tried on; you need not send it again. The last attempt met:",
+            (FindingKind::Relayed, _) => {
+                "It was passed on to a mail server that may not report what becomes of it, with these words:"
+            }
         };
-        let address = fold(&ascii_address(&failure.recipient.mailbox), "  ");
+        let address = fold(&ascii_address(&finding.recipient.mailbox), "  ");
         // Writing into memory cannot fail.
-        let _written = write!(text, "\r\n  {address}\r\n{why}\r\n    {}\r\n", fold(&said(failure), "    "));
+        let _written = write!(text, "\r\n  {address}\r\n{why}\r\n    {}\r\n", fold(&said(finding), "    "));
     }
     text
 }
@@ -126,25 +160,33 @@ fn status(about: &About<'_>) -> String {
     let manifest = &about.entry.manifest;
     let mut text =
         format!("Reporting-MTA: dns; {}\r\nArrival-Date: {}\r\n", about.hostname, manifest.received.rfc5322());
-    for failure in about.failures {
-        let mailbox = &failure.recipient.mailbox;
+    if let Some(id) = &manifest.reporting.envelope_id {
+        let _written = write!(text, "Original-Envelope-Id: {}\r\n", EnvelopeId::as_str(id));
+    }
+    for finding in about.findings {
+        let mailbox = &finding.recipient.mailbox;
         let kind = if mailbox.needs_smtputf8() { "utf-8" } else { "rfc822" };
-        let (diagnostic, remote) = if failure.said_by_upstream {
-            ("smtp", format!("Remote-MTA: dns; {}\r\n", ascii(about.upstream)))
+        let (diagnostic, remote) = if finding.said_by_upstream {
+            let remote = finding.upstream.as_deref().map(|host| format!("Remote-MTA: dns; {}\r\n", ascii(host)));
+            ("smtp", remote.unwrap_or_default())
         } else {
             ("x-consentry", String::new())
         };
+        // RFC 3461 section 6.3: without xtext; it is printable, so it stays on its line.
+        let original = finding.recipient.original.as_ref().map_or(String::new(), |original| {
+            format!("Original-Recipient: {}; {}\r\n", original.kind(), ascii(&original.ascii_address()))
+        });
         let _written = write!(
             text,
-            "\r\nFinal-Recipient: {kind}; {}\r\nAction: {}\r\nStatus: {}\r\n{remote}\
+            "\r\n{original}Final-Recipient: {kind}; {}\r\nAction: {}\r\nStatus: {}\r\n{remote}\
              Diagnostic-Code: {diagnostic};\r\n {}\r\nLast-Attempt-Date: {}\r\n",
             ascii_address(mailbox),
-            action(failure.kind),
-            status_code(failure),
-            fold(&said(failure), " "),
-            failure.at.rfc5322(),
+            action(finding.kind),
+            status_code(finding),
+            fold(&said(finding), " "),
+            finding.at.rfc5322(),
         );
-        if failure.kind == FailureKind::Delayed {
+        if finding.kind == FindingKind::Delayed {
             let _written = write!(text, "Will-Retry-Until: {}\r\n", manifest.expires.rfc5322());
         }
     }
@@ -152,26 +194,29 @@ fn status(about: &About<'_>) -> String {
 }
 
 /// RFC 3464 section 2.3.3.
-const fn action(kind: FailureKind) -> &'static str {
+const fn action(kind: FindingKind) -> &'static str {
     match kind {
-        FailureKind::Bounced | FailureKind::Expired => "failed",
-        FailureKind::Delayed => "delayed",
+        FindingKind::Bounced | FindingKind::Expired => "failed",
+        FindingKind::Delayed => "delayed",
+        FindingKind::Relayed => "relayed",
     }
 }
 
 /// RFC 3463: what the upstream said when it fits the failure, else the code that says the least.
-fn status_code(failure: &Failure) -> String {
-    match (failure.kind, failure.reply.enhanced()) {
-        (FailureKind::Expired, _) => "4.4.7".to_owned(),
-        (FailureKind::Bounced, Some(status)) if status.class == 5 => status.to_string(),
-        (FailureKind::Bounced, _) => "5.0.0".to_owned(),
-        (FailureKind::Delayed, Some(status)) if status.class == 4 => status.to_string(),
-        (FailureKind::Delayed, _) => "4.0.0".to_owned(),
+fn status_code(finding: &Finding) -> String {
+    match (finding.kind, finding.reply.enhanced()) {
+        (FindingKind::Expired, _) => "4.4.7".to_owned(),
+        (FindingKind::Bounced, Some(status)) if status.class == 5 => status.to_string(),
+        (FindingKind::Bounced, _) => "5.0.0".to_owned(),
+        (FindingKind::Delayed, Some(status)) if status.class == 4 => status.to_string(),
+        (FindingKind::Delayed, _) => "4.0.0".to_owned(),
+        (FindingKind::Relayed, Some(status)) if status.class == 2 => status.to_string(),
+        (FindingKind::Relayed, _) => "2.0.0".to_owned(),
     }
 }
 
-fn said(failure: &Failure) -> String {
-    ascii(&failure.reply.to_string())
+fn said(finding: &Finding) -> String {
+    ascii(&finding.reply.to_string())
 }
 
 /// Printable ASCII as it is, everything else as a question mark.

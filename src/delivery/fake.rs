@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DeadMailbox, Failure, Leased, Recheck, Ruling, Selector, Source, Unavailable};
+use super::{DeadMailbox, Finding, LOOK_AGAIN, Leased, Recheck, Ruling, Selector, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
 use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
 use crate::time::Timestamp;
@@ -21,6 +21,7 @@ pub(super) struct Ledger {
     pub(super) suspended: Option<Selector>,
     pub(super) postponed: Mutex<Vec<(u64, Timestamp)>>,
     pub(super) changed: tokio::sync::Notify,
+    pub(super) returned: tokio::sync::Notify,
     pub(super) fail: Option<SpoolError>,
     /// Delivery is stopped only after the upstream has played its scripts.
     pub(super) linger: bool,
@@ -37,16 +38,20 @@ pub(super) struct FakeLease {
 impl Source for FakeSpool {
     type Lease = FakeLease;
     async fn lease(&self, max: usize) -> Vec<FakeLease> {
-        let due: Vec<_> = {
-            let mut waiting = self.0.waiting.lock().unwrap();
-            let count = waiting.len().min(max);
-            waiting.drain(..count).collect()
+        let due: Vec<_> = loop {
+            let returned = self.0.returned.notified();
+            let due: Vec<_> = {
+                let mut waiting = self.0.waiting.lock().unwrap();
+                let count = waiting.len().min(max);
+                waiting.drain(..count).collect()
+            };
+            if !due.is_empty() {
+                break due;
+            }
+            returned.await;
         };
-        if due.is_empty() {
-            return std::future::pending().await;
-        }
         let lease = |(entry, recipients): (Entry, Vec<String>)| {
-            let recipient = |text: &String| Recipient { mailbox: Mailbox::parse(text).unwrap() };
+            let recipient = |text: &String| Recipient::new(Mailbox::parse(text).unwrap());
             let pending = (0..).map(RecipientIndex).zip(recipients.iter().map(recipient)).collect();
             FakeLease { entry, pending, ledger: Arc::clone(&self.0) }
         };
@@ -66,9 +71,16 @@ impl Leased for FakeLease {
         self.ledger.changed.notify_one();
         self.ledger.fail.clone().map_or(Ok(()), Err)
     }
-    fn postpone(self, until: Timestamp) {
-        self.ledger.postponed.lock().unwrap().push((self.entry.id.as_u64(), until));
-        self.ledger.changed.notify_one();
+    fn put_back(self, until: Timestamp) {
+        let ledger = self.ledger;
+        ledger.postponed.lock().unwrap().push((self.entry.id.as_u64(), until));
+        ledger.changed.notify_one();
+        // The test's clock stands still: what is put off for long does not come again.
+        if until < NOW.plus(LOOK_AGAIN) {
+            let recipients = self.pending.iter().map(|(_, recipient)| recipient.mailbox.as_str().to_owned()).collect();
+            ledger.waiting.lock().unwrap().push((self.entry, recipients));
+            ledger.returned.notify_one();
+        }
     }
 }
 
@@ -79,7 +91,7 @@ pub(super) struct Judge {
     pub(super) unavailable: bool,
     pub(super) short: bool,
     pub(super) asked: Mutex<Vec<String>>,
-    pub(super) reported: Mutex<Vec<Failure>>,
+    pub(super) reported: Mutex<Vec<Finding>>,
     pub(super) suppressed: Arc<Mutex<Vec<String>>>,
     /// How often the store does not answer before it does.
     pub(super) store_away: Mutex<u32>,
@@ -101,7 +113,7 @@ impl Recheck for Judge {
         if self.unavailable { Err(Unavailable) } else { Ok(rulings) }
     }
 
-    fn report(&self, _: &Entry, failures: &[Failure]) -> Option<Batch> {
+    fn report(&self, _: &Entry, failures: &[Finding]) -> Option<Batch> {
         self.reported.lock().unwrap().extend_from_slice(failures);
         None
     }
@@ -129,6 +141,7 @@ pub(super) fn entry(n: u32, body: &str) -> Entry {
         label,
         body_type: BodyType::SevenBit,
         smtputf8: false,
+        reporting: crate::mail::Reporting::default(),
         received: NOW,
         expires: NOW.plus(Duration::from_hours(24)),
     };

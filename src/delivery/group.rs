@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::mail::Domain;
+use super::routes::{Route, Way};
+use crate::mail::{Domain, RouteName};
 
 /// The most groups that are kept apart at a time. A gateway writes to more domains than that, but not within the minutes
 /// that a group is remembered; what comes on top is not slowed and not counted.
@@ -10,37 +11,51 @@ pub const GROUPS_MAX: usize = 10_000;
 
 /// Mail that shares a fate: a refusal of one may be about all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
-    /// Everything on the route.
-    Upstream,
-    /// Everything to one domain.
-    Domain(Domain),
+pub struct Group {
+    /// The route that it takes. What another route meets, with other addresses of ours, is another matter.
+    pub route: RouteName,
+    /// To which domain; everything on the route when there is none.
+    pub domain: Option<Domain>,
+}
+
+impl Group {
+    /// Everything on one route.
+    pub fn whole(route: &RouteName) -> Self {
+        Self { route: route.clone(), domain: None }
+    }
+
+    /// What goes to one domain by one route.
+    pub fn to(route: &RouteName, domain: &Domain) -> Self {
+        Self { route: route.clone(), domain: Some(domain.clone()) }
+    }
 }
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Upstream => f.write_str("upstream"),
-            Self::Domain(domain) => write!(f, "@{domain}"),
+        match &self.domain {
+            None => self.route.fmt(f),
+            Some(domain) => write!(f, "@{domain} by {}", self.route),
         }
     }
 }
 
-/// Whose word a refusal for rate or reputation is.
+/// Whose word a smarthost's refusal for rate or reputation is. Without a smarthost it is always the destination's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
     /// The smarthost's own: it queues, and what it says is about us and it.
     Upstream,
-    /// The destination's, which the smarthost hands on while we wait, or which we reach without one.
+    /// The destination's, which the smarthost hands on while we wait.
     Domain,
 }
 
 impl Grouping {
-    /// The group that a recipient at `domain` belongs to.
-    pub fn of(self, domain: &Domain) -> Group {
-        match self {
-            Self::Upstream => Group::Upstream,
-            Self::Domain => Group::Domain(domain.clone()),
+    /// The group of a recipient at `domain` whose mail goes by `route`.
+    pub(super) fn of(self, route: &Route, domain: &Domain) -> Group {
+        match (&route.way, self) {
+            (Way::Smarthosts(_), Self::Upstream) => Group::whole(&route.name),
+            (Way::Smarthosts(_), Self::Domain) | (Way::Exchanges { .. }, Self::Upstream | Self::Domain) => {
+                Group::to(&route.name, domain)
+            }
         }
     }
 }

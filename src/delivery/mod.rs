@@ -1,16 +1,18 @@
-//! Hands leased copies to the smarthost and classifies its answers.
+//! Hands leased copies to the next mail server and classifies its answers.
 //!
 //! **Promise:** nobody is named to the upstream who was not decided on again directly before (P3); when the facts
 //! cannot be had, nothing is sent (P4). Every attempt is recorded, and every (copy, recipient) ends with exactly one
 //! final record. A fault of the route is never a recipient's. After a crash, at most [`Settings::max_unsettled`]
 //! copies can be sent a second time: those whose final dot had left and whose settlement was not on disk yet.
 //!
-//! **Owns:** connections to the upstream and their number, the retry schedule, the rest of an unhealthy route, what
-//! replies mean, the text of delivery reports.
+//! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
+//! schedule, the rest of an unhealthy way, what follows from refusals, what is suspended or slowed, the text of delivery
+//! reports.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
-//! **Standards:** RFC 5321 sections 4.5.4.1 (retries) and 6.1 (responsibility), RFC 3464 and RFC 6522 (reports).
+//! **Standards:** RFC 5321 sections 4.5.4.1 (retries), 5.1 (where mail goes) and 6.1 (responsibility), RFC 3461, RFC 3464
+//! and RFC 6522 (reports).
 
 pub mod backoff;
 pub mod breaker;
@@ -20,11 +22,17 @@ pub mod retry;
 
 mod attempt;
 mod board;
+mod circuit;
 mod consequence;
+mod dispatch;
 mod group;
+mod lane;
+mod mx;
+mod opening;
 mod queue;
 mod record;
-mod route;
+mod routes;
+mod share;
 mod standing;
 mod suspension;
 mod worker;
@@ -43,29 +51,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
-use crate::mail::{Label, Mailbox, QueueId, Recipient, Reply};
+use crate::dns;
+use crate::mail::{Label, Mailbox, Notify, QueueId, Recipient, Reply};
 use crate::replies::Book;
-use crate::smtp::client::{self, Hold};
+use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
-pub use board::{Board, BoardError, Circuit, LOOK_AGAIN, REPUTATION_REST, Snapshot};
+pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
+pub use circuit::{Trouble, default_domain_rest, default_rest};
+pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
 pub use group::{GROUPS_MAX, Group, Grouping};
-pub use route::default_rest;
+pub use mx::{HOSTS_MAX, Loopback};
+pub use opening::ATTEMPTS_MAX;
+pub use routes::{Route, Routes, Smarthost, Way};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 
 use attempt::Desk;
-use queue::Queue;
+use dispatch::Dispatcher;
 use record::Recorder;
-use route::Route;
-use worker::Worker;
 
 /// After a lease of nothing, which a source in good order does not give: it must not become a hot loop.
 const EMPTY_LEASE_PAUSE: Duration = Duration::from_millis(50);
-
-/// When another asked for the last free place just before: as short as a pause of a slowed upstream may be.
-const PLACE_PAUSE: Duration = Duration::from_millis(10);
 
 /// The facts for a decision cannot be had now; nothing is sent (promise P4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,9 +112,9 @@ pub trait Recheck: Send + Sync + 'static {
         Hold::default()
     }
 
-    /// Composes and signs the delivery report for what finally failed or is delayed; `None` when nothing may be reported (null
-    /// reverse path, RFC 5321 section 6.1). [`dsn::compose`] writes the text.
-    fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch>;
+    /// Composes and signs the delivery report about `findings`; `None` when nothing may be reported (null reverse path,
+    /// RFC 5321 section 6.1). [`dsn::compose`] writes the text.
+    fn report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch>;
 
     /// Records that nobody may write to a mailbox that does not exist. Asked again after a failure.
     ///
@@ -130,50 +138,52 @@ pub struct DeadMailbox {
     pub at: Timestamp,
 }
 
-/// What a recipient's sender is told.
+/// What became of a recipient that is worth a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
+pub enum FindingKind {
     /// A permanent refusal.
     Bounced,
     /// Tried until its time was over; the reply is that of the last attempt.
     Expired,
     /// Not delivered for so long that its sender should know; it is tried on.
     Delayed,
+    /// Handed to an upstream that will not report on it (RFC 3461 section 5.2.2).
+    Relayed,
 }
 
-/// One recipient that finally failed, or is delayed.
+impl FindingKind {
+    /// Whether a sender who said `notify` wants to hear of it.
+    pub const fn is_wanted(self, notify: Notify) -> bool {
+        match self {
+            Self::Bounced | Self::Expired => notify.wants_failure(),
+            Self::Delayed => notify.wants_delay(),
+            Self::Relayed => notify.wants_success(),
+        }
+    }
+}
+
+/// What there is to tell the sender about one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Finding {
     /// Who.
     pub recipient: Recipient,
-    /// Why.
-    pub kind: FailureKind,
+    /// What became of them.
+    pub kind: FindingKind,
     /// What the upstream said last, or what we say in its place.
     pub reply: Reply,
     /// Whether the upstream said it.
     pub said_by_upstream: bool,
+    /// The upstream, when there was a session with one.
+    pub upstream: Option<Arc<str>>,
     /// When.
     pub at: Timestamp,
-}
-
-/// The upstream that everything is handed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Smarthost {
-    /// Name or address, resolved anew for each connection.
-    pub host: String,
-    /// Port.
-    pub port: u16,
 }
 
 /// Settings of delivery.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where everything goes.
-    pub smarthost: Smarthost,
-    /// EHLO name and deadlines.
-    pub client: client::Settings,
-    /// Connections at a time; at least one.
-    pub max_connections: usize,
+    /// Where mail goes.
+    pub routes: Routes,
     /// Copies at a time whose final dot may have been sent and whose settlement is not on disk yet: as many can
     /// arrive twice after a crash. At least one; fewer than connections make connections wait for the disk.
     pub max_unsettled: usize,
@@ -186,29 +196,30 @@ pub struct Settings {
     pub retry: retry::Settings,
     /// After how long the sender is told that a copy is delayed; never when there is nothing.
     pub warn_after: Option<Duration>,
-    /// How long an unhealthy route rests.
+    /// How long an unhealthy smarthost rests.
     pub rest: retry::Settings,
+    /// How long the unhealthy mail servers of a domain rest.
+    pub domain_rest: retry::Settings,
     /// What refusals mean.
     pub replies: Arc<Book>,
-    /// Whose word a refusal for rate or reputation is.
+    /// Whose word a smarthost's refusal for rate or reputation is.
     pub grouping: Grouping,
     /// When dead mailboxes are too many to be believed.
     pub breaker: breaker::Settings,
 }
 
 impl Settings {
-    /// Defaults towards `smarthost`, greeting it as `hello`; its refusals mean what `replies` says.
-    pub fn new(smarthost: Smarthost, hello: String, replies: Arc<Book>) -> Self {
+    /// Defaults on `routes`; refusals mean what `replies` says.
+    pub fn new(routes: Routes, replies: Arc<Book>) -> Self {
         Self {
-            smarthost,
-            client: client::Settings { hello, timeouts: client::Timeouts::default() },
-            max_connections: 16,
+            routes,
             max_unsettled: 64,
             idle_close: Duration::from_secs(30),
             max_messages_per_connection: 1000,
             retry: retry::Settings::default(),
             warn_after: None,
             rest: default_rest(),
+            domain_rest: default_domain_rest(),
             replies,
             grouping: Grouping::Upstream,
             breaker: breaker::Settings::default(),
@@ -233,6 +244,8 @@ pub struct Delivery<R> {
     pub settings: Settings,
     /// What is suspended, slowed or about to be suppressed.
     pub board: Arc<Board>,
+    /// Finds the mail servers of domains.
+    pub resolver: dns::Resolver,
     /// Where attempts are logged.
     pub events: EventLog,
     /// How addresses appear there.
@@ -259,58 +272,33 @@ impl<R: Recheck> Delivery<R> {
         audit: impl Fn(Bytes) + Send + Sync,
         mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), DeliveryError> {
-        let connections = self.settings.max_connections.max(1);
         let unsettled = self.settings.max_unsettled.clamp(1, Semaphore::MAX_PERMITS);
-        let queue = Arc::new(Queue::new(connections));
         let desk = Arc::new(Desk {
             recheck: self.recheck,
-            route: Arc::new(Route::new(self.settings.rest)),
             board: self.board,
-            recorder: Recorder::new(self.events, self.privacy, &self.settings.smarthost.host),
+            resolver: self.resolver,
+            recorder: Recorder::new(self.events, self.privacy),
             clock: self.clock,
             unsettled: Arc::new(Semaphore::new(unsettled)),
             settings: self.settings,
             broken: watch::Sender::new(None),
         });
-        let mut workers = tokio::task::JoinSet::new();
-        for _ in 0..connections {
-            workers.spawn(Worker::new(Arc::clone(&desk), Arc::clone(&queue)).run());
-        }
+        let mut dispatcher = Dispatcher::new(Arc::clone(&desk));
         let mut broken = desk.broken.subscribe();
         tokio::select! {
-            () = dispatch(&source, &queue, &desk) => {}
+            () = dispatcher.dispatch(&source) => {}
             () = desk.keep_looking(audit) => {}
             // A sender that is gone will never ask for more either.
             _ = shutdown.wait_for(|asked| *asked) => {}
             _ = broken.wait_for(Option::is_some) => {}
         }
-        queue.close();
-        while workers.join_next().await.is_some() {}
+        dispatcher.close().await;
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;
         match desk.broken.borrow().clone() {
             Some(error) => Err(DeliveryError::Spool(error)),
             None => Ok(()),
-        }
-    }
-}
-
-/// Leases in batches for all workers, as many as they can use soon, and rests with the route.
-async fn dispatch<S: Source, R: Recheck>(source: &S, queue: &Queue<S::Lease>, desk: &Desk<R>) {
-    loop {
-        let room = queue.room().await;
-        let now = desk.clock.now();
-        let rest = desk.route.rests_for(now).max(desk.board.pause(now));
-        let room = if rest.is_zero() { desk.board.places(room, now) } else { 0 };
-        if room > 0 {
-            let leases = source.lease(room).await;
-            if leases.is_empty() {
-                tokio::time::sleep(EMPTY_LEASE_PAUSE).await;
-            }
-            queue.push(leases);
-        } else {
-            tokio::time::sleep(rest.max(PLACE_PAUSE)).await;
         }
     }
 }
@@ -327,8 +315,8 @@ trait Leased: Send + Sync + 'static {
     fn entry(&self) -> &Entry;
     fn pending(&self) -> &[(RecipientIndex, Recipient)];
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send;
-    /// Gives it back untouched, due at `until`.
-    fn postpone(self, until: Timestamp);
+    /// Back untried, due again at `until`.
+    fn put_back(self, until: Timestamp);
 }
 
 impl Source for Spool {
@@ -348,7 +336,7 @@ impl Leased for Lease {
     fn settle(self, how: Settlements) -> impl Future<Output = Result<(), SpoolError>> + Send {
         Self::settle(self, how)
     }
-    fn postpone(self, until: Timestamp) {
-        Self::postpone(self, until);
+    fn put_back(self, until: Timestamp) {
+        Self::put_back(self, until);
     }
 }

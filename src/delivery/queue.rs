@@ -1,21 +1,63 @@
 //! Leases between the one who fetches them and the workers.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Leases per worker that may wait here: one to follow at once, and as many again while the next batch is fetched.
-/// More would be rechecked no later but would be missing elsewhere when this process ends.
-const READY_PER_WORKER: usize = 4;
+/// How much is ready in all queues together, so that leases are fetched in batches and no more than can be used soon.
+#[derive(Debug)]
+pub(super) struct Stock {
+    ready: AtomicUsize,
+    capacity: usize,
+    /// Leases are fetched when at least this much is free.
+    batch: usize,
+    drained: Notify,
+}
+
+impl Stock {
+    pub(super) fn new(capacity: usize, batch: usize) -> Self {
+        Self { ready: AtomicUsize::new(0), capacity, batch, drained: Notify::new() }
+    }
+
+    /// Waits until a batch is free, and says how much is.
+    pub(super) async fn room(&self) -> usize {
+        loop {
+            let drained = self.drained.notified();
+            let free = self.capacity.saturating_sub(self.ready.load(Ordering::Relaxed));
+            if free >= self.batch {
+                return free;
+            }
+            drained.await;
+        }
+    }
+
+    /// Whether nothing is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) == 0
+    }
+
+    fn add(&self, count: usize) {
+        self.ready.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn take(&self, count: usize) {
+        let before = self.ready.fetch_sub(count, Ordering::Relaxed);
+        let free_at = self.capacity.saturating_sub(self.batch);
+        if before > free_at && before.saturating_sub(count) <= free_at {
+            self.drained.notify_one();
+        }
+    }
+}
 
 /// Hands each lease to one worker. Leases wait here only shortly; dropped, they return to the spool's queue.
 #[derive(Debug)]
 pub(super) struct Queue<L> {
     state: Mutex<State<L>>,
     capacity: usize,
+    stock: Arc<Stock>,
     filled: Notify,
-    drained: Notify,
 }
 
 #[derive(Debug)]
@@ -25,22 +67,25 @@ struct State<L> {
 }
 
 impl<L> Queue<L> {
-    pub(super) fn new(workers: usize) -> Self {
+    /// A queue that is full at `capacity`, which is for whoever pushes to respect.
+    pub(super) fn new(capacity: usize, stock: Arc<Stock>) -> Self {
         let state = State { ready: VecDeque::new(), closed: false };
-        let capacity = workers.saturating_mul(READY_PER_WORKER);
-        Self { state: Mutex::new(state), capacity, filled: Notify::new(), drained: Notify::new() }
+        Self { state: Mutex::new(state), capacity, stock, filled: Notify::new() }
     }
 
-    /// Waits until at least half is free (so that leases are fetched in batches), and says how much.
-    pub(super) async fn room(&self) -> usize {
-        loop {
-            let drained = self.drained.notified();
-            let free = self.capacity.saturating_sub(self.lock().ready.len());
-            if free >= self.capacity.div_ceil(2) {
-                return free;
-            }
-            drained.await;
-        }
+    /// Whether no more should be pushed.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().ready.len() >= self.capacity
+    }
+
+    /// How much is ready.
+    pub(super) fn len(&self) -> usize {
+        self.lock().ready.len()
+    }
+
+    /// Whether nothing is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().ready.is_empty()
     }
 
     pub(super) fn push(&self, leases: Vec<L>) {
@@ -51,6 +96,7 @@ impl<L> Queue<L> {
                 return;
             }
             state.ready.extend(leases);
+            self.stock.add(count);
         }
         // The worker that went idle last has a connection that is still open.
         for _ in 0..count.min(self.capacity) {
@@ -65,8 +111,8 @@ impl<L> Queue<L> {
             return None;
         }
         let lease = state.ready.pop_front();
-        if state.ready.len() == self.capacity / 2 {
-            self.drained.notify_one();
+        if lease.is_some() {
+            self.stock.take(1);
         }
         lease
     }
@@ -96,6 +142,7 @@ impl<L> Queue<L> {
         let returned = {
             let mut state = self.lock();
             state.closed = true;
+            self.stock.take(state.ready.len());
             std::mem::take(&mut state.ready)
         };
         drop(returned);
@@ -110,13 +157,16 @@ impl<L> Queue<L> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    fn queue(capacity: usize) -> (Arc<Queue<u32>>, Arc<Stock>) {
+        let stock = Arc::new(Stock::new(capacity, capacity.div_ceil(2)));
+        (Arc::new(Queue::new(capacity, Arc::clone(&stock))), stock)
+    }
 
     #[tokio::test]
     async fn each_lease_reaches_one_worker_and_none_is_forgotten() {
-        let queue = Arc::new(Queue::new(3));
+        let (queue, stock) = queue(12);
         let workers: Vec<_> = (0..3)
             .map(|_| {
                 let queue = Arc::clone(&queue);
@@ -131,11 +181,11 @@ mod tests {
             })
             .collect();
         for start in (0..1000).step_by(5) {
-            let room = queue.room().await;
+            let room = stock.room().await;
             assert!(room >= 6, "{room}");
             queue.push((start..start + 5).collect());
         }
-        while !queue.lock().ready.is_empty() {
+        while !queue.is_empty() {
             tokio::task::yield_now().await;
         }
         queue.close();
@@ -148,11 +198,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_hands_out_nothing() {
-        let queue = Queue::new(1);
+    async fn a_closed_queue_hands_out_nothing_and_counts_nothing() {
+        let (queue, stock) = queue(2);
         queue.push(vec![1, 2]);
+        assert!(queue.is_full());
         queue.close();
         queue.push(vec![3]);
         assert_eq!((queue.try_pop(), queue.pop().await), (None, None));
+        assert_eq!(stock.room().await, 2);
     }
 }

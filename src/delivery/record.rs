@@ -1,16 +1,20 @@
 //! Writes attempts into the event log.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::backoff::Pace;
-use super::board::Circuit;
+use super::circuit::Trouble;
 use super::group::Group;
-use super::outcome::{Told, Verdict};
+use super::lane::Line;
+use super::opening::Unprotected;
+use super::outcome::Told;
 use crate::mail::{Label, Recipient, Reply};
+use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
-use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy};
+use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure};
 use crate::time::Timestamp;
 
 /// What stands in an upstream's text for an address that the privacy level hides.
@@ -19,8 +23,6 @@ const HIDDEN: &str = "<hidden>";
 /// What is alarming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
-    /// The smarthost does not take our mail.
-    Circuit,
     /// Too many dead mailboxes at once.
     MassBounce,
     /// We are refused for our name.
@@ -30,10 +32,23 @@ pub(super) enum Alarm {
 impl Alarm {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Circuit => "CIRCUIT_OPEN",
             Self::MassBounce => "MASS_BOUNCE",
             Self::Reputation => "REPUTATION_REFUSED",
         }
+    }
+}
+
+/// The other end of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) host: Arc<str>,
+    address: SocketAddr,
+    protected: Option<Protected>,
+}
+
+impl Peer {
+    pub(super) fn of(session: &Session) -> Self {
+        Self { host: Arc::clone(session.host()), address: session.peer(), protected: session.protected() }
     }
 }
 
@@ -46,8 +61,9 @@ pub(super) struct Attempt<'a> {
     pub(super) reply: &'a Reply,
     /// What a refusal was taken for.
     pub(super) told: Option<Told>,
-    /// The upstream's address, when a connection was made.
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) line: &'a Line,
+    /// When a connection was made.
+    pub(super) peer: Option<&'a Peer>,
     pub(super) next: Option<Timestamp>,
 }
 
@@ -56,17 +72,16 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Recorder {
     events: EventLog,
     privacy: Privacy,
-    host: String,
 }
 
 impl Recorder {
-    pub(super) fn new(events: EventLog, privacy: Privacy, host: &str) -> Self {
-        Self { events, privacy, host: host.to_owned() }
+    pub(super) const fn new(events: EventLog, privacy: Privacy) -> Self {
+        Self { events, privacy }
     }
 
     /// Logs the attempt and returns the line for the audit trail.
     pub(super) fn record(&self, attempt: &Attempt<'_>) -> Bytes {
-        let Attempt { kind, at, entry, recipient, reply, told, peer, next } = *attempt;
+        let Attempt { kind, at, entry, recipient, reply, told, line, peer, next } = *attempt;
         let manifest = &entry.manifest;
         let label = &manifest.label;
         let mut event = Event::new(kind, at);
@@ -78,7 +93,12 @@ impl Recorder {
         event.stream = Some(label.stream.to_string());
         event.list = label.list.as_ref().map(ToString::to_string);
         event.campaign = label.campaign.as_ref().map(ToString::to_string);
-        event.peer_address = peer.map(|addr| PeerAddress { name: self.host.clone(), addr: addr.to_string() });
+        event.route = Some(line.route.name.to_string());
+        event.peer_address =
+            peer.map(|peer| PeerAddress { name: peer.host.to_string(), addr: peer.address.to_string() });
+        let protected = peer.and_then(|peer| peer.protected);
+        event.tls_protocol_version = protected.map(|protected| protected.version);
+        event.tls_cipher = protected.map(|protected| protected.cipher);
         event.response = Some(self.shown(reply, recipient));
         event.num_attempts = Some(entry.attempts.saturating_add(1));
         event.created = Some(manifest.received);
@@ -88,22 +108,46 @@ impl Recorder {
         self.events.record(&event)
     }
 
+    /// A way is in order no more: whose fault it is, and what was said. One that nobody but us can mend is an alarm.
+    pub(super) fn circuit_opened(&self, line: &Line, at: Timestamp, reply: &Reply, trouble: &Trouble) {
+        let Trouble { route, site, blame, class, .. } = trouble;
+        match blame {
+            Blame::Local | Blame::Policy => {
+                tracing::error!(%route, %site, fault = blame.as_str(), %class, %reply, "a way out does not take our mail");
+            }
+            Blame::Peer => tracing::warn!(%route, %site, %class, %reply, "a way out does not work"),
+        }
+        let mut event = of_line(EventType::CircuitOpened, line, at);
+        event.response = Some(reply.clone());
+        event.fault = Some(blame.as_str());
+        event.bounce_classification = Some(class.as_str());
+        self.events.record(&event);
+    }
+
+    /// A way is in order again.
+    pub(super) fn circuit_closed(&self, line: &Line, at: Timestamp) {
+        self.events.record(&of_line(EventType::CircuitClosed, line, at));
+    }
+
+    /// A session that could not be protected: what a report of RFC 8460 is made from.
+    pub(super) fn unprotected(&self, line: &Line, at: Timestamp, unprotected: &Unprotected) {
+        let fault = &unprotected.fault;
+        let mut event = of_line(EventType::TlsFailure, line, at);
+        event.fault = Some(fault.blame().as_str());
+        let (host, detail) = (unprotected.host.to_string(), fault.to_string());
+        event.tls_failure = Some(TlsFailure { host, result_type: fault.as_str(), detail });
+        self.events.record(&event);
+    }
+
     /// Something that somebody should look at now; returns the line for the audit trail.
     pub(super) fn alarm(&self, alarm: Alarm, text: &str, at: Timestamp) -> Bytes {
         tracing::error!(alarm = alarm.as_str(), "{text}");
         self.about(EventType::Alarm, alarm.as_str(), text, at)
     }
 
-    /// The circuit is closed again.
-    pub(super) fn closed(&self, circuit: &Circuit, at: Timestamp) -> Bytes {
-        let text = format!("the circuit is closed; it was open since {} ({})", circuit.since, circuit.class);
-        tracing::info!("{text}");
-        self.about(EventType::Pace, "CIRCUIT_CLOSED", &text, at)
-    }
-
     /// A group is slowed, or slowed further.
-    pub(super) fn slowed(&self, group: &Group, pace: Pace, verdict: &Verdict, at: Timestamp) -> Bytes {
-        let (level, gap, reply) = (pace.level, pace.gap.as_secs(), &verdict.reply);
+    pub(super) fn slowed(&self, group: &Group, pace: Pace, reply: &Reply, at: Timestamp) -> Bytes {
+        let (level, gap) = (pace.level, pace.gap.as_secs());
         let text = format!("{group} is slowed to level {level}, one message in {gap} s: {reply}");
         tracing::warn!("{text}");
         self.about(EventType::Pace, "SLOWED", &text, at)
@@ -124,12 +168,19 @@ impl Recorder {
     }
 
     /// Upstreams like to repeat the address in their text; there it is hidden as everywhere else.
-    fn shown(&self, reply: &Reply, recipient: &Recipient) -> Reply {
+    pub(super) fn shown(&self, reply: &Reply, recipient: &Recipient) -> Reply {
         match &self.privacy {
             Privacy::Full => reply.clone(),
             Privacy::Hash(_) | Privacy::Domain => hide(reply, recipient.mailbox.as_str()),
         }
     }
+}
+
+fn of_line(kind: EventType, line: &Line, at: Timestamp) -> Event {
+    let mut event = Event::new(kind, at);
+    event.route = Some(line.route.name.to_string());
+    event.site = Some(line.place.to_string());
+    event
 }
 
 /// Replaces `address` in the text, in whatever case it stands.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::{CampaignId, Domain, Label, QueueId, StreamName};
+use crate::mail::{CampaignId, Domain, Label, QueueId, RouteName, StreamName};
 use crate::time::Timestamp;
 
 /// Suspensions at a time. Each is a decision of somebody; more than these nobody oversees.
@@ -14,6 +14,8 @@ pub const SUSPENSIONS_MAX: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Selector {
+    /// Of the streams that take one route.
+    pub route: Option<RouteName>,
     /// Of one stream.
     pub stream: Option<StreamName>,
     /// Of one campaign.
@@ -25,14 +27,15 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Whether a recipient at `domain` of the copy `id` is covered.
-    pub fn covers(&self, id: QueueId, label: &Label, domain: &Domain) -> bool {
-        self.covers_copy(id, label) && self.domain.as_ref().is_none_or(|wanted| wanted == domain)
+    /// Whether a recipient at `domain` of the copy `id`, which goes by `route`, is covered.
+    pub fn covers(&self, id: QueueId, label: &Label, route: &RouteName, domain: &Domain) -> bool {
+        self.covers_copy(id, label, route) && self.domain.as_ref().is_none_or(|wanted| wanted == domain)
     }
 
-    /// Whether the copy `id` is covered, whoever it is for.
-    pub fn covers_copy(&self, id: QueueId, label: &Label) -> bool {
+    /// Whether the copy `id`, which goes by `route`, is covered, whoever it is for.
+    pub fn covers_copy(&self, id: QueueId, label: &Label, route: &RouteName) -> bool {
         self.id.is_none_or(|wanted| wanted == id)
+            && self.route.as_ref().is_none_or(|wanted| wanted == route)
             && self.stream.as_ref().is_none_or(|wanted| *wanted == label.stream)
             && self.campaign.as_ref().is_none_or(|wanted| label.campaign.as_ref() == Some(wanted))
     }
@@ -40,6 +43,7 @@ impl Selector {
     /// Whether everything that `other` names lies within this.
     pub fn includes(&self, other: &Self) -> bool {
         self.id.is_none_or(|wanted| other.id == Some(wanted))
+            && self.route.as_ref().is_none_or(|wanted| other.route.as_ref() == Some(wanted))
             && self.stream.as_ref().is_none_or(|wanted| other.stream.as_ref() == Some(wanted))
             && self.campaign.as_ref().is_none_or(|wanted| other.campaign.as_ref() == Some(wanted))
             && self.domain.as_ref().is_none_or(|wanted| other.domain.as_ref() == Some(wanted))
@@ -55,6 +59,7 @@ impl Selector {
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
+            self.route.as_ref().map(|name| format!("route={name}")),
             self.stream.as_ref().map(|name| format!("stream={name}")),
             self.campaign.as_ref().map(|name| format!("campaign={name}")),
             self.domain.as_ref().map(|name| format!("domain={name}")),
@@ -70,6 +75,8 @@ impl fmt::Display for Selector {
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     campaign: Option<String>,
@@ -82,6 +89,7 @@ struct Written {
 impl From<Selector> for Written {
     fn from(selector: Selector) -> Self {
         Self {
+            route: selector.route.map(|name| name.to_string()),
             stream: selector.stream.map(|name| name.to_string()),
             campaign: selector.campaign.map(|name| name.to_string()),
             domain: selector.domain.map(|name| name.to_string()),
@@ -98,6 +106,7 @@ impl TryFrom<Written> for Selector {
                 .ok_or_else(|| format!("`{text}` is not a queue id; expected the 13 characters of a listing"))
         };
         Ok(Self {
+            route: written.route.map(|name| RouteName::new(&name)).transpose().map_err(|e| e.to_string())?,
             stream: written.stream.map(|name| StreamName::new(&name)).transpose().map_err(|e| e.to_string())?,
             campaign: written.campaign.map(|name| CampaignId::new(&name)).transpose().map_err(|e| e.to_string())?,
             domain: written.domain.map(|name| Domain::parse(&name)).transpose().map_err(|e| e.to_string())?,
@@ -207,9 +216,11 @@ mod tests {
     #[test]
     fn everything_that_is_named_must_fit() {
         let (id, domain) = (QueueId::from_u64(7), Domain::parse("x.example").unwrap());
-        let covers = |json: &str| selector(json).covers(id, &label(), &domain);
+        let route = RouteName::new("up").unwrap();
+        let covers = |json: &str| selector(json).covers(id, &label(), &route, &domain);
         assert!(covers("{}") && covers(r#"{"stream":"news"}"#) && covers(r#"{"campaign":"c1","domain":"X.example"}"#));
         assert!(covers(&format!(r#"{{"id":"{id}"}}"#)));
+        assert!(covers(r#"{"route":"up","domain":"x.example"}"#) && !covers(r#"{"route":"direct"}"#));
         assert!(!covers(r#"{"stream":"other"}"#) && !covers(r#"{"stream":"news","domain":"y.example"}"#));
         assert!(!covers(r#"{"campaign":"c2"}"#) && !covers(&format!(r#"{{"id":"{}"}}"#, QueueId::from_u64(8))));
     }
@@ -220,15 +231,18 @@ mod tests {
         assert!(selector("{}").includes(&narrow) && selector(r#"{"stream":"news"}"#).includes(&narrow));
         assert!(narrow.includes(&narrow) && !narrow.includes(&selector("{}")));
         assert!(!selector(r#"{"stream":"other"}"#).includes(&narrow));
+        assert!(!selector(r#"{"route":"up"}"#).includes(&narrow), "it may go by another one");
+        assert!(selector(r#"{"domain":"x.example"}"#).includes(&selector(r#"{"route":"up","domain":"x.example"}"#)));
     }
 
     #[test]
     fn what_is_written_is_read_back_and_nonsense_is_not() {
-        let narrow = selector(r#"{"stream":"news","campaign":"c1","domain":"x.example"}"#);
+        let narrow = selector(r#"{"route":"up","stream":"news","campaign":"c1","domain":"x.example"}"#);
         assert_eq!(selector(&serde_json::to_string(&narrow).unwrap()), narrow);
-        assert_eq!(narrow.to_string(), "stream=news campaign=c1 domain=x.example");
+        assert_eq!(narrow.to_string(), "route=up stream=news campaign=c1 domain=x.example");
         assert_eq!(Selector::default().to_string(), "everything");
-        for bad in [r#"{"stream":"a b"}"#, r#"{"domain":"@"}"#, r#"{"id":"x"}"#, r#"{"wat":"x"}"#] {
+        for bad in [r#"{"stream":"a b"}"#, r#"{"route":"a b"}"#, r#"{"domain":"@"}"#, r#"{"id":"x"}"#, r#"{"wat":"x"}"#]
+        {
             assert!(serde_json::from_str::<Selector>(bad).is_err(), "{bad}");
         }
     }

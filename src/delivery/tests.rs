@@ -1,10 +1,13 @@
 //! Workers between a queue of the test's own and scripted upstreams.
 
+mod ways;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 
 use super::fake::{FakeSpool, Judge, Ledger, NOW, copies, entry};
 use super::*;
+use crate::mail::RouteName;
 use crate::smtp::client::script::{self, Upstream};
 use crate::spool::{Manifest, Settlement};
 use crate::time::ManualClock;
@@ -28,6 +31,7 @@ pub(super) struct Run {
     pub(super) settled: Vec<(u64, Settlements)>,
     pub(super) postponed: Vec<(u64, Timestamp)>,
     heard: Vec<String>,
+    log: Vec<serde_json::Value>,
     pub(super) judge: Arc<Judge>,
     result: Result<(), DeliveryError>,
 }
@@ -44,6 +48,11 @@ impl Run {
     pub(super) fn notes(&self, n: u64) -> Vec<String> {
         let of_n = self.settled.iter().filter(|(id, _)| *id == n);
         of_n.flat_map(|(_, s)| s.notes.iter().map(|note| String::from_utf8(note.to_vec()).unwrap())).collect()
+    }
+
+    /// Events of one type in the log.
+    fn events(&self, kind: &str) -> Vec<&serde_json::Value> {
+        self.log.iter().filter(|event| event["type"] == kind).collect()
     }
 
     fn contents(&self) -> Vec<&str> {
@@ -87,24 +96,45 @@ pub(super) async fn drive(
     adjust: impl FnOnce(&mut Settings),
     also: impl Future<Output = ()>,
 ) -> Run {
-    let smarthost = Smarthost { host: "127.0.0.1".to_owned(), port };
-    let replies = Arc::new(crate::replies::embedded().unwrap());
-    let mut settings =
-        Settings { client: script::settings(), ..Settings::new(smarthost, "g.example".to_owned(), replies) };
-    settings.max_connections = 1;
+    let mut settings = Settings::new(Routes::new(to(&[(port, 1)], 1)), book());
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     adjust(&mut settings);
-    let (events, _writer) = EventLog::start(std::io::sink()).unwrap();
-    let (judge, ledger) = (Arc::new(judge), Arc::new(ledger));
-    let (recheck, clock) = (Arc::clone(&judge), Arc::new(ManualClock::new(NOW)));
+    run(settings, Arc::new(ledger), Arc::new(ManualClock::new(NOW)), judge, endings, also).await
+}
+
+/// A route to smarthosts on these ports, with these weights.
+fn to(ports: &[(u16, u32)], max_connections: usize) -> Route {
+    let host = |&(port, weight): &(u16, u32)| Smarthost { host: "127.0.0.1".to_owned(), port, weight };
+    let (name, way) = (RouteName::new("up").unwrap(), Way::Smarthosts(ports.iter().map(host).collect()));
+    Route { name, way, client: script::settings(), max_connections }
+}
+
+/// What refusals mean, as shipped.
+fn book() -> Arc<crate::replies::Book> {
+    Arc::new(crate::replies::embedded().unwrap())
+}
+
+async fn run(
+    settings: Settings,
+    ledger: Arc<Ledger>,
+    clock: Arc<ManualClock>,
+    judge: Judge,
+    endings: usize,
+    also: impl Future<Output = ()>,
+) -> Run {
+    let log = Log::default();
+    let (events, writer) = EventLog::start(log.clone()).unwrap();
+    let judge = Arc::new(judge);
+    let recheck = Arc::clone(&judge);
+    let resolver = dns::Resolver::new(&dns::Settings::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let board = Arc::new(Board::open(folder.path(), settings.grouping, settings.breaker).unwrap());
+    let board = Arc::new(Board::open(folder.path(), &settings).unwrap());
     if let Some(selector) = ledger.suspended.clone() {
         let (by, because) = ("ann".to_owned(), "test".to_owned());
         let suspension = Suspension { selector, since: NOW, until: None, hand: Hand::Operator, by, because };
         board.suspend(suspension, NOW).unwrap();
     }
-    let delivery = Delivery { recheck, settings, board, events, privacy: Privacy::Full, clock };
+    let delivery = Delivery { recheck, settings, board, resolver, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), |_| {}, stopped));
     while ledger.settled.lock().unwrap().len() < endings {
@@ -115,7 +145,30 @@ pub(super) async fn drive(
     let result = running.await.unwrap();
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
     let postponed = std::mem::take(&mut *ledger.postponed.lock().unwrap());
-    Run { settled, postponed, heard: Vec::new(), judge, result }
+    // Every clone of the log is gone, so its writer comes to an end.
+    writer.join().unwrap();
+    Run { settled, postponed, heard: Vec::new(), log: log.lines(), judge, result }
+}
+
+/// An event log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
 }
 
 #[tokio::test]
@@ -150,7 +203,7 @@ async fn a_refused_dot_is_its_own_messages_alone() {
     assert_eq!((run.outcome(1), run.outcome(2)), (Settlement::Bounced, Settlement::Delivered));
     let reported = run.judge.reported.lock().unwrap();
     assert_eq!(reported.len(), 1);
-    assert!(reported[0].said_by_upstream && reported[0].kind == FailureKind::Bounced);
+    assert!(reported[0].said_by_upstream && reported[0].kind == FindingKind::Bounced);
 }
 
 #[tokio::test]
@@ -256,7 +309,7 @@ async fn a_copy_past_its_time_gets_a_last_attempt_and_then_expires() {
     let script = format!("{OPEN}{}S: 250 ok\nS: 450 4.2.0 later\nS: 554 x\nC: RSET\nS: 250 ok\n{BYE}", group(1));
     let run = deliver(&[&script], late, Judge::default(), 1).await;
     assert_eq!(run.outcome(1), Settlement::Expired);
-    assert_eq!(run.judge.reported.lock().unwrap()[0].kind, FailureKind::Expired);
+    assert_eq!(run.judge.reported.lock().unwrap()[0].kind, FindingKind::Expired);
     assert!(run.notes(1)[0].contains("\"Expiration\""));
 }
 
@@ -342,7 +395,7 @@ async fn several_connections_share_the_work_and_each_copy_goes_once() {
     let (port, heard) = script::sink().await;
     let ledger = Ledger { waiting: Mutex::new(copies(100)), ..Ledger::default() };
     let adjust = |settings: &mut Settings| {
-        settings.max_connections = 3;
+        settings.routes = Routes::new(to(&[(port, 1)], 3));
         settings.max_unsettled = 2;
         settings.max_messages_per_connection = 7;
     };

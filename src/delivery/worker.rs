@@ -1,20 +1,30 @@
 //! One connection at a time, one message after another on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::attempt::{Desk, Draft, Job};
-use super::outcome::{self, Verdict};
-use super::queue::Queue;
+use super::lane::{Place, Post};
+use super::opening::{self, Unopened};
+use super::outcome::{self, Fate, Verdict};
+use super::record::Peer;
 use super::{Leased, Recheck};
 use crate::smtp::client::{ClientError, Session, Stage};
+
+/// An unused connection to a domain's server is closed after this: strangers are not kept waiting, and another domain
+/// may be waiting for the route's connections.
+const DOMAIN_IDLE_CLOSE: Duration = Duration::from_secs(2);
 
 /// Takes leases, keeps a connection for them.
 pub(super) struct Worker<L, R> {
     desk: Arc<Desk<R>>,
-    queue: Arc<Queue<L>>,
+    post: Post<L>,
     session: Option<Session>,
+    /// Held with the session where the route's connections are counted together.
+    counted: Option<OwnedSemaphorePermit>,
     /// The copy whose envelope has been written behind the last message, on `session` if that still stands.
     ahead: Option<Job<L>>,
     /// A copy that was taken to look ahead and could not be announced.
@@ -22,8 +32,8 @@ pub(super) struct Worker<L, R> {
 }
 
 impl<L: Leased, R: Recheck> Worker<L, R> {
-    pub(super) const fn new(desk: Arc<Desk<R>>, queue: Arc<Queue<L>>) -> Self {
-        Self { desk, queue, session: None, ahead: None, held: None }
+    pub(super) const fn new(desk: Arc<Desk<R>>, post: Post<L>) -> Self {
+        Self { desk, post, session: None, counted: None, ahead: None, held: None }
     }
 
     /// Until the queue is closed.
@@ -38,7 +48,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 }
                 (None, Some(draft)) => Some(draft),
                 (None, None) => match self.wait().await {
-                    Some(lease) => Some(Draft::new(lease)),
+                    Some(lease) => Some(Draft::new(lease, self.post.line())),
                     None => break,
                 },
             };
@@ -51,14 +61,24 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         }
     }
 
-    /// The next lease, unless the route rests: then leases go back where they wait. Closes an idle connection.
+    /// The next lease. While the way rests, leases go to another lane or back where they wait. Closes an idle connection.
     async fn wait(&mut self) -> Option<L> {
+        let queue = &self.post.lane.queue;
         loop {
-            let lease = match (self.queue.try_pop(), &self.session) {
+            let lease = match (queue.try_pop(), &self.session) {
                 (Some(lease), _) => lease,
-                (None, None) => self.queue.pop().await?,
+                (None, None) => {
+                    self.counted = None;
+                    match &self.post.line().place {
+                        Place::Host(_) => queue.pop().await?,
+                        Place::Domain(_) => match timeout(DOMAIN_IDLE_CLOSE, queue.pop()).await {
+                            Ok(lease) => lease?,
+                            Err(_) => self.post.lane.leave()?,
+                        },
+                    }
+                }
                 (None, Some(_)) => {
-                    if let Ok(lease) = timeout(self.desk.settings.idle_close, self.queue.pop()).await {
+                    if let Ok(lease) = timeout(self.idle_close(), queue.pop()).await {
                         lease?
                     } else {
                         if let Some(session) = self.session.take() {
@@ -68,9 +88,21 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                     }
                 }
             };
-            if self.desk.route.rests_for(self.desk.clock.now()).is_zero() {
+            let now = self.desk.clock.now();
+            if self.post.line().circuit.rests_for(now).is_zero() {
                 return Some(lease);
             }
+            match self.post.pool.instead_of(&self.post.lane, now) {
+                Some(other) => other.queue.push(vec![lease]),
+                None => lease.put_back(self.post.pool.usable_at(now)),
+            }
+        }
+    }
+
+    fn idle_close(&self) -> Duration {
+        match &self.post.line().place {
+            Place::Host(_) => self.desk.settings.idle_close,
+            Place::Domain(_) => self.desk.settings.idle_close.min(DOMAIN_IDLE_CLOSE),
         }
     }
 
@@ -80,17 +112,17 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         // Twice at most: only a session that has served before can turn out to be stale, and the next one is new.
         loop {
             if self.session.is_none() {
-                let settings = &self.desk.settings;
-                match Session::open(&settings.smarthost.host, settings.smarthost.port, &settings.client).await {
+                // Nobody is called for a copy that may not go now.
+                match self.desk.let_pass(&self.post, draft).await {
+                    Some(passed) => draft = passed,
+                    None => return,
+                }
+                match self.open().await {
                     Ok(session) => self.session = Some(session),
-                    Err(error) => {
-                        tracing::warn!(%error, "no session with the upstream");
-                        let verdict = outcome::of_error(&self.desk.settings.replies, &error, false);
-                        return self.desk.conclude_all(draft, &verdict, None).await;
-                    }
+                    Err(error) => return self.without_session(draft, &error).await,
                 }
             }
-            let Some(job) = self.desk.decide(draft).await else { return };
+            let Some(job) = self.desk.decide(&self.post, draft).await else { return };
             match self.transact(job).await {
                 Some(stale) => draft = stale,
                 None => return,
@@ -98,26 +130,63 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         }
     }
 
+    async fn open(&mut self) -> Result<Session, Unopened> {
+        let line = self.post.line();
+        if let Some(connections) = line.connections.as_ref().filter(|_| self.counted.is_none()) {
+            // Never closed; a session too many would be the worst of it.
+            self.counted = Arc::clone(connections).acquire_owned().await.ok();
+        }
+        let opening = opening::open(line, &self.desk.resolver).await;
+        for unprotected in &opening.unprotected {
+            self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
+        }
+        opening.session
+    }
+
+    /// The copy goes to another lane when there is one in order: nothing of it was sent. Else it waits with the others.
+    async fn without_session(&self, draft: Draft<L>, error: &Unopened) {
+        let line = self.post.line();
+        let verdict = error.verdict(self.desk.reading(line));
+        if verdict.route_fault {
+            tracing::warn!(%error, route = %line.route.name, place = %line.place, "no session with the upstream");
+            self.desk.fault(line, &verdict, &verdict.reply, error.blame(&verdict));
+        }
+        if verdict.route_fault
+            && draft.is_untouched()
+            && let Some(other) = self.post.pool.instead_of(&self.post.lane, self.desk.clock.now())
+        {
+            return other.queue.push(vec![draft.into_lease()]);
+        }
+        self.desk.conclude_all(&self.post, draft, &verdict, None).await;
+    }
+
     /// One transaction on the open session. Gives the copy back when the session had died since its last message:
     /// nothing of the copy was sent, and another connection may take it.
     async fn transact(&mut self, job: Job<L>) -> Option<Draft<L>> {
         let Some(mut session) = self.session.take() else { return Some(job.draft) };
-        let peer = session.peer();
+        let peer = Peer::of(&session);
         if let Err(misfit) = session.fits(&job.outgoing) {
             self.session = Some(session);
-            self.desk.conclude_all(job.draft, &outcome::of_misfit(misfit), Some(peer)).await;
+            self.desk.conclude_all(&self.post, job.draft, &outcome::of_misfit(misfit), Some(&peer)).await;
             return None;
         }
         let replies = match session.envelope(&job.outgoing).await {
             Ok(replies) => replies,
             Err(error) if session.transactions() > 1 && has_gone(&error) => return Some(job.draft),
             Err(error) => {
-                let verdict = outcome::of_error(&self.desk.settings.replies, &error, false);
-                self.desk.conclude_all(job.draft, &verdict, Some(peer)).await;
+                self.desk
+                    .conclude_all(
+                        &self.post,
+                        job.draft,
+                        &outcome::of_error(self.desk.reading(self.post.line()), &error, false),
+                        Some(&peer),
+                    )
+                    .await;
                 return None;
             }
         };
-        let verdicts = outcome::of_envelope(&self.desk.settings.replies, &replies, job.outgoing.recipients().len());
+        let reading = self.desk.reading(self.post.line());
+        let verdicts = outcome::of_envelope(reading, &replies, job.outgoing.recipients().len());
         if replies.goes_ahead() {
             self.hand_over(session, job, verdicts).await;
             return None;
@@ -125,18 +194,18 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         let verdicts: Vec<Verdict> = verdicts.into_iter().flatten().collect();
         let faulty = verdicts.iter().any(|verdict| verdict.route_fault);
         if !faulty {
-            self.desk.route.success();
+            self.desk.success(self.post.line());
         }
         if session.abandon(&replies).await.is_ok() {
             self.keep(session, faulty);
         }
-        self.desk.conclude(job.draft, &verdicts, Some(peer), None).await;
+        self.desk.conclude(&self.post, job.draft, &verdicts, Some(&peer), None).await;
         None
     }
 
     /// Content and final dot, with the next envelope behind it when there is one.
     async fn hand_over(&mut self, mut session: Session, job: Job<L>, verdicts: Vec<Option<Verdict>>) {
-        let peer = session.peer();
+        let peer = Peer::of(&session);
         let mut next = self.look_ahead(&session, &job).await;
         let permit = if let Ok(permit) = Arc::clone(&self.desk.unsettled).try_acquire_owned() {
             Some(permit)
@@ -145,25 +214,29 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             self.held = next.take().map(|job| job.draft);
             Arc::clone(&self.desk.unsettled).acquire_owned().await.ok()
         };
-        let last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
+        let reports_go_on = session.offers().dsn;
+        let mut last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
             Ok(reply) => {
                 let whom = outcome::whom(&verdicts);
-                let verdict = outcome::of_reply(&self.desk.settings.replies, Stage::Content, whom, reply);
+                let verdict = outcome::of_reply(self.desk.reading(self.post.line()), Stage::Content, whom, reply);
                 self.keep(session, verdict.route_fault);
                 verdict
             }
             Err(interrupted) => {
                 tracing::warn!(error = %interrupted.error, sent = interrupted.sent, "a session broke off at the content");
-                outcome::of_error(&self.desk.settings.replies, &interrupted.error, interrupted.sent)
+                outcome::of_error(self.desk.reading(self.post.line()), &interrupted.error, interrupted.sent)
             }
         };
+        if last.fate == Fate::Delivered && !reports_go_on {
+            last.fate = Fate::Relayed;
+        }
         self.ahead = next;
         if !last.route_fault {
-            self.desk.route.success();
+            self.desk.success(self.post.line());
         }
         let verdicts: Vec<Verdict> =
             verdicts.into_iter().map(|verdict| verdict.unwrap_or_else(|| last.clone())).collect();
-        self.desk.conclude(job.draft, &verdicts, Some(peer), permit).await;
+        self.desk.conclude(&self.post, job.draft, &verdicts, Some(&peer), permit).await;
     }
 
     /// The copy to announce behind `job`: one that is ready now and decided on now.
@@ -177,12 +250,14 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         }
         // Whoever is withdrawn here is out of the way already; the queue is short, and so is this.
         loop {
-            let lease = self.queue.try_pop()?;
-            let Some(next) = self.desk.decide(Draft::new(lease)).await else { continue };
+            let lease = self.post.lane.queue.try_pop()?;
+            let draft = Draft::new(lease, self.post.line());
+            let Some(next) = self.desk.decide(&self.post, draft).await else { continue };
             match session.fits(&next.outgoing) {
                 Ok(()) => return Some(next),
                 Err(misfit) => {
-                    self.desk.conclude_all(next.draft, &outcome::of_misfit(misfit), Some(session.peer())).await;
+                    let (peer, verdict) = (Peer::of(session), outcome::of_misfit(misfit));
+                    self.desk.conclude_all(&self.post, next.draft, &verdict, Some(&peer)).await;
                 }
             }
         }

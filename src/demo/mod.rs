@@ -111,7 +111,7 @@ async fn demonstrate(
     let file = folder.configure(arguments, &upstream)?;
     let mut settings = config::load(&file)?;
     settings.delivery.retry.first = folder::RETRY_FIRST;
-    let gateway = daemon::start(settings, log, clock).await?;
+    let gateway = daemon::start(settings, daemon::Sockets::default(), log, clock).await?;
     folder.note_addresses(&gateway, arguments, &upstream)?;
     show::opening(&mut out, folder, &gateway, &upstream, record.as_deref())?;
     if !arguments.no_campaign {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::mail::{CredentialName, EnhancedStatus, Recipient, Reply, ReversePath, StreamName};
 use crate::smtp::server::{Settings, serve};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier};
 
 /// A running sink.
 #[derive(Debug)]
@@ -59,6 +60,9 @@ struct Capture {
     count: AtomicU64,
 }
 
+/// For SCRAM, which the sink does not offer.
+const ITERATIONS: NonZeroU32 = NonZeroU32::MIN;
+
 /// Which file a message went to.
 struct Captured(u64);
 
@@ -73,6 +77,18 @@ impl Intake for Capture {
 
     fn by_address(&self, _peer: IpAddr) -> Option<Identity> {
         Some(self.identity.clone())
+    }
+
+    fn by_certificate(&self, _certificate: &Fingerprint) -> Option<Identity> {
+        None
+    }
+
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        &[Mechanism::Plain, Mechanism::Login]
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        Verifier::decoy(name, &[], ITERATIONS)
     }
 
     async fn authenticate(&self, _login: Login, _peer: IpAddr) -> Result<Identity, Reply> {

@@ -66,6 +66,11 @@ impl Domain {
         &self.0
     }
 
+    /// Whether it is an address literal (RFC 5321 section 4.1.3) and no name.
+    pub fn is_literal(&self) -> bool {
+        self.0.starts_with('[')
+    }
+
     /// Whether this is `other` or one of its subdomains.
     pub fn is_within(&self, other: &Self) -> bool {
         self == other || self.0.strip_suffix(&*other.0).is_some_and(|rest| rest.ends_with('.'))
@@ -298,6 +303,7 @@ mod tests {
     fn domains_compare_by_their_a_labels_in_lower_case() {
         assert_eq!(Domain::parse("BÜCHER.example"), Domain::parse("xn--bcher-kva.EXAMPLE"));
         assert!(Domain::parse("a.b.example").unwrap().is_within(&Domain::parse("b.example").unwrap()));
+        assert!(Domain::parse("[IPv6:::1]").unwrap().is_literal() && !Domain::parse("b.example").unwrap().is_literal());
         assert!(!Domain::parse("ab.example").unwrap().is_within(&Domain::parse("b.example").unwrap()));
     }
 

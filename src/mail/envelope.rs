@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::address::Mailbox;
 use super::name::{CampaignId, ControllerId, ListName, StreamName};
+use super::notification::{Notify, OriginalRecipient, Reporting};
 
 /// Where failures are reported to: RFC 5321 section 4.1.1.2; `<>` for notices that must not be answered (4.5.5).
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -38,6 +39,17 @@ impl fmt::Debug for ReversePath {
 pub struct Recipient {
     /// The mailbox, spelled as the client spelled it.
     pub mailbox: Mailbox,
+    /// When its sender wants a report (NOTIFY).
+    pub notify: Notify,
+    /// Whom the sender meant in the first place (ORCPT); never written to.
+    pub original: Option<OriginalRecipient>,
+}
+
+impl Recipient {
+    /// A recipient about whom nothing more was said.
+    pub const fn new(mailbox: Mailbox) -> Self {
+        Self { mailbox, notify: Notify::Unsaid, original: None }
+    }
 }
 
 /// What the client declared about the content (RFC 6152, RFC 6531).
@@ -61,6 +73,8 @@ pub struct Envelope {
     pub body: BodyType,
     /// Whether the client used SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// What MAIL said about reports (RFC 3461).
+    pub reporting: Reporting,
 }
 
 /// What travels with a queued copy so that it can be decided again before each attempt, and named in logs.

@@ -71,6 +71,8 @@ names! {
     ControllerId;
     /// What a campaign tool presents itself as.
     CredentialName;
+    /// A way on which mail leaves.
+    RouteName;
     /// One mailing within a stream, as the campaign tool names it.
     CampaignId;
 }

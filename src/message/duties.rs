@@ -4,19 +4,18 @@
 //! what lies past a bound is not fulfilled, and could be a pixel. Bounds: 100 parts, 8 levels, 512 KiB of decoded text,
 //! 200 levels of HTML; each walk is linear in the size of the message.
 
-mod decode;
+pub(super) mod decode;
 mod header;
 mod html;
 mod looks;
-mod parts;
+pub(super) mod parts;
 mod phrases;
 mod shown;
-
-use memchr::memmem;
 
 use crate::policy::{Duty, MessageFacts, OpenTracking};
 
 use super::author::author_domain;
+use super::body_link::{self, BodyLink};
 use super::section::HeaderSection;
 
 use self::decode::TEXT_MAX;
@@ -31,7 +30,7 @@ pub struct Expected {
     postal_address: Option<String>,
     source_notice: Option<String>,
     ways_out: Vec<String>,
-    placeholders: Vec<String>,
+    body_link: BodyLink,
 }
 
 impl Expected {
@@ -74,17 +73,15 @@ impl Expected {
         self
     }
 
-    /// Text that a later step replaces by a way out, such as `{{unsubscribe}}`. An empty one is ignored.
+    /// Whether placeholders such as `{{unsubscribe_url}}` become ways out before the message leaves.
     #[must_use]
-    pub fn placeholder(mut self, text: &str) -> Self {
-        if !text.is_empty() {
-            self.placeholders.push(text.to_owned());
-        }
+    pub const fn body_link(mut self, body_link: BodyLink) -> Self {
+        self.body_link = body_link;
         self
     }
 
     fn has_placeholder(&self, text: &str) -> bool {
-        self.placeholders.iter().any(|alias| memmem::find(text.as_bytes(), alias.as_bytes()).is_some())
+        self.body_link == BodyLink::Replace && body_link::is_in(text)
     }
 
     fn is_way_out(&self, url: &str) -> bool {
@@ -144,6 +141,9 @@ impl Seen {
             self.cut = true;
             return;
         };
+        // A placeholder that stays is no way out.
+        let unreached = (!body_link::reaches(part, &text)).then(|| expect.clone().body_link(BodyLink::Off));
+        let expect = unreached.as_ref().unwrap_or(expect);
         let shown = if part.html { html::read(expect, &text) } else { Shown::of_text(expect, &text) };
         self.cut |= shown.cut;
         self.pixel |= shown.pixel;

@@ -34,6 +34,18 @@ pub struct Plan<'a> {
     pub list_id: Option<&'a ListId>,
     /// Replaces any Feedback-ID.
     pub feedback_id: Option<&'a FeedbackId>,
+    /// What the body leaves like.
+    pub body: BodyFate,
+}
+
+/// Whether the copy leaves with the body that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BodyFate {
+    /// Octet for octet.
+    #[default]
+    Kept,
+    /// With links of its own, so that no signature made before holds.
+    Changed,
 }
 
 /// Why a message could not be rewritten.
@@ -115,7 +127,7 @@ impl Rewritten {
 /// Removed: `Bcc`, `Resent-Bcc`, `Return-Path`, every `Consentry-*`. Added where absent: `Date`, `Message-ID`.
 /// Replaced when the plan has one: `List-Id`, `Feedback-ID`. `List-Unsubscribe` and `List-Unsubscribe-Post` follow
 /// [`ExistingUnsubscribe`]. `Received` is put on top. A `DKIM-Signature` that covers a field changed here would no
-/// longer verify and is removed; one that covers none of them is kept. All other fields keep every octet.
+/// longer verify and is removed; one that covers none of them is kept while the body is. All other fields keep every octet.
 ///
 /// # Errors
 /// [`RewriteError`], which says whose fault it is; nothing is sent then.
@@ -135,7 +147,10 @@ pub fn rewrite(section: &HeaderSection, permits: Vec<Permit>, plan: &Plan<'_>) -
         let only = if let [only] = recipients.as_slice() { Some(&only.mailbox) } else { None };
         edit.put_top(received.line(only)?);
     }
-    remove_broken_signatures(&mut edit);
+    match plan.body {
+        BodyFate::Kept => remove_broken_signatures(&mut edit),
+        BodyFate::Changed => edit.remove(|field| field.is(SIGNATURE)),
+    }
     // Reading the result again costs a microsecond and holds every rule of the scanner for what leaves, too.
     let section = HeaderSection::parse(edit.write())?;
     Ok(Rewritten { recipients, section, displaced })

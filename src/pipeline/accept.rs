@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::mail::{BodyType, DecisionRef, Domain, Label, QueueId, Recipient, Reply};
-use crate::message::{BodyHash, HeaderSection, Signed, author_domain, controls};
-use crate::policy::{Case, Decision, Law, MessageFacts, Permit, Verdict, decide};
+use crate::message::{BodyHash, BodyLink, BodyPlan, HeaderSection, author_domain, controls, read_duties};
+use crate::policy::{Case, Decision, Law, MessageFacts, OneClick, Permit, Verdict, decide};
 use crate::smtp::{Content, Transaction};
 use crate::spool::{Batch, Body, Manifest};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
-use super::compose::{ComposeError, Material};
-use super::duties;
+use super::compose::{ComposeError, Composed, Material};
 use super::facts::{self, gather};
+use super::look;
 use super::note::{self, About};
 use super::receive::{self, Hashing};
-use super::settings::{OnRefusal, Settings, Stream};
+use super::settings::{OnRefusal, Settings, Sharing, Stream};
 use super::{Pipeline, Receipt, answer};
 
 /// One message on its way, with what holds for all its recipients.
@@ -35,6 +35,21 @@ struct Examined {
     label: Label,
     /// What the message shows, when a law asks.
     duties: Option<MessageFacts>,
+    /// Where links of each recipient's own go, when there are any.
+    links: Option<BodyPlan>,
+}
+
+impl Examined {
+    /// What the copies share of the received body: all of it, or what stands behind the last link.
+    fn shared(&self, received: Body, copies: usize) -> Result<Body, Reply> {
+        match &self.links {
+            None => Ok(received),
+            Some(plan) if plan.own_len().saturating_mul(copies) > look::OWN_MAX => {
+                Err(answer::too_many_for_links(look::OWN_MAX))
+            }
+            Some(plan) => Ok(Body::Memory(plan.shared())),
+        }
+    }
 }
 
 /// A recipient who may be written to, with the event that will say so.
@@ -67,8 +82,8 @@ impl Pipeline {
         if accepted.is_empty() {
             return passage.decline_all(manifest, &examined.label, declined).await;
         }
-        passage.report(&manifest, &examined.section, &declined).await?;
-        let mut batch = Batch::new(manifest, received.body);
+        passage.report(&manifest, &examined.section, &received.body, &declined).await?;
+        let mut batch = Batch::new(manifest, examined.shared(received.body, accepted.len())?);
         let (first, mut lines) =
             passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
         lines.extend(declined.into_iter().map(|declined| declined.event.to_json()));
@@ -99,11 +114,26 @@ impl Passage<'_> {
             list,
             campaign: controls.campaign,
         };
-        let duties = match self.stream.rules.law {
-            Law::Applied(_) => Some(duties::read(&section, body, &self.stream.expected).await?),
+        let (duties, links) = self.look(&section, body).await?;
+        Ok(Examined { section, author, label, duties, links })
+    }
+
+    /// What the body shows, when a law asks, and where its links go, when the stream does.
+    async fn look(
+        &self,
+        section: &HeaderSection,
+        body: &Body,
+    ) -> Result<(Option<MessageFacts>, Option<BodyPlan>), Reply> {
+        let stream = &self.stream;
+        if (&stream.rules.law, stream.body_link) == (&Law::NotApplied, BodyLink::Off) {
+            return Ok((None, None));
+        }
+        let start = look::beginning(body).await?;
+        let duties = match stream.rules.law {
+            Law::Applied(_) => Some(read_duties(section, &start, &stream.expected)),
             Law::NotApplied => None,
         };
-        Ok(Examined { section, author, label, duties })
+        Ok((duties, look::links(section, &start, body, stream)?))
     }
 
     async fn decide(&self, message: &Examined, now: Timestamp) -> Result<(Vec<Accepted>, Vec<Declined>), Reply> {
@@ -162,9 +192,11 @@ impl Passage<'_> {
         Manifest {
             reverse_path: envelope.reverse_path.clone(),
             label: label.clone(),
-            // What the body is counts, not what the client declared: an undeclared 8-bit body must not reach a 7-bit hop raw.
-            body_type: if eight_bit { BodyType::EightBitMime } else { envelope.body },
+            // What the message is counts, not what the client declared: undeclared 8-bit octets must not reach a 7-bit hop raw,
+            // and 7-bit ones may go where they were declared as more.
+            body_type: if eight_bit { BodyType::EightBitMime } else { BodyType::SevenBit },
             smtputf8: envelope.smtputf8,
+            reporting: envelope.reporting.clone(),
             received: now,
             expires: now.plus(self.settings.give_up),
         }
@@ -198,17 +230,18 @@ impl Passage<'_> {
 
     /// Some may, some may not, and SMTP has one reply for all: the sender is told of the others by a delivery report.
     /// It is queued first, so that a fault between the two leaves a message that the tool sends again.
-    async fn report(&self, manifest: &Manifest, section: &HeaderSection, declined: &[Declined]) -> Result<(), Reply> {
+    async fn report(
+        &self,
+        manifest: &Manifest,
+        section: &HeaderSection,
+        body: &Body,
+        declined: &[Declined],
+    ) -> Result<(), Reply> {
         if declined.is_empty() || self.stream.on_refusal == OnRefusal::Accept {
             return Ok(());
         }
-        match self.hall.refusal_report(
-            self.hall.ids.queue_id(manifest.received),
-            manifest,
-            section,
-            declined,
-            manifest.received,
-        ) {
+        let id = self.hall.ids.queue_id(manifest.received);
+        match self.hall.refusal_report(id, manifest, section, body, declined) {
             Some(batch) => self.hall.spool.commit(batch).await.map(drop).map_err(|error| answer::not_kept(&error)),
             None => Ok(()),
         }
@@ -225,22 +258,23 @@ impl Passage<'_> {
     ) -> Result<(QueueId, Vec<Bytes>), Reply> {
         let mut lines = Vec::with_capacity(accepted.len());
         let mut copies: Vec<(QueueId, Vec<Permit>)> = Vec::with_capacity(accepted.len());
-        let shared = self.hall.ids.queue_id(now);
         for Accepted { permit, event } in accepted {
-            let id = match permit.obligations().one_click {
+            let shared = match permit.obligations().one_click {
                 // RFC 8058 asks for a URI of each recipient's own, so that nobody can unsubscribe another.
-                crate::policy::OneClick::Owed => self.hall.ids.queue_id(now),
-                crate::policy::OneClick::NotOwed => shared,
+                OneClick::Owed => None,
+                OneClick::NotOwed => copies.iter_mut().find(|(_, permits)| self.share(permits, &permit)),
             };
+            let id = shared.as_ref().map_or_else(|| self.hall.ids.queue_id(now), |(id, _)| *id);
             lines.push(note::queued(event, id, &message.label, permit.recipient(), octets).to_json());
-            match copies.last_mut() {
-                Some((last, permits)) if *last == id => permits.push(permit),
-                _ => copies.push((id, vec![permit])),
+            match shared {
+                Some((_, permits)) => permits.push(permit),
+                None => copies.push((id, vec![permit])),
             }
         }
         let material = Material {
             section: message.section,
             hash,
+            body: message.links,
             transaction: self.transaction.clone(),
             label: message.label,
             stream: Arc::clone(&self.stream),
@@ -248,25 +282,51 @@ impl Passage<'_> {
             keyring: Arc::clone(&self.hall.keyring),
             now,
         };
-        let first = copies.first().map_or(shared, |(id, _)| *id);
-        for (id, signed) in composed(material, copies).await? {
+        let first = copies.first().map_or_else(|| self.hall.ids.queue_id(now), |(id, _)| *id);
+        let composed = composed(material, copies).await?;
+        self.keep_link(&composed, now).await?;
+        for Composed { id, signed, .. } in composed {
             batch.send(id, signed);
         }
         Ok((first, lines))
     }
+
+    /// Keeps the one-click URL of the tool itself, so that the tool can be told when the person leaves by ours. On disk
+    /// before the message is. A URL in a message to several people is one person's, and nobody can say whose.
+    async fn keep_link(&self, composed: &[Composed], now: Timestamp) -> Result<(), Reply> {
+        let ([only], [_]) = (composed, self.transaction.envelope.recipients.as_slice()) else { return Ok(()) };
+        let Some(url) = &only.displaced else { return Ok(()) };
+        let kept = self.hall.tools.keep(&self.stream.rules.name, only.id, url, now);
+        kept.await.map_err(|error| answer::tool_not_kept(&error))
+    }
+
+    /// Whether `permit`, which needs no copy of its own, belongs to the copy that is for `permits`.
+    fn share(&self, permits: &[Permit], permit: &Permit) -> bool {
+        let Some(first) = permits.first() else { return false };
+        let fits = match self.stream.sharing {
+            Sharing::Together => true,
+            Sharing::ByDomain => first.recipient().mailbox.domain() == permit.recipient().mailbox.domain(),
+        };
+        first.obligations().one_click == OneClick::NotOwed && fits
+    }
 }
 
-/// RSA signatures cost a millisecond each: they are made off the async threads. Everything else is cheaper than the hand-over.
-async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<(QueueId, Signed)>, Reply> {
-    let composed = if material.stream.signing.is_costly() {
+/// RSA signatures cost a millisecond each, and bodies of their own are written and hashed one by one: both is done off
+/// the async threads. Everything else is cheaper than the hand-over.
+async fn composed(material: Material, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<Composed>, Reply> {
+    let composed = if material.stream.signing.is_costly() || material.body.is_some() {
         tokio::task::spawn_blocking(move || material.compose(copies)).await.map_err(|_| answer::ours())?
     } else {
         material.compose(copies)
     };
     composed.map_err(|error| match error {
         ComposeError::Rewrite(error) if error.is_permanent() => answer::not_rewritten(&error),
-        error
-        @ (ComposeError::Rewrite(_) | ComposeError::Value(_) | ComposeError::Token(_) | ComposeError::Sign(_)) => {
+        ComposeError::BodyLink(error) if error.is_permanent() => answer::no_links(error),
+        error @ (ComposeError::Rewrite(_)
+        | ComposeError::Value(_)
+        | ComposeError::Token(_)
+        | ComposeError::BodyLink(_)
+        | ComposeError::Sign(_)) => {
             tracing::error!(%error, "a message could not be prepared");
             answer::ours()
         }

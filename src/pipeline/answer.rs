@@ -3,12 +3,14 @@
 //! Replies carry a stable word and a reference, never a person's history (`docs/reference/smtp-replies.md`).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::mail::{DecisionRef, EnhancedStatus, ListName, Reply};
-use crate::message::{HEADER_MAX, RewriteError, SectionError};
+use crate::message::{BodyLinkError, HEADER_MAX, RewriteError, SectionError};
 use crate::policy::{Decision, Permanence, Verdict};
 use crate::spool::SpoolError;
 use crate::store::StoreError;
+use crate::tell::TellError;
 
 const POLICY: EnhancedStatus = EnhancedStatus::new(5, 7, 1);
 const CONTENT: EnhancedStatus = EnhancedStatus::new(5, 6, 0);
@@ -79,6 +81,29 @@ pub(super) fn not_rewritten(error: &RewriteError) -> Reply {
     Reply::new(550, CONTENT, error.to_string())
 }
 
+/// The message cannot have the links that it asks for.
+pub(super) fn no_links(error: BodyLinkError) -> Reply {
+    if error.is_permanent() { Reply::new(550, CONTENT, error.to_string()) } else { ours() }
+}
+
+/// Placeholders in a message whose copies would be too long to have a body each (RFC 3463 section 3.4).
+pub(super) fn too_large_for_links(max: u64) -> Reply {
+    Reply::new(
+        552,
+        EnhancedStatus::new(5, 3, 4),
+        format!("unsubscribe placeholders in a body longer than {max} octets; expected a shorter one"),
+    )
+}
+
+/// So many recipients that their bodies together would be too long.
+pub(super) fn too_many_for_links(max: usize) -> Reply {
+    Reply::new(
+        552,
+        EnhancedStatus::new(5, 3, 4),
+        format!("the recipients' own bodies, with their links, pass {max} octets; expected fewer recipients at once"),
+    )
+}
+
 /// Signing or composing failed on our side.
 pub(super) fn ours() -> Reply {
     Reply::new(451, EnhancedStatus::new(4, 3, 0), "the message could not be prepared; try again later")
@@ -94,6 +119,33 @@ pub(super) fn no_stream() -> Reply {
     Reply::new(451, EnhancedStatus::new(4, 3, 5), "the stream of this credential is not configured; try again later")
 }
 
+/// The credential of a session is gone from the configuration.
+pub(super) fn no_credential() -> Reply {
+    Reply::new(530, EnhancedStatus::new(5, 7, 0), "the credential of this session is not known any more")
+}
+
+/// A reverse path whose domain the stream does not have.
+pub(super) fn foreign_reverse_path() -> Reply {
+    Reply::new(553, POLICY, "this stream may not send from that domain")
+}
+
+/// A rate is used up.
+pub(super) fn too_fast(what: &str, wait: Duration) -> Reply {
+    let text = format!("too many {what} from this client; try again in {} s", seconds(wait));
+    Reply::new(451, EnhancedStatus::new(4, 7, 1), text)
+}
+
+/// Too many wrong logins; right ones are not looked at meanwhile.
+pub(super) fn wait_for_login(wait: Duration) -> Reply {
+    let text = format!("too many failed authentications; try again in {} s", seconds(wait));
+    Reply::new(454, EnhancedStatus::new(4, 7, 0), text)
+}
+
+/// Whole seconds, rounded up: who comes then is not too early.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
 /// AUTH failed. One text for every cause.
 pub(super) fn not_authenticated() -> Reply {
     Reply::new(535, EnhancedStatus::new(5, 7, 8), "authentication failed")
@@ -106,4 +158,10 @@ pub(super) fn cannot_authenticate() -> Reply {
         EnhancedStatus::new(4, 7, 0),
         Cow::Borrowed("authentication cannot be checked now; try again later"),
     )
+}
+
+/// The tool's own unsubscribe URL cannot be kept, so the tool could not be told of an opt-out.
+pub(super) fn tool_not_kept(error: &TellError) -> Reply {
+    tracing::error!(%error, "a message was not taken, because its tool could not be told of an opt-out");
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), "the message could not be kept; try again later")
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::mail::{Label, Mailbox, QueueId};
 use crate::message::{
-    BodyHash, FeedbackId, HeaderSection, HttpsUri, Links, ListId, MailtoUri, MessageId, Plan, ReceivedLine,
-    RewriteError, SignError, Signed, Transport, ValueError, rewrite, sign,
+    BodyFate, BodyHash, BodyLinkError, BodyPlan, CopyBody, FeedbackId, HeaderSection, HttpsUri, LinkText, Links,
+    ListId, MailtoUri, MessageId, Plan, ReceivedLine, RewriteError, SignError, Signed, Transport, ValueError, rewrite,
+    sign,
 };
 use crate::policy::{OneClick, Permit};
 use crate::smtp::{Protocol, Transaction};
@@ -19,6 +20,8 @@ use super::settings::{Settings, Stream};
 pub(super) struct Material {
     pub(super) section: HeaderSection,
     pub(super) hash: Option<BodyHash>,
+    /// Where the links go, when each copy has a body of its own.
+    pub(super) body: Option<BodyPlan>,
     pub(super) transaction: Transaction,
     pub(super) label: Label,
     pub(super) stream: Arc<Stream>,
@@ -39,9 +42,21 @@ pub(super) enum ComposeError {
     /// No token could be made.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The message or the configured URL does not allow links in the body.
+    #[error(transparent)]
+    BodyLink(#[from] BodyLinkError),
     /// Our keys do not allow it.
     #[error(transparent)]
     Sign(#[from] SignError),
+}
+
+/// One copy, ready for the spool.
+#[derive(Debug)]
+pub(super) struct Composed {
+    pub(super) id: QueueId,
+    pub(super) signed: Signed,
+    /// The one-click URL of the tool itself, which ours has replaced.
+    pub(super) displaced: Option<String>,
 }
 
 impl Material {
@@ -49,17 +64,22 @@ impl Material {
     ///
     /// # Errors
     /// [`ComposeError`]; then nothing of the message is kept.
-    pub(super) fn compose(&self, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<(QueueId, Signed)>, ComposeError> {
-        copies.into_iter().map(|(id, permits)| Ok((id, self.copy(id, permits)?))).collect()
+    pub(super) fn compose(&self, copies: Vec<(QueueId, Vec<Permit>)>) -> Result<Vec<Composed>, ComposeError> {
+        copies.into_iter().map(|(id, permits)| self.copy(id, permits)).collect()
     }
 
-    fn copy(&self, id: QueueId, permits: Vec<Permit>) -> Result<Signed, ComposeError> {
+    fn copy(&self, id: QueueId, permits: Vec<Permit>) -> Result<Composed, ComposeError> {
         let received = self.received_line(id);
         let message_id = MessageId::new(id, &self.settings.hostname);
         let owed = permits.iter().find(|permit| permit.obligations().one_click == OneClick::Owed);
         let links = owed.map(|permit| self.links(id, &permit.recipient().mailbox)).transpose()?;
         let list_id = owed.and_then(|_| self.list_id()).transpose()?;
         let feedback_id = self.feedback_id().transpose()?;
+        let body = self.body(links.as_ref())?;
+        let fate = match &body {
+            CopyBody::Shared(_) => BodyFate::Kept,
+            CopyBody::Own(_) => BodyFate::Changed,
+        };
         let plan = Plan {
             received: Some(&received),
             now: self.now,
@@ -68,9 +88,21 @@ impl Material {
             existing: self.stream.existing_unsubscribe,
             list_id: list_id.as_ref(),
             feedback_id: feedback_id.as_ref(),
+            body: fate,
         };
         let rewritten = rewrite(&self.section, permits, &plan)?;
-        Ok(sign(rewritten, self.hash.as_ref(), &self.stream.signing, self.now)?)
+        let displaced = rewritten.displaced_one_click().map(str::to_owned);
+        let signed = sign(rewritten, &body, &self.stream.signing, self.now)?;
+        Ok(Composed { id, signed, displaced })
+    }
+
+    /// The body of the copy with these links. A plan is made for streams whose every permit has links.
+    fn body(&self, links: Option<&Links>) -> Result<CopyBody, ComposeError> {
+        match (&self.body, links) {
+            (None, _) => Ok(CopyBody::Shared(self.hash)),
+            (Some(_), None) => Err(RewriteError::MissingLinks.into()),
+            (Some(plan), Some(links)) => Ok(CopyBody::Own(plan.own(LinkText::new(&links.https)?)?)),
+        }
     }
 
     fn received_line(&self, id: QueueId) -> ReceivedLine {
@@ -107,10 +139,12 @@ impl Material {
 }
 
 const fn transport(protocol: Protocol, utf8: bool) -> Transport {
-    let (extended, authenticated) = match protocol {
-        Protocol::Smtp => (false, false),
-        Protocol::Esmtp | Protocol::Utf8Smtp => (true, false),
-        Protocol::Esmtpa | Protocol::Utf8Smtpa => (true, true),
+    let (extended, tls, authenticated) = match protocol {
+        Protocol::Smtp => (false, false, false),
+        Protocol::Esmtp | Protocol::Utf8Smtp => (true, false, false),
+        Protocol::Esmtpa | Protocol::Utf8Smtpa => (true, false, true),
+        Protocol::Esmtps | Protocol::Utf8Smtps => (true, true, false),
+        Protocol::Esmtpsa | Protocol::Utf8Smtpsa => (true, true, true),
     };
-    Transport { extended, tls: false, authenticated, utf8 }
+    Transport { extended, tls, authenticated, utf8 }
 }

@@ -1,112 +1,139 @@
 //! Who is this client?
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::num::NonZeroU32;
 
-use argon2::password_hash::PasswordVerifier;
-use argon2::password_hash::phc::PasswordHash;
-use aws_lc_rs::{constant_time, digest, hmac, rand};
+use aws_lc_rs::{constant_time, digest};
 
 use crate::mail::Reply;
-use crate::smtp::{Identity, Login};
+use crate::smtp::wire::scram::ITERATIONS_MIN;
+use crate::smtp::{Evidence, Fingerprint, Identity, Login, Mechanism, Proven, Secret, Verifier};
 
 use super::answer;
+use super::passwords::{Checks, Counts, Passwords};
 use super::settings::{Credential, Proof, Settings};
-
-/// Right passwords that are remembered, so that a tool which logs in for each message does not cost an argon2 each.
-const REMEMBERED_MAX: usize = 1000;
-
-/// Remembers which password was right for which hash, as a keyed digest of both that means nothing outside this
-/// process. Wrong ones are never remembered.
-#[derive(Debug)]
-pub(super) struct Verdicts {
-    key: hmac::Key,
-    right: Mutex<HashSet<[u8; 32]>>,
-}
-
-impl Verdicts {
-    /// An empty memory under a fresh key.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub(super) fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut secret = [0; 32];
-        rand::fill(&mut secret)?;
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &secret), right: Mutex::default() })
-    }
-
-    fn digest(&self, hash: &str, password: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(hash.as_bytes());
-        context.update(&[0]);
-        context.update(password.as_bytes());
-        let mut out = [0; 32];
-        out.copy_from_slice(context.sign().as_ref());
-        out
-    }
-
-    fn remembers(&self, digest: &[u8; 32]) -> bool {
-        self.right.lock().is_ok_and(|right| right.contains(digest))
-    }
-
-    fn remember(&self, digest: [u8; 32]) {
-        if let Ok(mut right) = self.right.lock() {
-            if right.len() >= REMEMBERED_MAX {
-                right.clear();
-            }
-            right.insert(digest);
-        }
-    }
-}
 
 /// The credential for tools that connect from a known address.
 pub(super) fn by_address(settings: &Settings, peer: IpAddr) -> Option<Identity> {
     let fits = |credential: &&Credential| match &credential.proof {
         Proof::Addresses(ranges) => ranges.iter().any(|range| range.contains(peer)),
-        Proof::Token(_) | Proof::Password(_) => false,
+        Proof::Token(_) | Proof::Password(_) | Proof::Scram(_) | Proof::Certificate(_) => false,
     };
     settings.credentials.iter().find(fits).map(identity)
 }
 
-/// Checks name and password. The reply to a wrong name and to a wrong password is the same, and an unknown name
-/// costs what a wrong token costs; argon2 runs off the async threads.
+/// The credential for tools that hold the key of a certificate.
+pub(super) fn by_certificate(settings: &Settings, shown: &Fingerprint) -> Option<Identity> {
+    let fits = |credential: &&Credential| match &credential.proof {
+        Proof::Certificate(known) => known == shown,
+        Proof::Token(_) | Proof::Password(_) | Proof::Scram(_) | Proof::Addresses(_) => false,
+    };
+    settings.credentials.iter().find(fits).map(identity)
+}
+
+/// What is offered to clients. A client takes the strongest mechanism that is offered and does not fall back to another, so
+/// SCRAM is offered only when everybody who has a password can use it.
+pub(super) fn mechanisms(settings: &Settings) -> &'static [Mechanism] {
+    let mut passwords = settings.credentials.iter().filter_map(|credential| match &credential.proof {
+        Proof::Token(_) | Proof::Password(_) => Some(false),
+        Proof::Scram(_) => Some(true),
+        Proof::Certificate(_) | Proof::Addresses(_) => None,
+    });
+    match passwords.next() {
+        Some(true) if passwords.all(|scram| scram) => &[Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256],
+        Some(_) | None => &[Mechanism::Plain, Mechanism::Login],
+    }
+}
+
+/// The verifier of `name`; when it has none, one that looks like it and that nobody's password fits.
+pub(super) fn verifier(settings: &Settings, name: &str) -> Verifier {
+    let decoy = decoy(settings, name);
+    match named(settings, name).map(|credential| &credential.proof) {
+        Some(Proof::Scram(verifier)) => verifier.clone(),
+        Some(Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) | Proof::Addresses(_)) | None => decoy,
+    }
+}
+
+/// The secret of decoys follows from the verifiers, which nobody outside knows: a decoy looks the same after a restart,
+/// as a true verifier does.
+fn decoy(settings: &Settings, name: &str) -> Verifier {
+    let mut secret = digest::Context::new(&digest::SHA256);
+    let mut iterations = None;
+    for credential in &settings.credentials {
+        if let Proof::Scram(verifier) = &credential.proof {
+            secret.update(verifier.to_string().as_bytes());
+            iterations.get_or_insert(verifier.iterations());
+        }
+    }
+    let iterations = iterations.unwrap_or(NonZeroU32::MIN.saturating_add(ITERATIONS_MIN - 1));
+    Verifier::decoy(name, secret.finish().as_ref(), iterations)
+}
+
+fn named<'a>(settings: &'a Settings, name: &str) -> Option<&'a Credential> {
+    settings.credentials.iter().find(|credential| credential.name.as_str() == name)
+}
+
+/// Checks a login. The reply to a wrong name and to a wrong password is the same, and both cost the same.
 ///
 /// # Errors
 /// 535 when it is wrong, 454 when it could not be checked.
-pub(super) async fn authenticate(settings: &Settings, verdicts: &Verdicts, login: &Login) -> Result<Identity, Reply> {
-    let given = digest::digest(&digest::SHA256, login.password.expose().as_bytes());
-    let named = settings.credentials.iter().find(|credential| credential.name.as_str() == login.name);
+pub(super) async fn authenticate(settings: &Settings, passwords: &Passwords, login: &Login) -> Result<Identity, Reply> {
+    let named = named(settings, &login.name);
+    let right = match &login.evidence {
+        Evidence::Password(password) => password_fits(settings, named, passwords, &login.name, password).await?,
+        Evidence::Scram(proven) => *proven == Proven::Yes && named.is_some_and(has_verifier),
+    };
+    named.filter(|_| right).map(identity).ok_or_else(answer::not_authenticated)
+}
+
+const fn has_verifier(credential: &Credential) -> bool {
+    matches!(credential.proof, Proof::Scram(_))
+}
+
+async fn password_fits(
+    settings: &Settings,
+    named: Option<&Credential>,
+    passwords: &Passwords,
+    name: &str,
+    password: &Secret,
+) -> Result<bool, Reply> {
+    let given = digest::digest(&digest::SHA256, password.expose().as_bytes());
     let nobody = [0; 32];
     let expected = match named.map(|credential| &credential.proof) {
         Some(Proof::Token(hash)) => hash,
-        Some(Proof::Password(_) | Proof::Addresses(_)) | None => &nobody,
+        Some(Proof::Password(_) | Proof::Scram(_) | Proof::Addresses(_) | Proof::Certificate(_)) | None => &nobody,
     };
-    let token_fits = constant_time::verify_slices_are_equal(given.as_ref(), expected).is_ok();
-    match named {
-        Some(Credential { proof: Proof::Password(hash), .. }) if password_fits(verdicts, hash, login).await? => named,
-        Some(Credential { proof: Proof::Token(_), .. }) if token_fits => named,
-        Some(_) | None => None,
-    }
-    .map(identity)
-    .ok_or_else(answer::not_authenticated)
-}
-
-async fn password_fits(verdicts: &Verdicts, hash: &str, login: &Login) -> Result<bool, Reply> {
-    let digest = verdicts.digest(hash, login.password.expose());
-    if verdicts.remembers(&digest) {
+    if constant_time::verify_slices_are_equal(given.as_ref(), expected).is_ok() {
         return Ok(true);
     }
-    let (hash, password) = (hash.to_owned(), login.password.expose().to_owned());
-    let check = move || {
-        PasswordHash::new(&hash)
-            .is_ok_and(|parsed| argon2::Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
-    };
-    let fits = tokio::task::spawn_blocking(check).await.map_err(|_| answer::cannot_authenticate())?;
-    if fits {
-        verdicts.remember(digest);
+    let checks = checks(settings, named, name);
+    if checks.argon2.is_none() && checks.scram.is_none() {
+        return Ok(false);
     }
-    Ok(fits)
+    passwords.fits(checks, password).await
+}
+
+/// One check of each kind that the configuration has: that of `named`, or another that takes as long.
+fn checks(settings: &Settings, named: Option<&Credential>, name: &str) -> Checks {
+    let mut checks = Checks::default();
+    for credential in &settings.credentials {
+        match &credential.proof {
+            Proof::Password(hash) => checks.argon2 = checks.argon2.or_else(|| Some((hash.clone(), Counts::No))),
+            Proof::Scram(_) => checks.scram = checks.scram.or_else(|| Some((decoy(settings, name), Counts::No))),
+            Proof::Token(_) | Proof::Certificate(_) | Proof::Addresses(_) => {}
+        }
+    }
+    match named.map(|credential| &credential.proof) {
+        Some(Proof::Password(hash)) => checks.argon2 = Some((hash.clone(), Counts::Yes)),
+        Some(Proof::Scram(verifier)) => checks.scram = Some((verifier.clone(), Counts::Yes)),
+        Some(Proof::Token(_) | Proof::Certificate(_) | Proof::Addresses(_)) | None => {}
+    }
+    checks
+}
+
+/// Whether an identity that was taken some time ago still is one: the configuration may have changed since.
+pub(super) fn still_holds(settings: &Settings, identity: &Identity) -> bool {
+    settings.credentials.iter().any(|known| known.name == identity.credential && known.stream == identity.stream)
 }
 
 fn identity(credential: &Credential) -> Identity {

@@ -6,7 +6,8 @@ use crate::store::{Dossier, Store, StoreError};
 
 use super::settings::Stream;
 
-/// Asks what is known of each recipient, in their order. A stream to which no law applies needs the suppressions alone.
+/// Asks what is known of each recipient, in their order. A stream to which no law applies needs the suppressions alone,
+/// unless somebody opted out: then a later opt-in of theirs may count again (promise P10).
 ///
 /// # Errors
 /// [`StoreError`]: nothing is decided then (promise P4).
@@ -15,10 +16,17 @@ pub(super) async fn gather(store: &Store, stream: &Stream, mailboxes: &[&Mailbox
         Law::Applied(_) => store.dossier(mailboxes).await?,
         Law::NotApplied => {
             let evidence = store.evidence(mailboxes).await?;
+            if evidence.iter().flatten().any(|fact| fact.cause.is_opt_out()) {
+                return whole(mailboxes, store.dossier(mailboxes).await?);
+            }
             evidence.into_iter().map(|suppressions| Dossier { suppressions, ..Dossier::default() }).collect()
         }
     };
-    // An answer that does not fit the question is no answer.
+    whole(mailboxes, dossiers)
+}
+
+/// An answer that does not fit the question is no answer.
+fn whole(mailboxes: &[&Mailbox], dossiers: Vec<Dossier>) -> Result<Vec<Dossier>, StoreError> {
     if dossiers.len() == mailboxes.len() { Ok(dossiers) } else { Err(StoreError::Stopping) }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::delivery::{DeadMailbox, Failure, Recheck, Ruling, Unavailable};
+use crate::delivery::{DeadMailbox, Finding, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
 use crate::policy::{Case, Cause, Decision, Origin, Rulebook, Scope, Trace, Verdict, decide, precheck};
 use crate::smtp::Transaction;
@@ -102,8 +102,8 @@ impl Recheck for Pipeline {
         Hold::new(self.fence.enter())
     }
 
-    fn report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch> {
-        self.failure_report(entry, failures)
+    fn report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch> {
+        self.delivery_report(entry, findings)
     }
 
     async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
@@ -187,7 +187,7 @@ impl Inquiry<'_> {
     }
 
     fn with_case<T>(&self, mailbox: &Mailbox, dossier: &Dossier, ask: impl FnOnce(&Case<'_>) -> T) -> T {
-        let recipient = Recipient { mailbox: mailbox.clone() };
+        let recipient = Recipient::new(mailbox.clone());
         let (suppressions, facts) = facts::of(dossier, None);
         let list = self.list.or(self.stream.rules.list.as_ref());
         ask(&Case { list, suppressions, facts, ..Case::new(&recipient, &self.stream.rules, self.now) })

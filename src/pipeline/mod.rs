@@ -12,13 +12,17 @@
 
 mod accept;
 mod answer;
+mod backoff;
 mod compose;
 mod credentials;
-mod duties;
 mod facts;
 mod gate;
+mod look;
 mod note;
 mod notice;
+mod passwords;
+mod rates;
+mod receipt;
 mod receive;
 mod settings;
 
@@ -29,15 +33,21 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
-use crate::smtp::{Content, Identity, Intake, Login, SessionFacts, Transaction};
+use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
 use crate::telemetry::{EventLog, Privacy};
+use crate::tell::Tools;
 use crate::time::Clock;
 use crate::token::Keyring;
 
+use backoff::Backoff;
+use passwords::Passwords;
+use rates::TooFast;
+
 pub use gate::{Explained, Inquiry};
-pub use settings::{AddressRange, Credential, OnRefusal, OneClickScope, Proof, Settings, Stream};
+pub use rates::{Rate, RateSettings, Rates};
+pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Sharing, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]
@@ -50,6 +60,8 @@ pub struct Parts {
     pub spool: Spool,
     /// Keys of unsubscribe tokens.
     pub keyring: Arc<Keyring>,
+    /// What campaign tools have to be told.
+    pub tools: Tools,
     /// Identifiers above every one used before.
     pub ids: IdSource,
     /// The event log.
@@ -65,11 +77,13 @@ pub struct Pipeline {
     fence: Fence,
     spool: Spool,
     keyring: Arc<Keyring>,
+    tools: Tools,
     ids: IdSource,
     log: EventLog,
     privacy: Privacy,
     clock: Arc<dyn Clock>,
-    verdicts: credentials::Verdicts,
+    passwords: Passwords,
+    backoff: Backoff,
 }
 
 impl fmt::Debug for Pipeline {
@@ -88,9 +102,10 @@ impl Pipeline {
         settings: Arc<ArcSwap<Settings>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let Parts { store, fence, spool, keyring, ids, log, privacy } = parts;
-        let verdicts = credentials::Verdicts::new()?;
-        Ok(Self { settings, store, fence, spool, keyring, ids, log, privacy, clock, verdicts })
+        let Parts { store, fence, spool, keyring, tools, ids, log, privacy } = parts;
+        let passwords = Passwords::new()?;
+        let backoff = Backoff::default();
+        Ok(Self { settings, store, fence, spool, keyring, tools, ids, log, privacy, clock, passwords, backoff })
     }
 }
 
@@ -119,20 +134,52 @@ impl Intake for Pipeline {
         credentials::by_address(&self.settings.load(), peer)
     }
 
-    async fn authenticate(&self, login: Login, _peer: IpAddr) -> Result<Identity, Reply> {
-        let settings = self.settings.load_full();
-        credentials::authenticate(&settings, &self.verdicts, &login).await
+    fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity> {
+        credentials::by_certificate(&self.settings.load(), certificate)
     }
 
-    async fn mail(&self, session: &SessionFacts, _from: &ReversePath) -> Result<(), Reply> {
-        if self.settings.load().streams.contains_key(&session.identity.stream) {
-            Ok(())
-        } else {
-            Err(answer::no_stream())
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        credentials::mechanisms(&self.settings.load())
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        credentials::verifier(&self.settings.load(), name)
+    }
+
+    async fn authenticate(&self, login: Login, peer: IpAddr) -> Result<Identity, Reply> {
+        if let Some(wait) = self.backoff.wait(&login.name, peer, self.clock.now()) {
+            return Err(answer::wait_for_login(wait));
         }
+        let settings = self.settings.load_full();
+        let outcome = credentials::authenticate(&settings, &self.passwords, &login).await;
+        match &outcome {
+            Ok(_) => self.backoff.succeeded(&login.name, peer),
+            Err(reply) if reply.code().is_permanent() => self.backoff.failed(&login.name, peer, self.clock.now()),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn mail(&self, session: &SessionFacts, from: &ReversePath) -> Result<(), Reply> {
+        let settings = self.settings.load();
+        if !credentials::still_holds(&settings, &session.identity) {
+            return Err(answer::no_credential());
+        }
+        let stream = settings.streams.get(&session.identity.stream).ok_or_else(answer::no_stream)?;
+        match from {
+            ReversePath::Mailbox(mailbox) if !stream.mail_from.allow(mailbox.domain()) => {
+                return Err(answer::foreign_reverse_path());
+            }
+            ReversePath::Mailbox(_) | ReversePath::Null => {}
+        }
+        let counted = settings.rates.message(&session.identity.credential, session.peer.ip());
+        counted.map_err(|TooFast(wait)| answer::too_fast("messages", wait))
     }
 
     async fn rcpt(&self, transaction: &Transaction, to: &Recipient) -> Result<(), Reply> {
+        let session = &transaction.session;
+        let counted = self.settings.load().rates.recipient(&session.identity.credential, session.peer.ip());
+        counted.map_err(|TooFast(wait)| answer::too_fast("recipients", wait))?;
         self.precheck(transaction, to).await
     }
 

@@ -1,11 +1,11 @@
-//! Our own mail: delivery reports to the sender, which pass by the recipients' rules but not by the spool.
+//! Our own mail: delivery reports to the sender and receipts of opt-outs (`receipt.rs`), which pass by the recipients' rules
+//! but not by the spool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::delivery::{Failure, FailureKind, dsn};
-use crate::mail::{BodyType, ControllerId, Label, QueueId, Recipient, ReversePath, StreamName};
+use crate::delivery::{Finding, FindingKind, dsn};
+use crate::mail::{BodyType, ControllerId, Label, Notify, QueueId, Recipient, Reporting, ReversePath, StreamName};
 use crate::message::HeaderSection;
 use crate::spool::{Batch, Body, Entry, Manifest};
 use crate::time::Timestamp;
@@ -23,29 +23,36 @@ pub(super) fn is_own(label: &Label) -> bool {
     label.stream.as_str() == NOTICE_STREAM
 }
 
+/// What every notice has in common.
+pub(super) fn manifest(now: Timestamp, give_up: Duration) -> Option<Manifest> {
+    Some(Manifest {
+        reverse_path: ReversePath::Null,
+        label: Label {
+            stream: StreamName::new(NOTICE_STREAM).ok()?,
+            controller: ControllerId::new(NOTICE_CONTROLLER).ok()?,
+            list: None,
+            campaign: None,
+        },
+        body_type: BodyType::SevenBit,
+        smtputf8: false,
+        reporting: Reporting::default(),
+        received: now,
+        expires: now.plus(give_up),
+    })
+}
+
 impl Pipeline {
-    /// The report on recipients of a queued copy that finally failed; `None` when nobody may be told (RFC 5321
-    /// section 4.5.5).
-    pub(super) fn failure_report(&self, entry: &Entry, failures: &[Failure]) -> Option<Batch> {
+    /// The report on recipients of a queued copy; `None` when nobody may be told (RFC 5321 section 4.5.5).
+    pub(super) fn delivery_report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch> {
         let settings = self.settings.load();
         let now = self.clock.now();
         let id = self.ids.queue_id(now);
-        let about = dsn::About { entry, failures, hostname: &settings.hostname, upstream: &settings.upstream, id };
+        let about = dsn::About { entry, findings, hostname: &settings.hostname, id };
         let report = dsn::compose(&about)?;
-        let manifest = Manifest {
-            reverse_path: ReversePath::Null,
-            label: Label {
-                stream: StreamName::new(NOTICE_STREAM).ok()?,
-                controller: ControllerId::new(NOTICE_CONTROLLER).ok()?,
-                list: None,
-                campaign: None,
-            },
-            body_type: BodyType::SevenBit,
-            smtputf8: report.recipient.needs_smtputf8(),
-            received: now,
-            expires: now.plus(settings.give_up),
-        };
-        let to = Recipient { mailbox: report.recipient };
+        let smtputf8 = report.recipient.needs_smtputf8();
+        let manifest = Manifest { smtputf8, ..manifest(now, settings.give_up)? };
+        // RFC 3461 section 6: a report is never reported on.
+        let to = Recipient { notify: Notify::Never, ..Recipient::new(report.recipient) };
         Some(Batch::notice(id, to, report.header, manifest, Body::Memory(report.body)))
     }
 
@@ -55,24 +62,26 @@ impl Pipeline {
         id: QueueId,
         manifest: &Manifest,
         section: &HeaderSection,
+        body: &Body,
         declined: &[Declined],
-        at: Timestamp,
     ) -> Option<Batch> {
-        let failure = |declined: &Declined| Failure {
+        let finding = |declined: &Declined| Finding {
             recipient: declined.recipient.clone(),
-            kind: FailureKind::Bounced,
+            kind: FindingKind::Bounced,
             reply: answer::refused(&declined.decision, declined.reference),
             said_by_upstream: false,
-            at,
+            upstream: None,
+            at: manifest.received,
         };
-        let failures: Vec<Failure> = declined.iter().map(failure).collect();
+        let is_wanted = |declined: &&Declined| FindingKind::Bounced.is_wanted(declined.recipient.notify);
+        let findings: Vec<Finding> = declined.iter().filter(is_wanted).map(finding).collect();
         let entry = Entry {
             id,
             manifest: Arc::new(manifest.clone()),
             header: section.raw().clone(),
-            body: Body::Memory(Bytes::new()),
+            body: body.clone(),
             attempts: 0,
         };
-        self.failure_report(&entry, &failures)
+        self.delivery_report(&entry, &findings)
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Received {
     pub(super) hash: Option<BodyHash>,
     /// Octets in all.
     pub(super) octets: u64,
-    /// Whether the body holds octets beyond ASCII, whatever the client declared.
+    /// Whether header section or body holds octets beyond ASCII, whatever the client declared.
     pub(super) eight_bit: bool,
 }
 
@@ -118,7 +118,8 @@ impl BodyReader {
             Some(file) => file.finish().await.map_err(|error| answer::not_kept(&error))?,
             None => Body::Memory(joined(self.held)),
         };
-        Ok(Received { header, body, hash: self.hasher.map(BodyHasher::finish), octets, eight_bit: self.eight_bit })
+        let eight_bit = self.eight_bit || !header.is_ascii();
+        Ok(Received { header, body, hash: self.hasher.map(BodyHasher::finish), octets, eight_bit })
     }
 }
 

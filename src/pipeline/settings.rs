@@ -1,13 +1,16 @@
 //! What the hall needs to know about streams and credentials, checked.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cidr::AddressRange;
 use crate::mail::{CredentialName, Domain, ListName, StreamName};
-use crate::message::{ExistingUnsubscribe, Expected, Signing};
-use crate::policy::{Rulebook, StreamRules};
+use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signing};
+use crate::policy::{FromDomains, Rulebook, StreamRules};
+use crate::smtp::{Fingerprint, Verifier};
+
+use super::rates::Rates;
 
 /// Streams and credentials, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -16,8 +19,6 @@ pub struct Settings {
     pub hostname: Domain,
     /// `https://host` in front of `/u/TOKEN`.
     pub public_url: String,
-    /// The smarthost's name, as reports name it.
-    pub upstream: String,
     /// Mailbox of the mailto: alternative.
     pub unsubscribe_mailbox: String,
     /// The rules in force.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub give_up: Duration,
     /// Streams by name.
     pub streams: HashMap<StreamName, Arc<Stream>>,
+    /// How much one credential or address may hand in.
+    pub rates: Rates,
     /// Who may submit.
     pub credentials: Vec<Credential>,
 }
@@ -35,6 +38,8 @@ pub struct Settings {
 pub struct Stream {
     /// What policy looks at.
     pub rules: StreamRules,
+    /// The domains of reverse paths that it may use.
+    pub mail_from: FromDomains,
     /// Lists that a control header may choose beside the stream's own.
     pub also_lists: Vec<ListName>,
     /// What happens to a refused recipient.
@@ -43,14 +48,31 @@ pub struct Stream {
     pub existing_unsubscribe: ExistingUnsubscribe,
     /// What one click ends.
     pub one_click_scope: OneClickScope,
+    /// Whether placeholders in the body become links.
+    pub body_link: BodyLink,
     /// Domain of the List-Id: the controller's name under the configured domain.
     pub list_domain: Domain,
+    /// The name that recipients know the sender by.
+    pub brand: String,
+    /// Who is written to about their opt-out.
+    pub receipts: Receipts,
     /// SenderId of the Feedback-ID, when one is set.
     pub feedback_sender_id: Option<String>,
     /// What its messages are expected to show: names of the sender, postal address, ways out.
     pub expected: Expected,
     /// The keys that sign.
     pub signing: Signing,
+    /// Who shares a copy, where nobody needs one of their own.
+    pub sharing: Sharing,
+}
+
+/// Which recipients of a message share one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All of them: one smarthost takes it.
+    Together,
+    /// Those of one domain: each domain has mail servers of its own.
+    ByDomain,
 }
 
 impl Stream {
@@ -91,6 +113,18 @@ pub enum OneClickScope {
     Controller,
 }
 
+/// Whether a person is sent a receipt of their opt-out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    /// Where the law of their country or of the sender's asks for one.
+    #[default]
+    AsLawAsks,
+    /// Everybody.
+    Always,
+    /// Nobody, whatever a law asks: somebody else sends it.
+    Never,
+}
+
 /// What a campaign tool presents, and the stream that it leads to.
 #[derive(Clone, Debug)]
 pub struct Credential {
@@ -109,61 +143,10 @@ pub enum Proof {
     Token([u8; 32]),
     /// An argon2id hash in PHC form, for passwords that people chose.
     Password(String),
+    /// What SCRAM keeps of a password (RFC 5802); it also tells whether a password in clear is the right one.
+    Scram(Verifier),
+    /// By the certificate that it holds the key of.
+    Certificate(Fingerprint),
     /// By where it connects from.
     Addresses(Vec<AddressRange>),
-}
-
-/// A range of addresses in CIDR form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressRange {
-    network: IpAddr,
-    prefix: u8,
-}
-
-impl AddressRange {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address.
-    ///
-    /// # Errors
-    /// A sentence naming what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}` is not an address range; expected 192.0.2.0/24, 2001:db8::/32 or an address");
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let network: IpAddr = address.parse().map_err(|_| expected())?;
-        let longest = if network.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(longest), |p| p.parse::<u8>().map_err(|_| expected()))?;
-        if prefix > longest { Err(expected()) } else { Ok(Self { network, prefix }) }
-    }
-
-    /// Whether `address` lies within; an IPv4 address that arrives as `::ffff:a.b.c.d` counts as itself.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let width = if self.network.is_ipv4() { 32 } else { 128 };
-        let shift = u32::from(width - self.prefix);
-        let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        let address = address.to_canonical();
-        address.is_ipv4() == self.network.is_ipv4()
-            && (bits(address) ^ bits(self.network)).checked_shr(shift).unwrap_or(0) == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_hold_what_they_should() {
-        let range = AddressRange::parse("192.0.2.128/25").unwrap();
-        assert!(range.contains("192.0.2.128".parse().unwrap()) && range.contains("192.0.2.255".parse().unwrap()));
-        assert!(!range.contains("192.0.2.127".parse().unwrap()) && !range.contains("::1".parse().unwrap()));
-        assert!(range.contains("::ffff:192.0.2.200".parse().unwrap()));
-        assert!(AddressRange::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
-        assert!(AddressRange::parse("::/0").unwrap().contains("2001:db8::1".parse().unwrap()));
-        assert!(AddressRange::parse("::1").unwrap().contains("::1".parse().unwrap()));
-        for bad in ["", "192.0.2.0/33", "192.0.2/24", "x/8", "192.0.2.0/-1"] {
-            assert!(AddressRange::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -247,7 +247,7 @@ mod tests {
 
     fn reason(class: MessageClass, facts: &[Suppression]) -> &'static str {
         let stream = stream(class);
-        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
         let case = Case {
             recipient: &recipient,
             stream: &stream,
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn only_a_newer_proven_opt_in_lets_mail_pass_an_opt_out() {
         let stream = stream(MessageClass::Marketing);
-        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
         let mut opt_in = ConsentFact::new(
             stream.controller.clone(),
             Purpose::Marketing,
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_foreign_author_domain_is_refused() {
         let stream = stream(MessageClass::Marketing);
-        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
         for (domain, reason) in [
             ("acme.example", "OK_MARKETING"),
             ("m.acme.example", "OK_MARKETING"),
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn a_law_without_rules_lets_nothing_pass() {
         let mut stream = stream(MessageClass::Marketing);
-        let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+        let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
         let now = Timestamp::from_secs(1);
         let without = decide(&Case::new(&recipient, &stream, now), &Rulebook::built_in());
         assert_eq!((without.reason.as_str(), without.facts), ("OK_MARKETING", None));
@@ -409,7 +409,7 @@ mod tests {
         #[test]
         fn precheck_refuses_only_what_decide_refuses(facts in prop::collection::vec(any_fact(), 0..6)) {
             let stream = stream(MessageClass::Marketing);
-            let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+            let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
             let case = Case { recipient: &recipient, stream: &stream, controller: &stream.controller, list: stream.list.as_ref(), author: None, suppressions: &facts, facts: Facts::default(), now: Timestamp::from_secs(100) };
             let early = precheck(&case, &Rulebook::built_in());
             let full = decide(&case, &Rulebook::built_in());

@@ -21,8 +21,11 @@ What no file can change:
 - Only `mailbox_dead` may suppress, and only when the reply is 5yz (and its enhanced status does not say 4.x.x), at RCPT
   or at the final dot of a message with one recipient; at the dot only when an enhanced status is there. Policy, reputation and content suppress nobody.
 - A 4yz reply is never final: what would be `fail` or `suppress` is `retry`.
-- `auth`, `relay_denied` and `tls` are ours: everything waits, nothing is given up, the circuit opens and an alarm is
-  raised. 432, 454, 523, 530, 534, 535, 538 and \"relay denied\" are these whatever any entry says; 500, 502, 503 are `protocol`.
+- `auth`, `relay_denied` and `tls` are ours: everything waits, nothing is given up, the circuit opens, and that is told
+  with `fault` `local`. 432, 454, 523, 530, 534, 535, 538 and \"relay denied\" are these whatever any entry says; 500, 502,
+  503 are `protocol`.
+- On a route to the recipients' own mail servers (`kind = \"mx\"`) we are strangers: there `auth` and `relay_denied` are the
+  other side's refusal of that recipient, and are `fail`. `tls` stays ours.
 - Addresses in a reply's text are left out before fragments are compared.
 
 | follows | meaning |
@@ -30,7 +33,7 @@ What no file can change:
 | `retry` | tried again later, by the schedule of the class or the general one |
 | `slow` | as `retry`; the group gets less for a while, and recovers step by step |
 | `suspend` | as `retry`; the group gets nothing for a while, an alarm is raised |
-| `circuit` | as `retry`; the whole route rests, an alarm is raised |
+| `circuit` | as `retry`; the way (a smarthost, a domain's mail servers) rests, which is told as a fault of ours |
 | `fail` | given up, the sender is told |
 | `suppress` | as `fail`; after the confirmation time nobody writes to this mailbox again |
 

@@ -210,7 +210,7 @@ fn any_world() -> impl Strategy<Value = World> {
         any_message(),
     )
         .prop_map(|(address, stream, contact, consents, suppressions, registers, message)| World {
-            recipient: Recipient { mailbox: Mailbox::parse(address).unwrap() },
+            recipient: Recipient::new(Mailbox::parse(address).unwrap()),
             stream,
             contact,
             consents,

@@ -305,7 +305,7 @@ fn an_explanation_names_every_rule_and_what_would_change_the_answer() {
     let name = StreamName::new("news").unwrap();
     let (class, law) = (MessageClass::Marketing, Law::Applied(Box::new(law)));
     let stream = StreamRules { name, controller, class, list: None, from_domains: FromDomains::Any, law };
-    let recipient = Recipient { mailbox: Mailbox::parse("paul.martin@acier.example").unwrap() };
+    let recipient = Recipient::new(Mailbox::parse("paul.martin@acier.example").unwrap());
     let facts = Facts { consents: &held, ..Facts::default() };
     let rules = embedded().unwrap();
     let (decision, trace) = explain(&Case { facts, ..Case::new(&recipient, &stream, now) }, &rules);

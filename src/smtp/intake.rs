@@ -4,9 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::wire::Defect;
+use super::server::Cover;
+use super::wire::scram::{Proven, Verifier};
+use super::wire::{Defect, Mechanism};
 use crate::mail::{CredentialName, EnhancedStatus, Envelope, Recipient, Reply, ReversePath, StreamName};
 
 /// Who the client turned out to be.
@@ -18,6 +21,19 @@ pub struct Identity {
     pub stream: StreamName,
 }
 
+/// SHA-256 of a certificate in DER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// That of a certificate.
+    pub fn of(certificate: &[u8]) -> Self {
+        let mut octets = [0; 32];
+        octets.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        Self(octets)
+    }
+}
+
 /// How a message came in: the `with` keyword of Received (RFC 3848, RFC 6531 section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -27,10 +43,18 @@ pub enum Protocol {
     Esmtp,
     /// After EHLO and AUTH.
     Esmtpa,
+    /// After EHLO, under TLS.
+    Esmtps,
+    /// After EHLO and AUTH, under TLS.
+    Esmtpsa,
     /// After EHLO, with SMTPUTF8.
     Utf8Smtp,
     /// After EHLO and AUTH, with SMTPUTF8.
     Utf8Smtpa,
+    /// After EHLO, under TLS, with SMTPUTF8.
+    Utf8Smtps,
+    /// After EHLO and AUTH, under TLS, with SMTPUTF8.
+    Utf8Smtpsa,
 }
 
 impl Protocol {
@@ -40,8 +64,23 @@ impl Protocol {
             Self::Smtp => "SMTP",
             Self::Esmtp => "ESMTP",
             Self::Esmtpa => "ESMTPA",
+            Self::Esmtps => "ESMTPS",
+            Self::Esmtpsa => "ESMTPSA",
             Self::Utf8Smtp => "UTF8SMTP",
             Self::Utf8Smtpa => "UTF8SMTPA",
+            Self::Utf8Smtps => "UTF8SMTPS",
+            Self::Utf8Smtpsa => "UTF8SMTPSA",
+        }
+    }
+
+    /// The keyword for a session under `cover`. For HELO under TLS none is registered.
+    pub(super) const fn under(self, cover: Cover) -> Self {
+        match (cover, self) {
+            (Cover::Clear, _) | (_, Self::Smtp) => self,
+            (Cover::Tls, Self::Esmtp | Self::Esmtps) => Self::Esmtps,
+            (Cover::Tls, Self::Esmtpa | Self::Esmtpsa) => Self::Esmtpsa,
+            (Cover::Tls, Self::Utf8Smtp | Self::Utf8Smtps) => Self::Utf8Smtps,
+            (Cover::Tls, Self::Utf8Smtpa | Self::Utf8Smtpsa) => Self::Utf8Smtpsa,
         }
     }
 
@@ -50,6 +89,8 @@ impl Protocol {
         match self {
             Self::Smtp | Self::Esmtp | Self::Utf8Smtp => Self::Utf8Smtp,
             Self::Esmtpa | Self::Utf8Smtpa => Self::Utf8Smtpa,
+            Self::Esmtps | Self::Utf8Smtps => Self::Utf8Smtps,
+            Self::Esmtpsa | Self::Utf8Smtpsa => Self::Utf8Smtpsa,
         }
     }
 }
@@ -108,16 +149,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client presents with AUTH. Both parts are as the client sent them, UTF-8 without NUL.
+/// What a client presents with AUTH.
 #[derive(Debug)]
 pub struct Login {
-    /// The user name.
+    /// The user name as the client sent it: UTF-8 without NUL.
     pub name: String,
-    /// The password.
-    pub password: Secret,
+    /// What it has shown.
+    pub evidence: Evidence,
 }
 
-/// Why content did not come to its end. The client's fault but for [`ContentError::Stopping`].
+/// What shows that a client is who it says it is.
+#[derive(Debug)]
+pub enum Evidence {
+    /// The password itself: UTF-8 without NUL.
+    Password(Secret),
+    /// How its proof came out against [`Intake::verifier`] of its name (RFC 5802).
+    Scram(Proven),
+}
+
+/// Why content did not come to its end. The client's fault but for [`ContentError::NoMemory`] and
+/// [`ContentError::Stopping`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// It is not what RFC 5321 calls mail data; the same content never succeeds.
@@ -126,6 +177,9 @@ pub enum ContentError {
     /// It is larger than the server takes; the same content never succeeds.
     #[error("message exceeds the maximum size")]
     TooLarge,
+    /// There is no memory for it now. The client may try again.
+    #[error("too many messages at a time, no memory left; try again later")]
+    NoMemory,
     /// The client went away. There is nobody to answer.
     #[error("the client closed the connection within the content")]
     Gone,
@@ -144,6 +198,7 @@ impl ContentError {
         let (code, class, subject, detail) = match self {
             Self::Malformed(_) => (550, 5, 6, 0),
             Self::TooLarge => (552, 5, 3, 4),
+            Self::NoMemory => (452, 4, 3, 1),
             Self::Gone | Self::TimedOut => (421, 4, 4, 2),
             Self::Stopping => (421, 4, 3, 2),
         };
@@ -156,7 +211,7 @@ pub trait Content: Send {
     /// The next chunk, dots unstuffed, never empty; `None` when the end was reached and everything handed out.
     ///
     /// # Errors
-    /// [`ContentError`]; whoever has taken chunks must forget them. Every later call returns the same.
+    /// [`ContentError`]; whoever has taken chunks must forget them. Every later call fails too.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, ContentError>> + Send;
 }
 
@@ -171,10 +226,20 @@ pub trait Intake: Send + Sync + 'static {
     /// Who a client at `peer` is without AUTH, if its address alone says so. Asked at the first MAIL after EHLO.
     fn by_address(&self, peer: IpAddr) -> Option<Identity>;
 
+    /// Who a client without AUTH is that has proven to hold the key of a certificate. Asked before its address is.
+    fn by_certificate(&self, certificate: &Fingerprint) -> Option<Identity>;
+
+    /// Which mechanisms of AUTH are offered: [`Mechanism::Unknown`] is none of them.
+    fn mechanisms(&self) -> &'static [Mechanism];
+
+    /// What SCRAM checks a client against that says it is `name`. For a name that has none: a decoy, so that nobody
+    /// learns that.
+    fn verifier(&self, name: &str) -> Verifier;
+
     /// Checks a login.
     ///
     /// # Errors
-    /// 535 5.7.8 for a wrong one, 454 4.7.0 when it cannot be checked now.
+    /// 535 5.7.8 for a wrong one, 454 4.7.0 when it cannot be checked now or has to wait.
     fn authenticate(&self, login: Login, peer: IpAddr) -> impl Future<Output = Result<Identity, Reply>> + Send;
 
     /// Whether this session may send from `from`.
@@ -208,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_show() {
-        let login = Login { name: "u".to_owned(), password: Secret::new("hunter2".to_owned()) };
+        let login = Login { name: "u".to_owned(), evidence: Evidence::Password(Secret::new("hunter2".to_owned())) };
         assert!(!format!("{login:?}").contains("hunter2"));
     }
 
@@ -217,6 +282,7 @@ mod tests {
         for error in [
             ContentError::Malformed(Defect::BareLf),
             ContentError::TooLarge,
+            ContentError::NoMemory,
             ContentError::Gone,
             ContentError::TimedOut,
             ContentError::Stopping,
@@ -224,6 +290,7 @@ mod tests {
             let code = error.reply().code();
             assert!(code.is_transient() || code.is_permanent(), "{error:?}");
         }
+        assert_eq!(Protocol::Esmtpsa.with_utf8().to_string(), "UTF8SMTPSA");
         assert_eq!(Protocol::Esmtpa.with_utf8().to_string(), "UTF8SMTPA");
     }
 }

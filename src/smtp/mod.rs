@@ -8,11 +8,16 @@
 //!
 //! **Never knows:** policy, suppression, rewriting, the spool. Who may send what to whom is asked of [`Intake`].
 //!
-//! **Standards:** RFC 5321, RFC 1870, RFC 2920, RFC 3463 with RFC 2034, RFC 3848, RFC 4954, RFC 6152, RFC 6531.
+//! **Standards:** RFC 5321, RFC 1870, RFC 2920, RFC 3207, RFC 3461, RFC 3463 with RFC 2034, RFC 3848, RFC 4954, RFC 6152,
+//! RFC 6531.
 
 pub mod client;
 mod intake;
 pub mod server;
 pub mod wire;
 
-pub use intake::{Content, ContentError, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction};
+pub use intake::{
+    Content, ContentError, Evidence, Fingerprint, Identity, Intake, Login, Protocol, Secret, SessionFacts, Transaction,
+};
+pub use wire::Mechanism;
+pub use wire::scram::{Proven, Verifier};

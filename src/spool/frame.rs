@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::settings::FRAME_MAX;
 
 /// The version of the format that is written; a higher one in a segment header is refused without touching anything.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// First octets of a segment. They, the version and the checksum keep their places in every future version.
 const SEGMENT_MAGIC: [u8; 8] = *b"CONSPOOL";
 /// One copy of the segment header.
@@ -24,7 +24,7 @@ pub(super) const FRAME_HEADER: usize = 28;
 pub(super) const FRAME_TRAILER: usize = 8;
 /// Last octets of a frame, before the repeated sequence number.
 const FRAME_END: [u8; 4] = *b"mEnd";
-/// The only kind of frame of version 1: one transaction.
+/// The only kind of frame: one transaction.
 const KIND_TRANSACTION: u8 = 1;
 
 /// What a segment says about itself.
@@ -264,10 +264,10 @@ mod tests {
     #[test]
     fn a_later_version_is_named() {
         let mut bytes = SegmentHeader { number: 9, salt: 8, next_seq: 7, last_id: 0 }.encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let crc = crc32fast::hash(&bytes[..HEADER_COPY - 4]).to_le_bytes();
         bytes[HEADER_COPY - 4..HEADER_COPY].copy_from_slice(&crc);
-        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Newer(2)));
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Newer(3)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Body, Manifest};
+use super::batch::{Batch, Body, Manifest, parted};
 use super::error::SpoolError;
 use super::handle::Handle;
 use super::index::{Cached, Source, Taken};
@@ -113,7 +113,7 @@ impl Claim {
     }
 
     /// Back into the queue, due at `until`.
-    fn postpone(mut self, until: Timestamp) {
+    fn put_back(mut self, until: Timestamp) {
         self.let_go();
         self.handle.shared.give_back_at(self.id, until);
     }
@@ -154,10 +154,10 @@ impl Lease {
         &self.pending
     }
 
-    /// Gives the copy back as it was, due at `until` (and, as every deferral, not farther than [`super::DUE_AHEAD_MAX`]).
-    /// Nothing is written: after a restart it is due at its old time.
-    pub fn postpone(self, until: Timestamp) {
-        self.claim.postpone(until);
+    /// Gives the copy back untried, due again at `until` (and, as every deferral, not farther than [`super::DUE_AHEAD_MAX`]).
+    /// Nothing is written: after a restart its old time counts again.
+    pub fn put_back(self, until: Timestamp) {
+        self.claim.put_back(until);
     }
 
     /// Ends the lease. The copy stays leased until this is written; written means in the page cache, which a killed
@@ -210,6 +210,7 @@ pub(super) fn lease_cached(handle: &Arc<Handle>, taken: Vec<Taken>) -> (Vec<Leas
 
 fn lease(claim: Claim, attempts: u32, pending: &RecipientSet, cached: Cached) -> Lease {
     let Cached { manifest, recipients, header, body } = cached;
+    let (header, body) = parted(header, body);
     let open = (0..=u16::MAX).zip(recipients).filter(|(index, _)| pending.contains(*index));
     let pending = open.map(|(index, recipient)| (RecipientIndex(index), recipient)).collect();
     let entry = Entry { id: QueueId::from_u64(claim.id), manifest, header, body, attempts };

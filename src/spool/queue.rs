@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{Body, Manifest};
+use super::batch::{Body, Manifest, parted};
 use super::handle::Shared;
 use super::index::{Cached, Waiting};
 use super::recipients::RecipientSet;
@@ -128,6 +128,7 @@ pub struct Shown {
 impl Shown {
     pub(super) fn of(facts: PendingCopy, mail: Cached, open: &RecipientSet) -> Self {
         let Cached { manifest, recipients, header, body } = mail;
+        let (header, body) = parted(header, body);
         let open = (0..=u16::MAX).zip(recipients).filter(|(index, _)| open.contains(*index));
         Self { facts, manifest, recipients: open.map(|(_, recipient)| recipient).collect(), header, body }
     }

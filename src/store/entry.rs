@@ -219,7 +219,7 @@ impl Match {
 /// What became of an addition. Either way the suppression counts from now on, also after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It was not known.
+    /// It was not known, or a consent that came after it had lifted it: then it counts from now.
     New,
     /// The same subject, scope and cause was known; its first date and evidence stay, and its expiry moves only later.
     Existing,
@@ -228,9 +228,9 @@ pub enum Added {
 /// What became of many additions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddedMany {
-    /// How many were not known.
+    /// How many were [`Added::New`].
     pub new: u64,
-    /// How many were known.
+    /// How many were [`Added::Existing`].
     pub existing: u64,
 }
 
@@ -252,6 +252,19 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// How an opt-out leaves for a newer one with the same words. It had been lifted by a consent; with its old date it
+    /// would stay so, and the person's second no would be lost (promise P10).
+    pub(super) fn said_again(entry: &Entry, at: Timestamp) -> Self {
+        Self {
+            subject: Subject::Hashed { kind: entry.kind, exact: entry.exact, family: entry.family },
+            scope: Some(entry.fact.scope.clone()),
+            cause: Some(entry.fact.cause),
+            by: "store".to_owned(),
+            because: Some("said again after a consent".to_owned()),
+            at,
+        }
+    }
+
     /// Refuses to lift what only a stated reason may lift (promise P10), and texts beyond their bound.
     pub(super) fn check(&self, found: &[Entry]) -> Result<(), StoreError> {
         let reason = self.because.as_deref().map_or("", str::trim);

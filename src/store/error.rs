@@ -106,6 +106,24 @@ pub enum StoreError {
         /// The first failure.
         because: String,
     },
+    /// The fleet's store does not answer, or not as a primary that may be believed.
+    #[error("the fleet store does not answer: {because}")]
+    Away {
+        /// What was seen.
+        because: String,
+    },
+    /// The fleet's store is being brought up to date; until then it answers nobody.
+    #[error("the fleet store is not up to date yet: {because}")]
+    Settling {
+        /// What is waited for.
+        because: String,
+    },
+    /// What lies in Redis, or how Redis is set up, cannot be the fleet's store; an operator has to look.
+    #[error("fleet store: {because}")]
+    Refused {
+        /// What was found, and what to do.
+        because: String,
+    },
     /// The background task was cancelled because the process is ending.
     #[error("the process is stopping; the change may or may not have been made")]
     Stopping,
@@ -142,7 +160,13 @@ impl StoreError {
     /// no error of the store is an answer about a person.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::Busy | Self::Sql { .. } | Self::Latched { .. } | Self::Stopping => true,
+            Self::Io { .. }
+            | Self::Busy
+            | Self::Sql { .. }
+            | Self::Latched { .. }
+            | Self::Away { .. }
+            | Self::Settling { .. }
+            | Self::Stopping => true,
             Self::Missing { .. }
             | Self::Older { .. }
             | Self::Foreign { .. }
@@ -151,11 +175,24 @@ impl StoreError {
             | Self::KeyMissing { .. }
             | Self::KeyWrong { .. }
             | Self::KeyUnfit { .. }
+            | Self::Refused { .. }
             | Self::ReasonNeeded { .. }
             | Self::OptOutExpires { .. }
             | Self::TooLong { .. }
             | Self::Unfit { .. } => false,
         }
+    }
+
+    /// Whether this is about the fleet's servers rather than about this gateway.
+    pub const fn is_of_fleet(&self) -> bool {
+        matches!(
+            self,
+            Self::Away { .. }
+                | Self::Settling { .. }
+                | Self::Refused { .. }
+                | Self::Latched { .. }
+                | Self::KeyWrong { .. }
+        )
     }
 
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {

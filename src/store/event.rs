@@ -11,7 +11,7 @@ use super::fact;
 use super::key::{AddressKey, StoreKey};
 use super::{Cleartext, StoreError};
 use crate::mail::Mailbox;
-use crate::policy::{ConsentFact, Contact, Contract, Country, Function, RecipientClass};
+use crate::policy::{ConsentFact, Contact, Contract, Country, Function, RecipientClass, Suppression};
 use crate::time::Timestamp;
 
 /// Most functions that one person is declared to have: a job description, not a list of everything (promise P11).
@@ -142,6 +142,13 @@ pub struct Event {
     pub by: String,
 }
 
+impl Event {
+    /// Whether two records are one event, whatever their places and whether the address stands beside.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.exact, &self.told, self.at, &self.by) == (&other.exact, &other.told, other.at, &other.by)
+    }
+}
+
 /// What all events about one address come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
@@ -169,6 +176,11 @@ impl View {
                 }
             }
         }
+    }
+
+    /// Whether a consent of the same address lifts `suppression` at `now`.
+    pub(super) fn lifts(&self, suppression: &Suppression, now: Timestamp) -> bool {
+        self.consents.iter().any(|consent| consent.lifts(suppression, now))
     }
 
     /// Whether recording `told` changes nothing.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::copy::Copied;
 use super::embedded::later_expiry;
 use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, lookup_key};
 use super::event::{Event, NewEvent, View};
@@ -128,6 +129,35 @@ impl Memory {
         Ok(counts)
     }
 
+    pub(super) fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
+        let state = self.state()?;
+        let later = state.events.iter().filter(|event| event.cursor > after).take(limit);
+        Ok(later.map(|event| (event.cursor, event.clone())).collect())
+    }
+
+    pub(super) fn take(&self, copied: Vec<Copied>) -> Result<AddedMany, StoreError> {
+        let mut state = self.state()?;
+        let mut counts = AddedMany::default();
+        for fact in copied {
+            let is_new = match fact {
+                Copied::Entry(entry) => state.add(entry),
+                Copied::Event(event) if state.events.iter().any(|known| known.is_same(&event)) => false,
+                Copied::Event(event) => {
+                    state.seq += 1;
+                    let cursor = Cursor(state.seq);
+                    state.events.push(Event { cursor, ..event });
+                    true
+                }
+            };
+            if is_new {
+                counts.new += 1;
+            } else {
+                counts.existing += 1;
+            }
+        }
+        Ok(counts)
+    }
+
     pub(super) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
         let exact = self.0.key.exact(mailbox, &mut String::new());
         Ok(self.state()?.events.iter().filter(|event| event.exact == exact).cloned().collect())
@@ -225,7 +255,12 @@ impl State {
             (known.kind, known.exact, &known.fact.scope, known.fact.cause)
                 == (entry.kind, entry.exact, &entry.fact.scope, entry.fact.cause)
         };
+        let view = self.view(&entry.exact);
         if let Some(known) = self.entries.iter_mut().find(same) {
+            if view.lifts(&known.fact, entry.fact.since) {
+                known.fact = entry.fact;
+                return true;
+            }
             known.fact.expires = later_expiry(known.fact.expires, entry.fact.expires);
             return false;
         }

@@ -14,6 +14,7 @@
 //! RFC 2104 (HMAC), GDPR articles 5(1)(c) and 17 (a hash instead of an address), 7(1) (consent is proven), 21
 //! (objections stay).
 
+mod copy;
 mod dossier;
 mod embedded;
 mod entry;
@@ -23,12 +24,14 @@ mod fact;
 mod fence;
 mod files;
 mod filter;
+mod fleet;
 mod fold;
 mod key;
 mod memory;
 mod people;
 mod published;
 pub(crate) mod record;
+mod redis;
 mod row;
 mod schema;
 #[cfg(test)]
@@ -37,6 +40,8 @@ mod tests;
 use std::io::Write;
 use std::path::PathBuf;
 
+pub use self::redis::{Census, Rebuilt, Redis, RedisSettings, Security, Server, Status, Topology};
+pub use copy::{Copied, Digest};
 pub use dossier::Dossier;
 pub use embedded::Embedded;
 pub use entry::{
@@ -91,6 +96,8 @@ pub enum Opening {
 pub enum Store {
     /// SQLite in a file.
     Embedded(Embedded),
+    /// Redis or Valkey, shared by a fleet of gateways.
+    Redis(Redis),
     /// Nothing but memory: for tests, and for trying things out.
     Memory(Memory),
 }
@@ -113,13 +120,17 @@ impl Store {
     /// All suppression facts about each recipient, in the order of the recipients: entries about the address under
     /// any spelling and about its domain or one above it, of every scope, expired ones included. One call per message.
     ///
-    /// It does not move to another thread: the question costs a few microseconds, less than the move.
+    /// The embedded store answers on the spot: the question costs a few microseconds, less than a move to another thread.
+    /// A fleet's store takes one round trip.
     ///
     /// # Errors
     /// Any [`StoreError`]; the caller must then send nothing (promise P4).
-    #[expect(clippy::unused_async, reason = "a store on the network joins later and will wait for its answer")]
     pub async fn evidence(&self, recipients: &[&Mailbox]) -> Result<Vec<Vec<Suppression>>, StoreError> {
-        self.blocking_evidence(recipients)
+        match self {
+            Self::Embedded(store) => store.evidence(recipients),
+            Self::Redis(store) => store.evidence(recipients).await,
+            Self::Memory(store) => store.evidence(recipients),
+        }
     }
 
     /// [`Store::evidence`] for callers outside the runtime.
@@ -129,12 +140,13 @@ impl Store {
     pub fn blocking_evidence(&self, recipients: &[&Mailbox]) -> Result<Vec<Vec<Suppression>>, StoreError> {
         match self {
             Self::Embedded(store) => store.evidence(recipients),
+            Self::Redis(store) => store.blocking_evidence(recipients),
             Self::Memory(store) => store.evidence(recipients),
         }
     }
 
     /// Records a suppression; it is on disk and counts when this returns. Recording again changes nothing but an
-    /// expiry, and that only to later.
+    /// expiry, and that only to later; except that an opt-out which a consent has lifted counts from now again.
     ///
     /// # Errors
     /// Any [`StoreError`]; the caller must not acknowledge the opt-out then. Trying again is safe.
@@ -158,6 +170,7 @@ impl Store {
     pub fn add_many(&self, new: impl IntoIterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
         match self {
             Self::Embedded(store) => store.add_many(&mut new.into_iter()),
+            Self::Redis(store) => store.add_many(&mut new.into_iter()),
             Self::Memory(store) => store.add_many(&mut new.into_iter()),
         }
     }
@@ -177,6 +190,7 @@ impl Store {
     pub fn blocking_remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
         match self {
             Self::Embedded(store) => store.remove(removal),
+            Self::Redis(store) => store.remove(removal),
             Self::Memory(store) => store.remove(removal),
         }
     }
@@ -189,6 +203,7 @@ impl Store {
     pub fn matching(&self, subject: &Subject) -> Result<Vec<(Match, Entry)>, StoreError> {
         match self {
             Self::Embedded(store) => store.matching(subject),
+            Self::Redis(store) => store.matching(subject),
             Self::Memory(store) => store.matching(subject),
         }
     }
@@ -200,6 +215,7 @@ impl Store {
     pub fn list(&self, selection: &Selection, after: Cursor, limit: usize) -> Result<Page, StoreError> {
         match self {
             Self::Embedded(store) => store.list(selection, after, limit),
+            Self::Redis(store) => store.list(selection, after, limit),
             Self::Memory(store) => store.list(selection, after, limit),
         }
     }
@@ -211,6 +227,7 @@ impl Store {
     pub fn stats(&self) -> Result<Stats, StoreError> {
         match self {
             Self::Embedded(store) => store.stats(),
+            Self::Redis(store) => store.stats(),
             Self::Memory(store) => store.stats(),
         }
     }
@@ -228,6 +245,7 @@ impl Store {
     pub fn key_name(&self) -> String {
         match self {
             Self::Embedded(store) => store.key_name(),
+            Self::Redis(store) => store.key_name(),
             Self::Memory(store) => store.key_name(),
         }
     }
@@ -248,6 +266,7 @@ impl Store {
     pub fn blocking_probe(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.probe(),
+            Self::Redis(store) => store.probe(),
             Self::Memory(store) => store.probe(),
         }
     }

@@ -8,13 +8,16 @@ use crate::time::Timestamp;
 impl Store {
     /// Everything that is known of each recipient, in their order, read in one snapshot: suppressions as
     /// [`Store::evidence`] answers them, and the last word of every consent and declaration about the exact address.
-    /// Like that question it does not move to another thread.
+    /// Like that question the embedded store answers it on the spot.
     ///
     /// # Errors
     /// Any [`StoreError`]; the caller must then send nothing (promise P4).
-    #[expect(clippy::unused_async, reason = "a store on the network joins later and will wait for its answer")]
     pub async fn dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
-        self.blocking_dossier(recipients)
+        match self {
+            Self::Embedded(store) => store.dossier(recipients),
+            Self::Redis(store) => store.dossier(recipients).await,
+            Self::Memory(store) => store.dossier(recipients),
+        }
     }
 
     /// [`Store::dossier`] for callers outside the runtime.
@@ -24,6 +27,7 @@ impl Store {
     pub fn blocking_dossier(&self, recipients: &[&Mailbox]) -> Result<Vec<Dossier>, StoreError> {
         match self {
             Self::Embedded(store) => store.dossier(recipients),
+            Self::Redis(store) => store.blocking_dossier(recipients),
             Self::Memory(store) => store.dossier(recipients),
         }
     }
@@ -54,6 +58,7 @@ impl Store {
     pub fn record_many(&self, new: impl IntoIterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
         match self {
             Self::Embedded(store) => store.record_many(&mut new.into_iter()),
+            Self::Redis(store) => store.record_many(&mut new.into_iter()),
             Self::Memory(store) => store.record_many(&mut new.into_iter()),
         }
     }
@@ -65,6 +70,7 @@ impl Store {
     pub fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
         match self {
             Self::Embedded(store) => store.history(mailbox),
+            Self::Redis(store) => store.history(mailbox),
             Self::Memory(store) => store.history(mailbox),
         }
     }
@@ -85,6 +91,7 @@ impl Store {
         let subjects = subjects.into_iter().map(|entry| entry.map(Into::into));
         match self {
             Self::Embedded(store) => store.load_register(name, fresh_on, &mut { subjects }, now),
+            Self::Redis(store) => store.load_register(name, fresh_on, &mut { subjects }),
             Self::Memory(store) => store.load_register(name, fresh_on, &mut { subjects }),
         }
     }
@@ -96,6 +103,7 @@ impl Store {
     pub fn registers(&self) -> Result<Vec<(RegisterName, Timestamp, u64)>, StoreError> {
         match self {
             Self::Embedded(store) => store.registers(),
+            Self::Redis(store) => store.registers(),
             Self::Memory(store) => store.registers(),
         }
     }

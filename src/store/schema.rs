@@ -158,19 +158,7 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
         what: "the operating system gave no random octets to name a new store".to_owned(),
     })?;
     let next = files.database.with_extension("new");
-    match std::fs::remove_file(&next) {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(StoreError::Io { action: "replace", path: next, source }),
-    }
-    // Made before SQLite sees it, because SQLite would let everybody read it; the log gets the same mode.
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(&next).map_err(StoreError::io("create a new database", &next))?;
-    let sql = StoreError::sql("create a new database");
-    let connection = Connection::open(&next).map_err(&sql)?;
-    let fill = || -> rusqlite::Result<()> {
-        connection.pragma_update(None, "synchronous", "FULL")?;
+    create_file(&next, |connection| {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         let whole = connection.unchecked_transaction()?;
@@ -181,14 +169,39 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
             params![crate::hex::encode(&id), key.check().octets(), FOLD_VERSION, now.as_millis()],
         )?;
         whole.commit()
-    };
-    fill().map_err(&sql)?;
-    connection.close().map_err(|(_, e)| sql(e))?;
-    std::fs::File::open(&next)
+    })?;
+    move_into_place(&next, &files.database)
+}
+
+/// Makes a database that only we can read, and fills it.
+pub(super) fn create_file(
+    next: &Path,
+    fill: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<(), StoreError> {
+    match std::fs::remove_file(next) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(StoreError::Io { action: "replace", path: next.to_owned(), source }),
+    }
+    // Made before SQLite sees it, because SQLite would let everybody read it; the log gets the same mode.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(next).map_err(StoreError::io("create a new database", next))?;
+    let sql = StoreError::sql("create a new database");
+    let connection = Connection::open(next).map_err(&sql)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(&sql)?;
+    fill(&connection).map_err(&sql)?;
+    connection.close().map_err(|(_, e)| sql(e))
+}
+
+/// Gives a complete database its name: from then on whatever lies there was whole once.
+pub(super) fn move_into_place(next: &Path, database: &Path) -> Result<(), StoreError> {
+    std::fs::File::open(next)
         .and_then(|file| file.sync_all())
-        .and_then(|()| std::fs::rename(&next, &files.database))
-        .map_err(StoreError::io("put the new database in its place", &files.database))?;
-    sync_folder(&files.database)
+        .and_then(|()| std::fs::rename(next, database))
+        .map_err(StoreError::io("put the new database in its place", database))?;
+    super::files::hand_over(database);
+    sync_folder(database)
 }
 
 /// Looks at the file's header without SQLite, so that a foreign, broken or newer file is left exactly as it is.

@@ -79,6 +79,22 @@ pub enum EventType {
     SuppressionAdded,
     /// A fact was taken from the store.
     SuppressionRemoved,
+    /// A person agreed, through a door of their own.
+    ConsentAdded,
+    /// A message to the unsubscribe mailbox changed nothing.
+    FeedbackIgnored,
+    /// A campaign tool was told of an opt-out.
+    ToolTold,
+    /// A campaign tool could not be told for now.
+    ToolUnreachable,
+    /// A campaign tool will not be told: it refused, or was tried too long.
+    ToolNotTold,
+    /// A way out does not work and rests.
+    CircuitOpened,
+    /// It works again.
+    CircuitClosed,
+    /// A session with an upstream could not be protected.
+    TlsFailure,
     /// Somebody should look at once: `reason` says at what.
     Alarm,
     /// A group is slowed or has recovered, or the circuit is closed again.
@@ -102,6 +118,14 @@ impl EventType {
             Self::Withdrawn => "Withdrawn",
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
+            Self::ConsentAdded => "ConsentAdded",
+            Self::FeedbackIgnored => "FeedbackIgnored",
+            Self::ToolTold => "ToolTold",
+            Self::ToolUnreachable => "ToolUnreachable",
+            Self::ToolNotTold => "ToolNotTold",
+            Self::CircuitOpened => "CircuitOpened",
+            Self::CircuitClosed => "CircuitClosed",
+            Self::TlsFailure => "TlsFailure",
             Self::Alarm => "Alarm",
             Self::Pace => "Pace",
             Self::QueueControl => "QueueControl",
@@ -116,6 +140,17 @@ pub struct PeerAddress {
     pub name: String,
     /// Address and port.
     pub addr: String,
+}
+
+/// What RFC 8460 section 4.3 wants to know of a session that could not be protected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TlsFailure {
+    /// The receiving host.
+    pub host: String,
+    /// One of the words of RFC 8460 section 4.3.
+    pub result_type: &'static str,
+    /// The rest, for people.
+    pub detail: String,
 }
 
 /// One event. Absent fields are left out of the line.
@@ -195,6 +230,24 @@ pub struct Event {
     /// The other end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_address: Option<PeerAddress>,
+    /// The route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Where a way out ends: `host:port`, or the recipients' domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Whose fault it is that a way does not work: `local`, `policy`, `peer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'static str>,
+    /// The version of TLS that protected the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_protocol_version: Option<&'static str>,
+    /// Its cipher suite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cipher: Option<&'static str>,
+    /// Why it was not protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_failure: Option<TlsFailure>,
     /// What was answered, by the upstream or by us.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "response")]
     pub response: Option<Reply>,
@@ -247,6 +300,12 @@ impl Event {
             credential: None,
             session_id: None,
             peer_address: None,
+            route: None,
+            site: None,
+            fault: None,
+            tls_protocol_version: None,
+            tls_cipher: None,
+            tls_failure: None,
             response: None,
             bounce_classification: None,
             classified_by: None,

@@ -7,9 +7,14 @@
 //! **Never knows:** who decided, how a message is stored or sent.
 
 mod diagnostics;
+mod effect;
 mod event;
 mod log;
 
 pub use diagnostics::diagnostics;
-pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy};
+pub use effect::{Effects, Histogram};
+pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy, TlsFailure};
 pub use log::{EventLog, LOG_QUEUE_MAX};
+
+/// Takes an event's line for the audit trail. The daemon hands it to the spool, which rooms that use this do not know.
+pub type AuditSink = std::sync::Arc<dyn Fn(bytes::Bytes) + Send + Sync>;

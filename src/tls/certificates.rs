@@ -13,6 +13,7 @@ use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServe
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
+use super::clients::ClientCertificates;
 use super::{TlsError, provider};
 
 /// A certificate with its chain, and its key, each in a PEM file.
@@ -29,6 +30,8 @@ pub struct Pair {
 pub struct Settings {
     /// The first one is shown to clients that name no host, or none of ours.
     pub pairs: Vec<Pair>,
+    /// Whether clients are asked for theirs.
+    pub client_certificates: ClientCertificates,
 }
 
 /// What is spoken inside: it is told to the client where the protocol has a name for it (RFC 7301).
@@ -65,6 +68,11 @@ impl Certificates {
         Ok(())
     }
 
+    /// Takes over what another set has read, as a reload does that has checked everything before.
+    pub fn adopt(&self, other: &Self) {
+        self.config.store(other.config.load_full());
+    }
+
     /// For the next handshake.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.load_full())
@@ -79,7 +87,7 @@ fn server_config(settings: &Settings, protocol: Protocol) -> Result<ServerConfig
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| TlsError::Setup(error.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(settings.client_certificates.verifier())
         .with_cert_resolver(Arc::new(ByName(shown)));
     match protocol {
         Protocol::Http1 => config.alpn_protocols = vec![b"http/1.1".to_vec()],

@@ -1,7 +1,8 @@
 //! TLS: the certificates that our own doors show, and whom our own connections believe.
 //!
 //! **Promise:** a certificate is shown only with the key that fits it; a reload that fails leaves the old one in force;
-//! nothing is believed without a chain to a trusted root and the right name. TLS 1.2 and 1.3, nothing older.
+//! no server is believed without a chain to a trusted root and the right name, except where the alternative is no TLS at
+//! all; a client that shows a certificate holds its key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
 //!
 //! **Owns:** reading PEM files, choosing a certificate by name (SNI), root stores.
 //!
@@ -10,7 +11,9 @@
 //! **Standards:** RFC 8446, RFC 5246 with RFC 7627, RFC 6066 section 3 (SNI), RFC 7301 (ALPN), RFC 9325 (versions and suites).
 
 mod certificates;
+mod clients;
 mod trust;
+mod unverified;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificates::{Certificates, Pair, Protocol, Settings};
+pub use clients::ClientCertificates;
 pub use trust::{Trust, client_config};
+pub use unverified::unverified_config;
 
 /// Why TLS cannot be set up. The operator's fault; the same files never succeed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,12 @@ pub enum TlsError {
 /// The one provider of cryptography in this program.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Makes that provider the one of libraries that choose none themselves. Calling it again changes nothing.
+pub fn install_provider() {
+    // An error means that one is installed already, and there is no other in this program.
+    let _installed_before = aws_lc_rs::default_provider().install_default();
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::*;
 
+fn settings(pairs: Vec<Pair>) -> Settings {
+    Settings { pairs, client_certificates: ClientCertificates::NotAsked }
+}
+
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -55,7 +59,7 @@ async fn the_certificate_of_the_name_is_shown_and_another_name_is_not_believed()
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path());
     let pairs = ["a.example", "b.example"].map(|name| authority.pair(folder.path(), name)).to_vec();
-    let certificates = Certificates::load(&Settings { pairs }, Protocol::Http1).unwrap();
+    let certificates = Certificates::load(&settings(pairs), Protocol::Http1).unwrap();
     let trust = client_config(&Trust::File(folder.path().join("ca.pem")), Protocol::Http1).unwrap();
     for name in ["a.example", "b.example"] {
         greets(&certificates, Arc::clone(&trust), name).await.unwrap();
@@ -72,13 +76,13 @@ async fn a_reload_counts_from_the_next_handshake_and_a_bad_one_changes_nothing()
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path());
     let pair = authority.pair(folder.path(), "a.example");
-    let settings = Settings { pairs: vec![pair.clone()] };
-    let certificates = Certificates::load(&settings, Protocol::Smtp).unwrap();
+    let first = settings(vec![pair.clone()]);
+    let certificates = Certificates::load(&first, Protocol::Smtp).unwrap();
     let trust = client_config(&Trust::File(folder.path().join("ca.pem")), Protocol::Smtp).unwrap();
     std::fs::write(&pair.certificate, "not a certificate").unwrap();
-    assert!(certificates.reload(&settings).is_err());
+    assert!(certificates.reload(&first).is_err());
     greets(&certificates, Arc::clone(&trust), "a.example").await.unwrap();
-    let next = Settings { pairs: vec![authority.pair(folder.path(), "b.example")] };
+    let next = settings(vec![authority.pair(folder.path(), "b.example")]);
     certificates.reload(&next).unwrap();
     greets(&certificates, Arc::clone(&trust), "b.example").await.unwrap();
     assert!(greets(&certificates, trust, "a.example").await.is_err());
@@ -89,7 +93,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path());
     let (one, other) = (authority.pair(folder.path(), "a.example"), authority.pair(folder.path(), "b.example"));
-    let says = |pairs: Vec<Pair>| Certificates::load(&Settings { pairs }, Protocol::Smtp).unwrap_err().to_string();
+    let says = |pairs: Vec<Pair>| Certificates::load(&settings(pairs), Protocol::Smtp).unwrap_err().to_string();
     let missing = Pair { certificate: folder.path().join("none.pem"), key: one.key.clone() };
     assert!(says(vec![missing]).contains("none.pem"));
     let crossed = Pair { certificate: one.certificate.clone(), key: other.key };

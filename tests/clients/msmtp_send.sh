@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Submits one message with msmtp. Usage: msmtp_send.sh HOST PORT FROM RCPT...
+# SMTP_TLS=starttls or implicit, with SMTP_CA=FILE and SMTP_HOST=NAME to believe; SMTP_AUTH=plain, login or
+# scram-sha-256.
 set -euo pipefail
 
 if (($# < 4)); then
@@ -23,12 +25,17 @@ message() {
 }
 
 # An empty configuration: what the machine's own says is none of our business.
-options=(--file=/dev/null --debug --host="$host" --port="$port" --from="$from" --tls=off --timeout=30)
+options=(--file=/dev/null --debug --host="$host" --port="$port" --from="$from" --timeout=30)
+case ${SMTP_TLS:-off} in
+off) options+=(--tls=off) ;;
+starttls) options+=(--tls=on --tls-starttls=on --tls-trust-file="$SMTP_CA" --tls-host-override="$SMTP_HOST") ;;
+implicit) options+=(--tls=on --tls-starttls=off --tls-trust-file="$SMTP_CA" --tls-host-override="$SMTP_HOST") ;;
+esac
 if [[ -n ${MESSAGE_FILE:-} ]]; then
     options+=(--set-date-header=off --set-msgid-header=off --set-from-header=off)
 fi
 if [[ -n ${SMTP_USER:-} ]]; then
-    options+=(--auth=plain --user="$SMTP_USER" --passwordeval='printf "%s\n" "${SMTP_PASSWORD:-}"')
+    options+=(--auth="${SMTP_AUTH:-plain}" --user="$SMTP_USER" --passwordeval='printf "%s\n" "${SMTP_PASSWORD:-}"')
 else
     options+=(--auth=off)
 fi

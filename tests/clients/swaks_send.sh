@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Submits one message with swaks. Usage: swaks_send.sh HOST PORT FROM RCPT...
+# SMTP_TLS=starttls or implicit, SMTP_CA=FILE and SMTP_HOST=NAME to believe; SMTP_AUTH=PLAIN or LOGIN.
 set -euo pipefail
 
 if (($# < 4)); then
@@ -12,6 +13,13 @@ shift 3
 
 to=$(printf ',%s' "$@")
 options=(--server "$host" --port "$port" --from "$from" --to "${to:1}" --timeout 30)
+case ${SMTP_TLS:-off} in
+starttls) options+=(--tls) ;;
+implicit) options+=(--tls-on-connect) ;;
+esac
+if [[ -n ${SMTP_CA:-} ]]; then
+    options+=(--tls-verify --tls-ca-path "$SMTP_CA" --tls-sni "$SMTP_HOST")
+fi
 input=/dev/null
 if [[ -n ${MESSAGE_FILE:-} ]]; then
     # Left alone, swaks adds an empty line at the end. Told not to touch the data, it leaves the dots to us as well
@@ -23,8 +31,9 @@ if [[ -n ${MESSAGE_FILE:-} ]]; then
     options+=(--no-data-fixup --data -)
 fi
 if [[ -n ${SMTP_USER:-} ]]; then
-    options+=(--auth PLAIN --auth-user "$SMTP_USER" --auth-password "${SMTP_PASSWORD:-}")
+    options+=(--auth "${SMTP_AUTH:-PLAIN}" --auth-user "$SMTP_USER" --auth-password "${SMTP_PASSWORD:-}")
 fi
 
-# The status is that of the last command: what the transcript says, not what swaks thinks of it.
-{ swaks "${options[@]}" <"$input" || true; } | tee /dev/stderr | python3 "$here/transcript_results.py" "$@"
+# Under TLS swaks draws other arrows. The status is that of the last command: what the transcript says, not what swaks
+# thinks of it.
+{ swaks "${options[@]}" <"$input" || true; } | sed 's/^ ~> / -> /; s/^<~  /<-  /' | tee /dev/stderr | python3 "$here/transcript_results.py" "$@"

@@ -21,6 +21,8 @@ fn the_shipped_file_is_right() {
     std::fs::copy(root().join("config/consentry.toml"), folder.path().join("consentry.toml")).unwrap();
     let checked = command(folder.path()).arg("check").env("CREDENTIALS_DIRECTORY", folder.path()).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("warning: nobody takes mail to unsubscribe@unsubscribe.example.org"), "{said}");
 }
 
 /// Each line of a bad file that begins with `#! ` says where a problem must be reported and with which words:

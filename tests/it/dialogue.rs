@@ -3,7 +3,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `# text` | comment |
-//! | `@ key=value` | setting, before the first exchange: `max_recipients`, `max_message_octets`, `auth` (never, loopback), `known` (yes, no: whether the address alone is enough) |
+//! | `@ key=value` | setting, before the first exchange: `max_recipients`, `max_message_octets`, `auth` (never, loopback), `line_ends` (strict, normalize), `known` (yes, no: whether the address alone is enough) |
 //! | `C: text` | the client sends the text and CRLF; neighbouring `C` lines go out in one write |
 //! | `C! text` | the same without CRLF |
 //! | `C*9: text` | nine times |
@@ -22,7 +22,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use consentry::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
 use consentry::smtp::server::{AuthOffer, Settings, serve};
-use consentry::smtp::{Content, ContentError, Identity, Intake, Login, SessionFacts, Transaction};
+use consentry::smtp::wire::LineEnds;
+use consentry::smtp::{
+    Content, ContentError, Evidence, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction,
+    Verifier,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -61,8 +65,21 @@ impl Intake for Recorder {
         self.known.then(somebody)
     }
 
+    fn by_certificate(&self, _: &Fingerprint) -> Option<Identity> {
+        None
+    }
+
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        &[Mechanism::Plain, Mechanism::Login]
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        Verifier::decoy(name, b"", std::num::NonZeroU32::MIN)
+    }
+
     async fn authenticate(&self, login: Login, _: IpAddr) -> Result<Identity, Reply> {
-        match (login.name.as_str(), login.password.expose()) {
+        let Evidence::Password(password) = &login.evidence else { panic!("not offered: {login:?}") };
+        match (login.name.as_str(), password.expose()) {
             ("user", "p w") => Ok(somebody()),
             ("down", _) => Err(Reply::new(454, EnhancedStatus::new(4, 7, 0), "cannot check now")),
             _ => Err(Reply::new(535, EnhancedStatus::new(5, 7, 8), "authentication credentials invalid")),
@@ -184,6 +201,7 @@ fn configured(script: &str) -> (Settings, bool) {
             "max_message_octets" => settings.max_message_octets = value.parse().unwrap(),
             "auth" if value == "never" => settings.auth = AuthOffer::Never,
             "auth" => settings.auth = AuthOffer::Loopback,
+            "line_ends" if value == "normalize" => settings.line_ends = LineEnds::Normalize,
             "known" => known = value == "yes",
             other => panic!("no such setting: {other}"),
         }
@@ -334,10 +352,50 @@ async fn silence_ends_in_421_by_its_kind() {
 }
 
 #[tokio::test]
+async fn a_transaction_has_a_deadline_that_no_drip_of_octets_moves() {
+    let mut settings = Settings::new("gw.example").unwrap();
+    settings.transaction_timeout = Duration::from_millis(200);
+    let server = server(settings, true).await;
+    let mut client = connected(&server).await;
+    say(&mut client, b"HELO c\r\n", &["250"]).await;
+    let group = b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n";
+    say(&mut client, group, &["250", "250"]).await;
+    // Each octet comes well within the time for a block, and none of them buys another moment.
+    let (mut reader, mut writer) = client.into_inner().into_split();
+    let drip = tokio::spawn(async move {
+        let mut sent = writer.write_all(b"DATA\r\n").await;
+        while sent.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            sent = writer.write_all(b"x").await;
+        }
+    });
+    let mut said = String::new();
+    tokio::time::timeout(HANGS, reader.read_to_string(&mut said)).await.expect("it goes on for ever").unwrap();
+    drip.abort();
+    // The deadline may also have come before the content was begun.
+    let within = said.contains("421 4.3.2 session closed within the content");
+    assert!(within || said.contains("421 4.4.2 session lasted too long"), "{said}");
+    assert!(server.recorder.taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_transaction_that_ended_leaves_its_deadline_behind() {
+    let mut settings = Settings::new("gw.example").unwrap();
+    settings.transaction_timeout = Duration::from_millis(1);
+    settings.command_timeout = Duration::from_millis(200);
+    let server = server(settings, true).await;
+    let mut client = connected(&server).await;
+    // One write: the transaction is over before anything is waited for.
+    say(&mut client, b"HELO c\r\n", &["250"]).await;
+    say(&mut client, b"MAIL FROM:<a@a.example>\r\nRSET\r\n", &["250", "250"]).await;
+    say(&mut client, b"", &["421 4.4.2 timeout waiting for a command", "<close>"]).await;
+}
+
+#[tokio::test]
 async fn every_octet_of_content_arrives_whatever_the_pieces_it_is_sent_in() {
     let server = server(Settings::new("gw.example").unwrap(), true).await;
     let mut client = connected(&server).await;
-    say(&mut client, b"EHLO c\r\n", &["250-"; 6]).await;
+    say(&mut client, b"EHLO c\r\n", &["250-"; 7]).await;
     say(&mut client, b"", &["250-AUTH", "250 HELP"]).await;
     let mut content = Vec::new();
     for number in 0..20_000_u32 {

@@ -32,7 +32,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Line ends made CRLF, as a client must do before it submits.
-fn with_crlf(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn with_crlf(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len() + raw.len() / 40);
     let mut bytes = raw.iter().copied().peekable();
     while let Some(byte) = bytes.next() {

@@ -1,6 +1,6 @@
 //! What refusals lead to: each class its outcome, faults of ours nobody's end, dead mailboxes suppressed and outages not.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
@@ -94,16 +94,21 @@ fn faults_of_ours_end_nobodys_mail_and_open_the_circuit() {
         upstream.say(command, Some(reply));
         let to = format!("{round}@x.example");
         assert!(send(&gateway, &to).starts_with("250"));
-        let alarm = eventually("the alarm", || gateway.events("Alarm").get(round).cloned());
-        assert_eq!(alarm["reason"], "CIRCUIT_OPEN", "{reply}");
-        assert_eq!(stats(&gateway)["circuit"]["class"], class, "{reply}");
+        let opened = eventually("the open circuit", || gateway.events("CircuitOpened").get(round).cloned());
+        assert_eq!((&opened["fault"], &opened["bounce_classification"]), (&"local".into(), &class.into()), "{reply}");
+        let circuit = &stats(&gateway)["circuits"][0];
+        assert_eq!((&circuit["class"], &circuit["route"]), (&class.into(), &"upstream".into()), "{reply}");
         upstream.say(command, None);
         eventually("delivery", || about(&gateway, "Delivery", &to));
-        eventually("the closed circuit", || stats(&gateway)["circuit"].is_null().then_some(()));
+        eventually("the closed circuit", || (stats(&gateway)["circuits"] == json!([])).then_some(()));
     }
     assert!(gateway.events("Bounce").is_empty() && suppressed(&gateway).is_empty());
-    let alarms = gateway.events("Alarm");
-    assert_eq!(alarms.len(), faults.len(), "one for each opening: {alarms:?}");
+    let closed = eventually("the last to close", || {
+        Some(gateway.events("CircuitClosed").len()).filter(|closed| *closed == faults.len())
+    });
+    let opened = gateway.events("CircuitOpened");
+    assert_eq!(opened.len(), closed, "each is told once: {opened:?}");
+    assert!(gateway.events("Alarm").is_empty(), "nor is it told twice");
 }
 
 #[test]
@@ -122,11 +127,17 @@ fn an_outage_trips_the_breaker_nobody_is_suppressed_and_the_mail_arrives_after_i
     }
     let alarm = eventually("the alarm", || gateway.events("Alarm").pop());
     assert_eq!(alarm["reason"], "MASS_BOUNCE");
-    assert!(alarm["evidence"].as_str().unwrap().contains("queue resume --domain big.example"), "{alarm}");
+    assert!(
+        alarm["evidence"].as_str().unwrap().contains("queue resume --route upstream --domain big.example"),
+        "{alarm}"
+    );
     assert!(send(&gateway, "p@small.example").starts_with("250"));
     eventually("another domain", || about(&gateway, "Delivery", "p@small.example"));
     let figures = stats(&gateway);
-    assert_eq!((&figures["suspended"][0]["what"], &figures["unconfirmed"]), (&"domain=big.example".into(), &0.into()));
+    assert_eq!(
+        (&figures["suspended"][0]["what"], &figures["unconfirmed"]),
+        (&"route=upstream domain=big.example".into(), &0.into())
+    );
     upstream.take("@big.example");
     gateway.kill();
     let gateway = Gateway::restart(folder.path(), gateway.smtp, gateway.http);

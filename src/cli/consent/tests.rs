@@ -162,7 +162,7 @@ fn csv_and_ndjson_say_the_same() {
     let [one, other] = [csv, ndjson].map(|text| {
         let store = Store::memory();
         let counts = import_text(&store, text, &["--controller", "acme"]).0.unwrap();
-        assert_eq!(counts, Imported { valid: 1, invalid: 0, new: 2, unchanged: 0 });
+        assert_eq!(counts, Imported { valid: 1, invalid: 0, new: 2, unchanged: 0, passed: 0 });
         assert_eq!(import_text(&store, text, &["--controller", "acme"]).0.unwrap().unchanged, 2);
         known(&store, "v@x.example")
     });
@@ -179,13 +179,13 @@ fn bad_lines_are_reported_and_all_others_are_in() {
                 @x.example,opt_in,2026-01-01\nu@x.example,opt_in,\nz@x.example,,2026-01-01\n";
     let arguments = ["--controller", "acme", "--basis", "opt_out_active"];
     let (counts, report) = import_text(&store, text, &arguments);
-    assert_eq!(counts.unwrap(), Imported { valid: 2, invalid: 3, new: 2, unchanged: 0 });
+    assert_eq!(counts.unwrap(), Imported { valid: 2, invalid: 3, new: 2, unchanged: 0, passed: 0 });
     assert_eq!(report.lines().count(), 4);
     assert!(report.contains("5,u@x.example,error,collected-at: missing"), "{report}");
     assert_eq!(known(&store, "z@x.example").consents[0].basis, Basis::OptOutActive);
     let dry = Store::memory();
     let counts = import_text(&dry, text, &[arguments.as_slice(), &["--dry-run"]].concat()).0.unwrap();
-    assert_eq!(counts, Imported { valid: 2, invalid: 3, new: 0, unchanged: 0 });
+    assert_eq!(counts, Imported { valid: 2, invalid: 3, new: 0, unchanged: 0, passed: 0 });
     assert_eq!(known(&dry, "v@x.example"), Dossier::default());
 }
 

@@ -50,7 +50,7 @@ fn said(address: &str, stream: &StreamRules, known: &Dossier) -> (String, Value)
 fn said_at(at: &str, address: &str, stream: &StreamRules, known: &Dossier) -> (String, Value) {
     let book = rules::embedded().unwrap();
     let mailbox = Mailbox::parse(address).unwrap();
-    let recipient = Recipient { mailbox: mailbox.clone() };
+    let recipient = Recipient::new(mailbox.clone());
     let now = when(at);
     let facts = Facts {
         contact: known.contact.as_ref(),

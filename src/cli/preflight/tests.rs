@@ -74,7 +74,7 @@ fn by_store(law: Law, suppressed: &[&str]) -> impl FnMut(&[&Mailbox]) -> Result<
         assert!(mailboxes.len() <= BATCH);
         let known = store.blocking_evidence(mailboxes)?;
         let each = mailboxes.iter().zip(&known).map(|(mailbox, facts)| {
-            let recipient = Recipient { mailbox: (*mailbox).clone() };
+            let recipient = Recipient::new((*mailbox).clone());
             decide(&Case { suppressions: facts, ..Case::new(&recipient, &stream, NOW) }, &book)
         });
         Ok(each.collect())

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::control::{Copy, Figures, Waiting};
+use crate::control::{Circuit, Copy, Figures, Waiting};
 use crate::exit::{Exit, Failure};
 
 /// The queue in figures.
@@ -17,9 +17,12 @@ pub(super) fn figures(figures: &Figures, json: bool, out: &mut dyn Write) -> Res
     writeln!(out, "oldest {}", figures.oldest.as_deref().unwrap_or("-"))?;
     writeln!(out, "audit records lost {}", figures.notes_lost)?;
     writeln!(out, "dead mailboxes to be confirmed {}", figures.unconfirmed)?;
-    match &figures.circuit {
-        Some(open) => writeln!(out, "circuit OPEN since {} ({}): {}", open.since, open.class, open.response)?,
-        None => writeln!(out, "circuit closed")?,
+    for open in &figures.circuits {
+        let Circuit { since, route, site, fault, class, response } = open;
+        writeln!(out, "circuit OPEN {route} {site}: since {since}, fault {fault} ({class}): {response}")?;
+    }
+    if figures.circuits.is_empty() {
+        writeln!(out, "circuits closed")?;
     }
     for group in &figures.slowed {
         let (name, level, gap) = (&group.group, group.level, group.gap_s);

@@ -1,33 +1,30 @@
-//! `consentry suppress import`: any list of addresses, line by line, in bounded memory.
+//! `consentry suppress import`: any list of addresses, row by row, in bounded memory.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufWriter, Write};
 
 use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
-use crate::store::record::{Defaults, Record, csv_line};
-use crate::store::{NewSuppression, Store};
+use crate::cli::source::{self, Report};
+use crate::imports::{Cells, Format, Reading, Rows, Wanted};
+use crate::policy::Cause;
+use crate::store::record::{Defaults, Record};
+use crate::store::{AddedMany, NewSuppression, Store};
 use crate::time::Timestamp;
 
-/// Longest line that is read, in octets: far more than an entry with all its columns needs (promise P11).
-pub(in crate::cli) const LINE_MAX: usize = 64 * 1024;
-/// How many bad lines are shown when no file for them is given.
-pub(in crate::cli) const SHOWN_MAX: u64 = 20;
-/// How much of a bad line is repeated in its report, in characters.
-pub(in crate::cli) const QUOTED_MAX: usize = 254;
-/// What may separate cells.
-pub(in crate::cli) const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+/// Entries that a dry run looks up at once.
+const LOOK_UP: usize = 1000;
 
 /// What became of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Lines that could be read.
+    /// Rows that could be read.
     pub valid: u64,
-    /// Lines that could not.
+    /// Rows that could not.
     pub invalid: u64,
-    /// Entries that were not known; zero in a dry run.
+    /// Rows of an export that say nothing of this kind.
+    pub passed: u64,
+    /// Entries that are not known.
     pub new: u64,
-    /// Entries that were known; zero in a dry run.
+    /// Entries that are known.
     pub existing: u64,
 }
 
@@ -37,31 +34,33 @@ pub(super) fn import(
     out: &mut dyn Write,
     now: Timestamp,
 ) -> Result<Outcome, OperationError> {
-    let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(File::open(&args.file).map_err(OperationError::file(&args.file))?))
-    };
     let mut report: Box<dyn Write> = match &args.errors {
         None => Box::new(io::sink()),
         Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
-    let counts = import_from(&mut input, &mut report, args, store, out, now)?;
-    let Imported { valid, invalid, new, existing } = counts;
-    if args.dry_run {
-        writeln!(out, "{valid} valid, {invalid} invalid; nothing was added")
-    } else {
-        writeln!(out, "{new} new, {existing} already there, {invalid} invalid")
-    }
-    .map_err(OperationError::output)?;
+    let mut all = Imported::default();
+    source::each_file(&args.file, &mut |input| {
+        let one = import_from(input, &mut report, args, store, out, now)?;
+        all.valid += one.valid;
+        all.invalid += one.invalid;
+        all.passed += one.passed;
+        all.new += one.new;
+        all.existing += one.existing;
+        Ok(())
+    })?;
+    let Imported { invalid, passed, new, existing, .. } = all;
+    let tense = if args.dry_run { "would be new" } else { "new" };
+    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
+    writeln!(out, "{new} {tense}, {existing} already there{beside}, {invalid} invalid")
+        .map_err(OperationError::output)?;
     Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
-/// Imports what `input` holds. Bad lines go to `report` as CSV (`line,email,level,message`); when the arguments name
-/// no file for them, the first `SHOWN_MAX` also go to `out`.
+/// Imports what `input` holds. Bad rows go to `report` as CSV (`line,email,level,message`); when the arguments name
+/// no file for them, the first ones also go to `out`.
 ///
 /// # Errors
-/// [`OperationError`]; the lines before it are added.
+/// [`OperationError`]; the rows before it are added.
 pub fn import_from(
     input: &mut dyn BufRead,
     report: &mut dyn Write,
@@ -70,65 +69,74 @@ pub fn import_from(
     out: &mut dyn Write,
     now: Timestamp,
 ) -> Result<Imported, OperationError> {
-    csv_line(["line", "email", "level", "message"], report).map_err(OperationError::output)?;
-    let mut lines = Lines {
-        input,
-        report,
-        out,
-        shown: if args.errors.is_some() { 0 } else { SHOWN_MAX },
-        given: args.format,
-        grammar: None,
-        defaults: Defaults { scope: args.scope.clone(), cause: args.reason, now },
+    let format = match args.format {
+        ImportFormat::Auto => Format::Auto,
+        ImportFormat::Csv => Format::Csv,
+        ImportFormat::Ndjson => Format::Json,
+        ImportFormat::Plain => Format::Plain,
+    };
+    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+    let mut entries = Entries {
+        rows: Rows::new(input, format, args.source),
+        report: Report::new(report, shown).map_err(OperationError::output)?,
+        wanted: Wanted { scope: &args.scope, cause: args.reason },
+        defaults: Defaults { scope: args.scope.clone(), cause: args.reason.unwrap_or(Cause::Manual), now },
         key_name: store.key_name(),
-        number: 0,
         counts: Imported::default(),
         failed: None,
     };
-    let added = if args.dry_run {
-        lines.by_ref().for_each(drop);
-        crate::store::AddedMany::default()
-    } else {
-        store.add_many(lines.by_ref())?
-    };
-    if let Some(error) = lines.failed {
+    let added = if args.dry_run { look_up(&mut entries, store)? } else { store.add_many(entries.by_ref())? };
+    if let Some(error) = entries.failed {
         return Err(error);
     }
-    lines.report.flush().map_err(OperationError::output)?;
-    Ok(Imported { new: added.new, existing: added.existing, ..lines.counts })
+    entries.report.finish().map_err(OperationError::output)?;
+    Ok(Imported { new: added.new, existing: added.existing, ..entries.counts })
 }
 
-/// How lines are read, once the first one is known.
-enum Grammar {
-    Csv { header: Vec<String>, delimiter: u8 },
-    Ndjson,
-    Plain,
+/// What an import would add, without adding it. An entry that the file holds twice counts as new twice.
+fn look_up(entries: &mut Entries<'_>, store: &Store) -> Result<AddedMany, OperationError> {
+    let mut counts = AddedMany::default();
+    loop {
+        let chunk: Vec<_> = entries.take(LOOK_UP).collect();
+        if chunk.is_empty() {
+            return Ok(counts);
+        }
+        for new in &chunk {
+            let same = |found: &crate::store::Entry| {
+                (&found.fact.scope, found.fact.cause) == (&new.fact().scope, new.fact().cause)
+            };
+            if store.matching(new.subject())?.iter().any(|(_, found)| same(found)) {
+                counts.existing += 1;
+            } else {
+                counts.new += 1;
+            }
+        }
+    }
 }
 
-/// Reads suppressions from lines and reports the ones it cannot read. Ends at the first failure of a file, which it
-/// keeps.
-struct Lines<'a> {
-    input: &'a mut dyn BufRead,
-    report: &'a mut dyn Write,
-    out: &'a mut dyn Write,
-    shown: u64,
-    given: ImportFormat,
-    grammar: Option<Grammar>,
+/// The suppressions of a file; rows that give none are counted and reported. Ends at the first failure, which it keeps.
+struct Entries<'a> {
+    rows: Rows<'a>,
+    report: Report<'a>,
+    wanted: Wanted<'a>,
     defaults: Defaults,
     key_name: String,
-    number: u64,
     counts: Imported,
     failed: Option<OperationError>,
 }
 
-impl Iterator for Lines<'_> {
+impl Iterator for Entries<'_> {
     type Item = NewSuppression;
 
     fn next(&mut self) -> Option<NewSuppression> {
         while self.failed.is_none() {
             match self.step() {
-                Ok(Step::Entry(new)) => return Some(*new),
-                Ok(Step::Nothing) => {}
-                Ok(Step::End) => return None,
+                Ok(Some(entry)) => {
+                    if let Some(entry) = entry {
+                        return Some(entry);
+                    }
+                }
+                Ok(None) => return None,
                 Err(error) => self.failed = Some(error),
             }
         }
@@ -136,133 +144,30 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// What one line gave.
-enum Step {
-    Entry(Box<NewSuppression>),
-    Nothing,
-    End,
-}
-
-impl Lines<'_> {
-    fn step(&mut self) -> Result<Step, OperationError> {
-        let octets = read_line(self.input).map_err(OperationError::file(Path::new("import")))?;
-        self.number += 1;
-        if octets.is_empty() {
-            return Ok(Step::End);
-        }
-        if octets.len() > LINE_MAX {
-            return self.bad("", &format!("longer than {LINE_MAX} octets"));
-        }
-        let text = decode(octets);
-        let text = if self.number == 1 { text.strip_prefix('\u{FEFF}').unwrap_or(&text) } else { &text };
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Step::Nothing);
-        }
-        let Some(grammar) = &self.grammar else {
-            let (grammar, is_header) = grammar_of(self.given, text)?;
-            self.grammar = Some(grammar);
-            return if is_header { Ok(Step::Nothing) } else { self.entry(text) };
-        };
-        match (grammar, text.strip_prefix('#')) {
-            (Grammar::Plain, Some(_)) => Ok(Step::Nothing),
-            _ => self.entry(text),
-        }
-    }
-
-    fn entry(&mut self, text: &str) -> Result<Step, OperationError> {
-        let record = match &self.grammar {
-            Some(Grammar::Csv { header, delimiter }) => cells(text, *delimiter)
-                .map(|cells| Record::from_cells(header, cells.iter()))
-                .map_err(|e| format!("not a line of CSV: {e}")),
-            Some(Grammar::Ndjson) => serde_json::from_str(text).map_err(|e| format!("not a JSON object of ours: {e}")),
-            Some(Grammar::Plain) | None => Ok(Record { address: Some(before_comment(text)), ..Record::default() }),
-        };
-        let address = record.as_ref().ok().and_then(|record| record.address.clone()).unwrap_or_default();
-        match record.and_then(|record| record.into_new(&self.defaults, &self.key_name)) {
-            Ok(new) => {
-                self.counts.valid += 1;
-                Ok(Step::Entry(Box::new(new)))
+impl Entries<'_> {
+    /// One row: `None` at the end, `Some(None)` when it gives no entry.
+    #[expect(clippy::option_option, reason = "outer: is there a row; inner: does it give an entry")]
+    fn step(&mut self) -> Result<Option<Option<NewSuppression>>, OperationError> {
+        let Some(item) = self.rows.next_row()? else { return Ok(None) };
+        let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
+        match item.row.and_then(|row| self.rows.shape().suppression(row, &self.wanted)) {
+            Ok(Reading::Passes(_)) => self.counts.passed += 1,
+            Ok(Reading::Says(cells)) => {
+                match Record::from_cells(cells.iter()).into_new(&self.defaults, &self.key_name) {
+                    Ok(new) => {
+                        self.counts.valid += 1;
+                        return Ok(Some(Some(new)));
+                    }
+                    Err(why) => self.bad(item.number, &who, &why)?,
+                }
             }
-            Err(why) => self.bad(&address, &why),
+            Err(why) => self.bad(item.number, &who, &why)?,
         }
+        Ok(Some(None))
     }
 
-    fn bad(&mut self, address: &str, why: &str) -> Result<Step, OperationError> {
+    fn bad(&mut self, number: u64, who: &str, why: &str) -> Result<(), OperationError> {
         self.counts.invalid += 1;
-        let quoted: String = address.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        csv_line([self.number.to_string().as_str(), &quoted, "error", why], self.report)
-            .map_err(OperationError::output)?;
-        if self.counts.invalid <= self.shown {
-            writeln!(self.out, "line {}: {why}", self.number).map_err(OperationError::output)?;
-        }
-        Ok(Step::Nothing)
+        self.report.bad(number, who, why).map_err(OperationError::output)
     }
-}
-
-/// Reads one line with its end; nothing at the end of the input. Of a line that is too long one octet more than
-/// [`LINE_MAX`] is given, and the rest is passed over.
-pub(in crate::cli) fn read_line(input: &mut dyn BufRead) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let limit = u64::try_from(LINE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    (&mut *input).take(limit).read_until(b'\n', &mut line)?;
-    if line.len() > LINE_MAX && !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
-    }
-    Ok(line)
-}
-
-/// UTF-8, or else ISO 8859-1 as old exports are written; either way nothing is lost.
-pub(in crate::cli) fn decode(octets: Vec<u8>) -> String {
-    String::from_utf8(octets).unwrap_or_else(|e| e.as_bytes().iter().copied().map(char::from).collect())
-}
-
-/// A plain line up to a `#` that stands behind a blank (`#` alone is a legal character of addresses).
-fn before_comment(text: &str) -> String {
-    let comment = text
-        .match_indices('#')
-        .map(|(at, _)| at)
-        .find(|at| text.get(..*at).is_some_and(|before| before.ends_with(char::is_whitespace)));
-    comment.and_then(|at| text.get(..at)).unwrap_or(text).to_owned()
-}
-
-pub(in crate::cli) fn cells(text: &str, delimiter: u8) -> Result<csv::StringRecord, csv::Error> {
-    let mut record = csv::StringRecord::new();
-    csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .buffer_capacity(text.len().max(1))
-        .from_reader(text.as_bytes())
-        .read_record(&mut record)?;
-    Ok(record)
-}
-
-/// Chooses the grammar from the first line with anything on it, and tells whether that line is a header.
-fn grammar_of(given: ImportFormat, first: &str) -> Result<(Grammar, bool), OperationError> {
-    match given {
-        ImportFormat::Ndjson => Ok((Grammar::Ndjson, false)),
-        ImportFormat::Plain => Ok((Grammar::Plain, first.starts_with('#'))),
-        ImportFormat::Csv => header_of(first).map(|grammar| (grammar, true)).ok_or_else(|| {
-            OperationError::Format(
-                "the first line is no header: expected a column `address`, `email` or `recipient`, separated by `,`, \
-                 `;` or tab"
-                    .to_owned(),
-            )
-        }),
-        ImportFormat::Auto if first.starts_with('{') => Ok((Grammar::Ndjson, false)),
-        ImportFormat::Auto => {
-            let plain = || (Grammar::Plain, first.starts_with('#'));
-            Ok(header_of(first).map_or_else(plain, |grammar| (grammar, true)))
-        }
-    }
-}
-
-fn header_of(first: &str) -> Option<Grammar> {
-    DELIMITERS.into_iter().find_map(|delimiter| {
-        let header: Vec<String> =
-            cells(first, delimiter).ok()?.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
-        let has_address = header.iter().any(|name| Record::is_address_column(name));
-        has_address.then_some(Grammar::Csv { header, delimiter })
-    })
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::import::{LINE_MAX, SHOWN_MAX, decode, read_line};
 use super::{OperationError, Outcome};
+use crate::cli::source::SHOWN_MAX;
+use crate::imports::{LINE_MAX, decode, read_line};
 use crate::policy::RegisterName;
 use crate::store::{PublishedHash, RegisterEntry, Store, StoreError, Subject};
 use crate::time::Timestamp;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use proptest::prelude::*;
 
-use super::import::LINE_MAX;
 use super::*;
 use crate::exit::Exit;
+use crate::imports::LINE_MAX;
 use crate::mail::Mailbox;
 use crate::store::{Cleartext, Opening, Settings};
 use crate::time::ManualClock;
@@ -50,7 +50,7 @@ fn import_text(store: &Store, text: &[u8], arguments: &[&str]) -> (Imported, Str
 }
 
 fn counts(valid: u64, invalid: u64, new: u64, existing: u64) -> Imported {
-    Imported { valid, invalid, new, existing }
+    Imported { valid, invalid, new, existing, passed: 0 }
 }
 
 #[test]
@@ -194,8 +194,32 @@ fn importing_twice_changes_nothing() {
 #[test]
 fn a_dry_run_adds_nothing() {
     let store = Store::memory();
-    assert_eq!(import_text(&store, b"v@x.example\nx\n", &["--dry-run"]).0, counts(1, 1, 0, 0));
+    done(&store, &["add", "w@x.example"]);
+    let text = b"v@x.example\nx\nW+tag@x.example\n";
+    assert_eq!(import_text(&store, text, &["--dry-run"]).0, counts(2, 1, 1, 1));
     assert!(facts(&store, "v@x.example").is_empty());
+}
+
+#[test]
+fn an_archive_gives_every_list_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+    let head = "Email Address,First Name,OPTIN_TIME,OPTIN_IP,LEID,EUID";
+    for (name, text) in [
+        ("subscribed_members_1.csv", format!("{head}\na@x.example,A,2026-01-01 00:00:00,192.0.2.1,1,x\n")),
+        ("unsubscribed_members_1.csv", format!("{head},UNSUB_TIME\nb@x.example,B,,,2,y,2026-02-01 00:00:00\n")),
+        ("readme.txt", "c@x.example\n".to_owned()),
+    ] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap();
+    let store = Store::memory();
+    let said = done(&store, &["import", path.to_str().unwrap(), "--scope", "controller:acme"]);
+    assert_eq!(said, "1 new, 0 already there, 1 passed over, 0 invalid\n");
+    let fact = facts(&store, "b@x.example").pop().unwrap();
+    assert_eq!((fact.cause, fact.since), (Cause::Unsubscribe, Timestamp::parse("2026-02-01").unwrap()));
 }
 
 #[test]

@@ -7,13 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::mail::{Domain, Recipient};
+use crate::message::body_link::OwnBody;
 use crate::message::edit::LINE_GOOD;
 use crate::message::rewrite::Rewritten;
 use crate::message::section::HeaderSection;
 use crate::time::Timestamp;
 
-use super::body::BodyHash;
-use super::key::{Algorithm, SigningKey};
+use super::body::{BodyHash, BodyHasher};
+use super::key::{Algorithm, KeyError, SigningKey, TxtRecord};
 use super::relaxed;
 
 const FIELD: &str = "DKIM-Signature";
@@ -66,6 +67,8 @@ pub enum SignError {
 #[derive(Debug)]
 pub struct Signer {
     key: SigningKey,
+    /// Where the public half is published.
+    record_name: String,
     /// Everything before `t=`, the same for every message.
     tags: [String; 3],
 }
@@ -89,7 +92,21 @@ impl Signer {
         let algorithm = key.algorithm().as_str();
         let start = format!("v=1; a={algorithm}; c=relaxed/relaxed;");
         let tags = [start, format!("d={domain};"), format!("s={selector};")];
-        Ok(Self { key, tags })
+        let record_name = format!("{selector}._domainkey.{domain}");
+        Ok(Self { key, record_name, tags })
+    }
+
+    /// Where verifiers look for the public half (RFC 6376 section 3.6.2.1), without a final dot.
+    pub fn record_name(&self) -> &str {
+        &self.record_name
+    }
+
+    /// What they must find there.
+    ///
+    /// # Errors
+    /// [`KeyError::Generate`] when the cryptographic library fails.
+    pub fn record(&self) -> Result<TxtRecord, KeyError> {
+        self.key.record()
     }
 
     /// The signature field with its final CRLF.
@@ -138,12 +155,43 @@ impl Signing {
     }
 }
 
-/// A rewritten and, where keys are configured, signed header section with the recipients it may be sent to. Only
-/// [`sign`] makes one.
+/// The body that a copy leaves with.
+#[derive(Clone, Debug)]
+pub enum CopyBody {
+    /// The one that all copies share, with its hash when it was hashed.
+    Shared(Option<BodyHash>),
+    /// One with links of its own; it is hashed here.
+    Own(OwnBody),
+}
+
+impl CopyBody {
+    fn hash(&self) -> Option<BodyHash> {
+        match self {
+            Self::Shared(hash) => *hash,
+            Self::Own(body) => {
+                let mut hasher = BodyHasher::new();
+                hasher.update(&body.start);
+                hasher.update(&body.shared);
+                Some(hasher.finish())
+            }
+        }
+    }
+
+    /// What the copy has for itself.
+    fn start(&self) -> &[u8] {
+        match self {
+            Self::Shared(_) => &[],
+            Self::Own(body) => &body.start,
+        }
+    }
+}
+
+/// A rewritten and, where keys are configured, signed header section with the recipients it may be sent to, and the part
+/// of the body that was signed for them alone. Only [`sign`] makes one.
 #[derive(Debug)]
 pub struct Signed {
     recipients: Vec<Recipient>,
-    header: Bytes,
+    head: Bytes,
 }
 
 impl Signed {
@@ -152,15 +200,16 @@ impl Signed {
         &self.recipients
     }
 
-    /// The final header section, blank line included.
-    pub const fn header(&self) -> &Bytes {
-        &self.header
+    /// The final header section, blank line included, and behind it what this copy has of the body for itself. What all
+    /// copies share follows.
+    pub const fn head(&self) -> &Bytes {
+        &self.head
     }
 
     /// A signed section as it is, for tests of other rooms, which need one without a permit.
     #[cfg(test)]
-    pub(crate) const fn for_test(recipients: Vec<Recipient>, header: Bytes) -> Self {
-        Self { recipients, header }
+    pub(crate) const fn for_test(recipients: Vec<Recipient>, head: Bytes) -> Self {
+        Self { recipients, head }
     }
 }
 
@@ -169,25 +218,27 @@ impl Signed {
 ///
 /// # Errors
 /// [`SignError::NoBodyHash`] or [`SignError::Crypto`]; nothing is sent then.
-pub fn sign(
-    rewritten: Rewritten,
-    body: Option<&BodyHash>,
-    signing: &Signing,
-    now: Timestamp,
-) -> Result<Signed, SignError> {
+pub fn sign(rewritten: Rewritten, body: &CopyBody, signing: &Signing, now: Timestamp) -> Result<Signed, SignError> {
     let Rewritten { recipients, section, displaced: _ } = rewritten;
     let signers = match signing {
         Signing::Keys(signers) if !signers.is_empty() => signers,
-        Signing::Keys(_) | Signing::Off => return Ok(Signed { recipients, header: section.raw().clone() }),
+        Signing::Keys(_) | Signing::Off => {
+            let head = match body.start() {
+                [] => section.raw().clone(),
+                start => Bytes::from([section.raw(), start].concat()),
+            };
+            return Ok(Signed { recipients, head });
+        }
     };
-    let body = body.ok_or(SignError::NoBodyHash)?;
+    let hash = body.hash().ok_or(SignError::NoBodyHash)?;
     let hashed = Hashed::new(&section);
-    let mut header = Vec::with_capacity(section.raw().len() + 1024 * signers.len());
+    let mut head = Vec::with_capacity(section.raw().len() + 1024 * signers.len() + body.start().len());
     for signer in signers {
-        header.extend_from_slice(&signer.field(&hashed, body, now).ok_or(SignError::Crypto)?);
+        head.extend_from_slice(&signer.field(&hashed, &hash, now).ok_or(SignError::Crypto)?);
     }
-    header.extend_from_slice(section.raw());
-    Ok(Signed { recipients, header: Bytes::from(header) })
+    head.extend_from_slice(section.raw());
+    head.extend_from_slice(body.start());
+    Ok(Signed { recipients, head: Bytes::from(head) })
 }
 
 /// The names for `h=` and the canonical fields in the same order: what all signatures of a copy share.

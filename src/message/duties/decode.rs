@@ -17,14 +17,19 @@ pub(super) const TEXT_MAX: usize = 512 * 1024;
 ///
 /// A charset that mail-parser does not know is read as UTF-8 with the rest replaced.
 pub(super) fn text<'a>(part: &TextPart<'a>, left: &mut usize) -> Option<Cow<'a, str>> {
-    let octets = match part.encoding {
-        Encoding::Plain => (part.octets.len() <= *left).then_some(Cow::Borrowed(part.octets)),
-        Encoding::Quoted => quoted_printable(part.octets, *left).map(Cow::Owned),
-        Encoding::Base64 => base64(part.octets, *left).map(Cow::Owned),
-        Encoding::Unknown => None,
-    }?;
+    let octets = octets(part, *left)?;
     *left = left.saturating_sub(octets.len());
     Some(composed(characters(octets, part.charset.as_deref())))
+}
+
+/// The octets that a part stands for. `None` when they are more than `max`, and for an encoding that nobody knows.
+pub(in crate::message) fn octets<'a>(part: &TextPart<'a>, max: usize) -> Option<Cow<'a, [u8]>> {
+    match part.encoding {
+        Encoding::Plain => (part.octets.len() <= max).then_some(Cow::Borrowed(part.octets)),
+        Encoding::Quoted => quoted_printable(part.octets, max).map(Cow::Owned),
+        Encoding::Base64 => base64(part.octets, max).map(Cow::Owned),
+        Encoding::Unknown => None,
+    }
 }
 
 fn characters<'a>(octets: Cow<'a, [u8]>, charset: Option<&str>) -> Cow<'a, str> {
@@ -79,7 +84,8 @@ fn quoted_printable(mut octets: &[u8], max: usize) -> Option<Vec<u8>> {
     }
 }
 
-fn digit(b: u8) -> u8 {
+/// The value of a hexadecimal digit.
+pub(in crate::message) const fn digit(b: u8) -> u8 {
     match b {
         b'0'..=b'9' => b - b'0',
         b'a'..=b'f' => b - b'a' + 10,
@@ -125,7 +131,7 @@ mod tests {
     use super::*;
 
     fn part<'a>(encoding: Encoding, charset: Option<&str>, octets: &'a [u8]) -> TextPart<'a> {
-        TextPart { html: false, encoding, charset: charset.map(str::to_owned), octets }
+        TextPart { html: false, signed: false, encoding, charset: charset.map(str::to_owned), start: 0, octets }
     }
 
     fn read(encoding: Encoding, charset: &str, octets: &[u8]) -> Option<String> {

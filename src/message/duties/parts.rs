@@ -21,7 +21,7 @@ pub(super) const VALUE_MAX: usize = 8 * 1024;
 
 /// How a part's octets were made fit for the wire (RFC 2045 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(in crate::message) enum Encoding {
     /// `7bit`, `8bit`, `binary`, or not said.
     Plain,
     /// `quoted-printable`.
@@ -34,23 +34,27 @@ pub(super) enum Encoding {
 
 /// A part that is shown as text.
 #[derive(Debug)]
-pub(super) struct TextPart<'a> {
-    pub(super) html: bool,
-    pub(super) encoding: Encoding,
-    pub(super) charset: Option<String>,
-    pub(super) octets: &'a [u8],
+pub(in crate::message) struct TextPart<'a> {
+    pub(in crate::message) html: bool,
+    /// It lies in a `multipart/signed` (RFC 1847 section 2.1): no octet of it may change.
+    pub(in crate::message) signed: bool,
+    pub(in crate::message) encoding: Encoding,
+    pub(in crate::message) charset: Option<String>,
+    /// Where `octets` begin in the body.
+    pub(in crate::message) start: usize,
+    pub(in crate::message) octets: &'a [u8],
 }
 
 /// What the walk found.
 #[derive(Debug, Default)]
-pub(super) struct Outline<'a> {
-    pub(super) texts: Vec<TextPart<'a>>,
+pub(in crate::message) struct Outline<'a> {
+    pub(in crate::message) texts: Vec<TextPart<'a>>,
     /// Some of the message lies past a bound or could not be told apart, so that `texts` may not be all.
-    pub(super) cut: bool,
+    pub(in crate::message) cut: bool,
 }
 
 /// Finds the parts that a reader is shown as text or HTML. Attachments and messages inside messages are not shown.
-pub(super) fn outline<'a>(section: &HeaderSection, body: &'a [u8]) -> Outline<'a> {
+pub(in crate::message) fn outline<'a>(section: &HeaderSection, body: &'a [u8]) -> Outline<'a> {
     let value = |name: &'static str| section.fields(name).next().map(|field| field.unfolded().into_owned());
     let [kind, encoding, disposition] = FIELDS.map(value);
     let head = Head::read(kind.as_deref(), encoding.as_deref(), disposition.as_deref(), false);
@@ -63,7 +67,7 @@ pub(super) fn outline<'a>(section: &HeaderSection, body: &'a [u8]) -> Outline<'a
 const FIELDS: [&str; 3] = ["Content-Type", "Content-Transfer-Encoding", "Content-Disposition"];
 
 enum Kind {
-    Multipart { boundary: Vec<u8>, digest: bool },
+    Multipart { boundary: Vec<u8>, digest: bool, signed: bool },
     Text { html: bool, charset: Option<String> },
     Other,
     Unreadable,
@@ -109,7 +113,11 @@ fn content_type(value: &[u8]) -> Kind {
     let subtype = read.subtype().unwrap_or_default();
     if is(read.ctype(), "multipart") {
         return match read.attribute("boundary").map(str::trim_end).filter(|boundary| !boundary.is_empty()) {
-            Some(boundary) => Kind::Multipart { boundary: boundary.as_bytes().to_vec(), digest: is(subtype, "digest") },
+            Some(boundary) => Kind::Multipart {
+                boundary: boundary.as_bytes().to_vec(),
+                digest: is(subtype, "digest"),
+                signed: is(subtype, "signed"),
+            },
             None => Kind::Unreadable,
         };
     }
@@ -122,6 +130,7 @@ fn content_type(value: &[u8]) -> Kind {
 struct Open {
     boundary: Vec<u8>,
     digest: bool,
+    signed: bool,
 }
 
 struct Walk<'a> {
@@ -130,8 +139,8 @@ struct Walk<'a> {
     /// Finds what a delimiter begins with.
     dashes: Finder<'static>,
     open: Vec<Open>,
-    /// The text part whose octets begin at the offset and end at the next delimiter.
-    pending: Option<(usize, TextPart<'a>)>,
+    /// The text part whose octets end at the next delimiter.
+    pending: Option<TextPart<'a>>,
     parts: usize,
     outline: Outline<'a>,
 }
@@ -172,9 +181,11 @@ impl Walk<'_> {
             return false;
         }
         match head.kind {
-            Kind::Multipart { boundary, digest } => self.open.push(Open { boundary, digest }),
+            Kind::Multipart { boundary, digest, signed } => self.open.push(Open { boundary, digest, signed }),
             Kind::Text { html, charset } => {
-                self.pending = Some((self.at, TextPart { html, encoding: head.encoding, charset, octets: &[] }));
+                let signed = self.open.iter().any(|open| open.signed);
+                let (start, encoding) = (self.at, head.encoding);
+                self.pending = Some(TextPart { html, signed, encoding, charset, start, octets: &[] });
             }
             Kind::Other => {}
             Kind::Unreadable => self.outline.cut = true,
@@ -183,8 +194,8 @@ impl Walk<'_> {
     }
 
     fn finish(&mut self, end: usize) {
-        let Some((start, mut part)) = self.pending.take() else { return };
-        let octets = self.body.get(start..end).unwrap_or_default();
+        let Some(mut part) = self.pending.take() else { return };
+        let octets = self.body.get(part.start..end).unwrap_or_default();
         // RFC 2046 section 5.1.1: the line break before a delimiter belongs to the delimiter.
         let octets = if self.open.is_empty() { octets } else { octets.strip_suffix(b"\n").unwrap_or(octets) };
         part.octets = octets;

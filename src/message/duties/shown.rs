@@ -202,6 +202,7 @@ const fn is_joined(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::BodyLink;
 
     fn shown<'a>(expect: &'a Expected, text: &str) -> Shown<'a> {
         Shown::of_text(expect, text)
@@ -264,9 +265,9 @@ mod tests {
 
     #[test]
     fn own_ways_need_no_phrase() {
-        let expect = Expected::new().way_out("https://u.example/u").placeholder("{{unsubscribe}}");
+        let expect = Expected::new().way_out("https://u.example/u").body_link(BodyLink::Replace);
         assert!(shown(&expect, "stop https://U.example/u/abc").own_way_out);
-        assert!(shown(&expect, "stop {{unsubscribe}}").own_way_out);
+        assert!(shown(&expect, "stop {{unsubscribe_url}}").own_way_out);
         assert!(!shown(&expect, "stop https://u.example/users https://u.example.evil/u/").own_way_out);
     }
 }

@@ -221,3 +221,18 @@ proptest! {
         prop_assert!(facts(&message).fulfils(Duty::OneFrom));
     }
 }
+
+#[test]
+fn a_placeholder_is_a_way_out_only_where_it_will_be_replaced() {
+    let shows = |link: BodyLink, head: &str, text: &str| {
+        let section = HeaderSection::parse(Bytes::from(format!("From: a@a.example\r\n{head}\r\n"))).unwrap();
+        read_duties(&section, text.as_bytes(), &Expected::new().body_link(link)).fulfils(Duty::VisibleUnsubscribe)
+    };
+    let out = "hello {{unsubscribe_url}}\r\n";
+    assert!(shows(BodyLink::Replace, "", out));
+    assert!(!shows(BodyLink::Off, "", out));
+    assert!(!shows(BodyLink::Replace, "Content-Type: text/plain; charset=iso-2022-jp\r\n", out));
+    let signed = "Content-Type: multipart/signed; boundary=s\r\n";
+    assert!(!shows(BodyLink::Replace, signed, &format!("--s\r\n\r\n{out}--s--\r\n")));
+    assert!(!shows(BodyLink::Replace, "", &format!("-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\n{out}")));
+}

@@ -14,7 +14,7 @@ fn section(text: &str) -> HeaderSection {
 }
 
 fn permit(to: &str, one_click: OneClick) -> Permit {
-    Permit::for_test(Recipient { mailbox: Mailbox::parse(to).unwrap() }, one_click)
+    Permit::for_test(Recipient::new(Mailbox::parse(to).unwrap()), one_click)
 }
 
 fn links() -> Links {
@@ -60,6 +60,7 @@ impl Parts {
             existing: ExistingUnsubscribe::Replace,
             list_id: None,
             feedback_id: None,
+            body: BodyFate::Kept,
         }
     }
 

@@ -225,7 +225,7 @@ fn question(spec: &Spec, case: &CaseSpec, line: usize) -> Result<Question, Strin
         title: case.title.clone(),
         line,
         expect: case.expect.clone(),
-        recipient: Recipient { mailbox },
+        recipient: Recipient::new(mailbox),
         stream: stream(spec, &case.stream)?,
         contact,
         consents: case.held.iter().map(held).collect::<Result<_, _>>()?,

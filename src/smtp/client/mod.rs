@@ -4,13 +4,19 @@
 //! the command it answers; when that is in doubt the session reports it and must be dropped. Content with a bare
 //! CR, LF or NUL is not sent.
 //!
-//! **Owns:** connecting, greeting, EHLO or HELO, MAIL/RCPT/DATA (pipelined where offered), dot-stuffing, deadlines.
+//! **Owns:** connecting, greeting, EHLO or HELO, TLS, AUTH, MAIL/RCPT/DATA (pipelined where offered), dot-stuffing,
+//! deadlines.
 //!
 //! **Never knows:** queues, retries, what a refusal means for a recipient, policy.
 //!
-//! **Standards:** RFC 5321 (sections 3.8, 4.1.1, 4.5.2 and 4.5.3.2), RFC 2920, RFC 1870, RFC 6152, RFC 6531.
+//! **Standards:** RFC 5321 (sections 3.8, 4.1.1, 4.5.2 and 4.5.3.2), RFC 2920, RFC 1870, RFC 3461, RFC 6152, RFC 6531,
+//! RFC 3207, RFC 8314, RFC 4954.
 
+mod channel;
+mod connect;
 mod hold;
+mod login;
+mod protect;
 mod session;
 mod transaction;
 mod write;
@@ -21,14 +27,18 @@ pub(crate) mod script;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::mail::{Mailbox, Reply, ReversePath};
+use crate::mail::{Recipient, Reply, Reporting, ReversePath};
 use crate::smtp::wire::reply::ReplyError;
 
+pub use connect::{ADDRESSES_MAX, Source, Target};
 pub use hold::Hold;
+pub use login::{Login, LoginFault};
+pub use protect::{Blame, Protected, Protection, TlsFault};
 pub use session::Session;
 pub use transaction::{EnvelopeReplies, Interrupted};
 pub use write::Unclean;
@@ -80,6 +90,19 @@ pub struct Settings {
     pub hello: String,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// TLS.
+    pub protection: Protection,
+    /// Said after TLS, when the upstream is to know us.
+    pub login: Option<Arc<Login>>,
+    /// Addresses to connect from, each with its EHLO name; none leaves it to the system.
+    pub sources: Vec<Source>,
+}
+
+impl Settings {
+    /// Defaults, in clear, greeting as `hello`.
+    pub fn new(hello: String) -> Self {
+        Self { hello, timeouts: Timeouts::default(), protection: Protection::Clear, login: None, sources: Vec::new() }
+    }
 }
 
 /// What the session was doing when something happened.
@@ -91,6 +114,10 @@ pub enum Stage {
     Greeting,
     /// EHLO or HELO.
     Hello,
+    /// STARTTLS and the handshake.
+    Tls,
+    /// AUTH.
+    Auth,
     /// MAIL.
     Mail,
     /// RCPT.
@@ -110,6 +137,8 @@ impl Stage {
             Self::Connect => "connecting",
             Self::Greeting => "the greeting",
             Self::Hello => "EHLO",
+            Self::Tls => "STARTTLS",
+            Self::Auth => "AUTH",
             Self::Mail => "MAIL",
             Self::Rcpt => "RCPT",
             Self::Data => "DATA",
@@ -129,10 +158,19 @@ pub enum ClientError {
     /// No address of it takes connections.
     #[error("cannot connect to the upstream: {0}")]
     Connect(String),
-    /// The greeting was not 220, or EHLO and HELO were refused.
+    /// It greets us with our own name: mail would go in a circle.
+    #[error("the upstream calls itself {0}, as we do: mail would come back to us")]
+    Loop(String),
+    /// It cannot be protected as it has to be.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// We cannot log in.
+    #[error(transparent)]
+    Login(#[from] LoginFault),
+    /// The greeting was not 220, or EHLO and HELO were refused, or AUTH for now.
     #[error("the upstream refused the session at {}: {reply}", .stage.as_str())]
     Refused {
-        /// Greeting or Hello.
+        /// Greeting, Hello or Auth.
         stage: Stage,
         /// What it said.
         reply: Reply,
@@ -221,7 +259,7 @@ pub enum Payload {
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     pub(super) reverse_path: ReversePath,
-    pub(super) recipients: Vec<Mailbox>,
+    pub(super) recipients: Vec<Recipient>,
     pub(super) header: Bytes,
     pub(super) body: Payload,
     /// Offsets in header and body (in memory) where a dot must be doubled.
@@ -229,6 +267,7 @@ pub struct Outgoing {
     pub(super) body_dots: Vec<usize>,
     eight_bit: bool,
     smtputf8: bool,
+    pub(super) reporting: Reporting,
     /// Given back when every recipient has been named.
     pub(super) hold: Hold,
 }
@@ -250,7 +289,7 @@ impl Outgoing {
     /// [`Unclean`]: a fault on our side of the intake; sending it later will not help.
     pub fn new(
         reverse_path: ReversePath,
-        recipients: Vec<Mailbox>,
+        recipients: Vec<Recipient>,
         header: Bytes,
         body: Payload,
         declared: Declared,
@@ -272,6 +311,7 @@ impl Outgoing {
             body_dots,
             eight_bit,
             smtputf8,
+            reporting: Reporting::default(),
             hold: Hold::default(),
         })
     }
@@ -280,6 +320,13 @@ impl Outgoing {
     #[must_use]
     pub fn holding(mut self, hold: Hold) -> Self {
         self.hold = hold;
+        self
+    }
+
+    /// The same message with what its sender said about reports, for an upstream that offers DSN (RFC 3461).
+    #[must_use]
+    pub fn reporting(mut self, reporting: Reporting) -> Self {
+        self.reporting = reporting;
         self
     }
 
@@ -293,7 +340,7 @@ impl Outgoing {
     }
 
     /// Whom it is for, in the order of the RCPT commands.
-    pub fn recipients(&self) -> &[Mailbox] {
+    pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
     }
 
@@ -308,7 +355,8 @@ impl Outgoing {
             ReversePath::Null => false,
             ReversePath::Mailbox(mailbox) => mailbox.needs_smtputf8(),
         };
-        path || self.recipients.iter().any(Mailbox::needs_smtputf8) || (self.smtputf8 && !self.header.is_ascii())
+        path || self.recipients.iter().any(|to| to.mailbox.needs_smtputf8())
+            || (self.smtputf8 && !self.header.is_ascii())
     }
 
     /// Whether octets beyond ASCII were declared and, as far as it can be told cheaply, are there.

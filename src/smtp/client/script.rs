@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -72,7 +72,7 @@ async fn perform(stream: TcpStream, script: &str, heard: &mut Vec<String>) {
     }
 }
 
-async fn take_content(stream: &mut BufReader<TcpStream>) -> String {
+async fn take_content<S: AsyncRead + Unpin>(stream: &mut BufReader<S>) -> String {
     let mut content = String::new();
     while !(content == ".\r\n" || content.ends_with("\r\n.\r\n")) {
         assert!(stream.read_line(&mut content).await.unwrap() > 0, "content ended early: {content:?}");
@@ -91,15 +91,21 @@ pub(crate) async fn sink() -> (u16, Arc<Mutex<Vec<String>>>) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(take_all(stream, Arc::clone(&contents)));
+            tokio::spawn(take_all(stream, Arc::clone(&contents), "220 sink\r\n"));
         }
     });
     (port, taken)
 }
 
-async fn take_all(stream: TcpStream, contents: Arc<Mutex<Vec<String>>>) {
+/// Greets with `greeting` and takes whatever comes.
+pub(crate) async fn take_all<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    contents: Arc<Mutex<Vec<String>>>,
+    greeting: &str,
+) {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 sink\r\n").await.unwrap();
+    stream.write_all(greeting.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
     let mut line = String::new();
     while stream.read_line(&mut line).await.is_ok_and(|octets| octets > 0) {
         let reply: &[u8] = match line.get(..4) {
@@ -109,10 +115,12 @@ async fn take_all(stream: TcpStream, contents: Arc<Mutex<Vec<String>>>) {
             _ => b"250 ok\r\n",
         };
         stream.write_all(reply).await.unwrap();
+        stream.flush().await.unwrap();
         if line.starts_with("DATA") {
             let content = take_content(&mut stream).await;
             contents.lock().unwrap().push(content);
             stream.write_all(b"250 queued\r\n").await.unwrap();
+            stream.flush().await.unwrap();
         }
         line.clear();
     }
@@ -121,16 +129,7 @@ async fn take_all(stream: TcpStream, contents: Arc<Mutex<Vec<String>>>) {
 /// Long enough that no test meets a deadline by being slow.
 pub(crate) fn settings() -> Settings {
     let long = Duration::from_mins(1);
-    Settings {
-        hello: "gateway.example".to_owned(),
-        timeouts: Timeouts {
-            connect: long,
-            greeting: long,
-            command: long,
-            data: long,
-            block: long,
-            dot: long,
-            quit: long,
-        },
-    }
+    let timeouts =
+        Timeouts { connect: long, greeting: long, command: long, data: long, block: long, dot: long, quit: long };
+    Settings { timeouts, ..Settings::new("gateway.example".to_owned()) }
 }

@@ -1,13 +1,17 @@
 //! Opening a session, and reading replies with deadlines.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BufMut;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 
+use super::channel::Channel;
+use super::connect::{Connected, Target, connect};
+use super::protect::{Protected, Protection, TlsFault, handshake};
 use super::write::{WriteError, write_pieces};
 use super::{ClientError, Misfit, Outgoing, Settings, Stage, Timeouts};
 use crate::mail::Reply;
@@ -19,7 +23,7 @@ const READ_MAX: usize = 4096;
 /// An open session after EHLO. One task owns it; after any [`ClientError`] it must be dropped, not reused.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) stream: TcpStream,
+    pub(super) channel: Channel,
     pub(super) replies: ReplyReader,
     pub(super) offers: Capabilities,
     pub(super) timeouts: Timeouts,
@@ -29,34 +33,99 @@ pub struct Session {
     pub(super) announced: bool,
     /// Transactions begun.
     pub(super) transactions: u32,
+    host: Arc<str>,
     peer: SocketAddr,
+    protected: Option<Protected>,
+    unprotected: Option<TlsFault>,
 }
 
 impl Session {
-    /// Resolves `host`, connects to the first of its addresses that answers, awaits the greeting and says EHLO
-    /// (HELO when EHLO is not known: RFC 5321 section 3.2).
+    /// Connects to the first address of `target` that answers, awaits the greeting, says EHLO (HELO when EHLO is not
+    /// known: RFC 5321 section 3.2), protects the session and logs in, as the settings want it. `turn` chooses among
+    /// several source addresses.
     ///
     /// # Errors
-    /// [`ClientError`]: the fault of the upstream or of the way to it, never of a message.
-    pub async fn open(host: &str, port: u16, settings: &Settings) -> Result<Self, ClientError> {
+    /// [`ClientError`]: the fault of the upstream, of the way to it or of our settings, never of a message.
+    pub async fn open(target: &Target, settings: &Settings, turn: usize) -> Result<Self, ClientError> {
+        match Self::open_as(target, settings, &settings.protection, turn).await {
+            // RFC 7435: some protection is better than none, none is better than no mail. Who can break the handshake
+            // could have taken the offer away as well. Without TLS a password is not said.
+            Err(ClientError::Tls(fault)) if may_go_on_in_clear(settings) => {
+                let mut session = Self::open_as(target, settings, &Protection::Clear, turn).await?;
+                session.unprotected = Some(fault);
+                Ok(session)
+            }
+            other => other,
+        }
+    }
+
+    async fn open_as(
+        target: &Target,
+        settings: &Settings,
+        protection: &Protection,
+        turn: usize,
+    ) -> Result<Self, ClientError> {
         let timeouts = settings.timeouts;
-        let (stream, peer) = connect(host, port, timeouts.connect).await?;
+        let Connected { stream, peer, hello } = connect(target, settings, turn).await?;
         let mut session = Self {
-            stream,
+            channel: Channel::Clear(stream),
             replies: ReplyReader::new(),
             offers: Capabilities::default(),
             timeouts,
             commands: Vec::with_capacity(1024),
             announced: false,
             transactions: 0,
+            host: Arc::clone(&target.name),
             peer,
+            protected: None,
+            unprotected: None,
         };
+        if let Protection::Implicit(config) = protection {
+            session = session.shake_hands(config).await?;
+        }
         let greeting = session.reply(Stage::Greeting, timeouts.greeting).await?;
         if greeting.code().as_u16() != 220 {
             return Err(ClientError::Refused { stage: Stage::Greeting, reply: greeting });
         }
-        session.hello(&settings.hello).await?;
+        session.hello(hello).await?;
+        session = match protection {
+            Protection::StartTls(config) => session.start_tls(config, hello).await?,
+            Protection::Opportunistic(config) if session.offers.starttls => session.start_tls(config, hello).await?,
+            Protection::Clear | Protection::Opportunistic(_) | Protection::Implicit(_) => session,
+        };
+        if let Some(login) = &settings.login {
+            session.login(login).await?;
+        }
         Ok(session)
+    }
+
+    /// RFC 3207 section 4. Whatever was said in clear counts no more, and what came behind the 220 in clear was put
+    /// there by somebody (section 5).
+    async fn start_tls(mut self, config: &Arc<ClientConfig>, hello: &str) -> Result<Self, ClientError> {
+        if !self.offers.starttls {
+            return Err(TlsFault::NotOffered.into());
+        }
+        self.in_step(Stage::Tls)?;
+        self.commands.extend_from_slice(b"STARTTLS\r\n");
+        self.send(Stage::Tls).await?;
+        let reply = self.reply(Stage::Tls, self.timeouts.command).await?;
+        if reply.code().as_u16() != 220 {
+            return Err(TlsFault::Refused(reply).into());
+        }
+        let mut session = self.shake_hands(config).await?;
+        session.offers = Capabilities::default();
+        session.hello(hello).await?;
+        Ok(session)
+    }
+
+    async fn shake_hands(mut self, config: &Arc<ClientConfig>) -> Result<Self, ClientError> {
+        self.in_step(Stage::Tls)?;
+        let Channel::Clear(stream) = self.channel else { return Ok(self) };
+        let shaken = timeout(self.timeouts.command, handshake(stream, &self.host, config)).await;
+        let stream = shaken.map_err(|_| ClientError::Timeout(Stage::Tls))??;
+        self.protected = Some(Protected::of(&stream));
+        self.channel = Channel::Protected(stream);
+        Ok(self)
     }
 
     /// What the upstream offers in this session.
@@ -67,6 +136,21 @@ impl Session {
     /// Its address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Its name, as it was connected to.
+    pub const fn host(&self) -> &Arc<str> {
+        &self.host
+    }
+
+    /// What protects it, if anything does.
+    pub const fn protected(&self) -> Option<Protected> {
+        self.protected
+    }
+
+    /// Why it is in clear although TLS was offered; told once.
+    pub const fn take_unprotected(&mut self) -> Option<TlsFault> {
+        self.unprotected.take()
     }
 
     /// How many transactions were begun on it.
@@ -109,6 +193,9 @@ impl Session {
             let (reply, offers) =
                 self.receive(Stage::Hello, patience, |r| (r.reply(), Capabilities::parse(&r))).await?;
             if reply.code().is_success() {
+                if reply.text().split_ascii_whitespace().next().is_some_and(|host| host.eq_ignore_ascii_case(name)) {
+                    return Err(ClientError::Loop(name.to_owned()));
+                }
                 self.offers = if verb == "EHLO" { offers } else { Capabilities::default() };
                 return Ok(());
             }
@@ -131,7 +218,7 @@ impl Session {
     pub(super) async fn send(&mut self, stage: Stage) -> Result<(), ClientError> {
         let mut written = 0;
         let sent =
-            write_pieces(&mut self.stream, &[self.commands.as_slice()], self.timeouts.command, &mut written).await;
+            write_pieces(&mut self.channel, &[self.commands.as_slice()], self.timeouts.command, &mut written).await;
         self.commands.clear();
         sent.map_err(|error| write_error(error, stage))
     }
@@ -167,7 +254,7 @@ impl Session {
     async fn fill(&mut self, stage: Stage) -> Result<(), ClientError> {
         let space = self.replies.space();
         space.reserve(READ_MAX);
-        match self.stream.read_buf(&mut space.limit(READ_MAX)).await {
+        match self.channel.read_buf(&mut space.limit(READ_MAX)).await {
             Ok(0) => Err(ClientError::Closed(stage)),
             Ok(_) => Ok(()),
             Err(error) => Err(ClientError::Io { stage, error }),
@@ -175,16 +262,22 @@ impl Session {
     }
 
     /// Takes what has come without waiting; says whether something has.
-    pub(super) fn peek(&mut self, stage: Stage) -> Result<bool, ClientError> {
-        let space = self.replies.space();
-        space.reserve(READ_MAX);
-        match self.stream.try_read_buf(&mut space.limit(READ_MAX)) {
-            Ok(0) => Err(ClientError::Closed(stage)),
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(ClientError::Io { stage, error }),
+    pub(super) async fn peek(&mut self, stage: Stage) -> Result<bool, ClientError> {
+        let mut come = [0; 512];
+        match self.channel.read_now(&mut come).await {
+            None => Ok(false),
+            Some(Ok(0)) => Err(ClientError::Closed(stage)),
+            Some(Ok(octets)) => {
+                self.replies.space().extend_from_slice(come.get(..octets).unwrap_or_default());
+                Ok(true)
+            }
+            Some(Err(error)) => Err(ClientError::Io { stage, error }),
         }
     }
+}
+
+const fn may_go_on_in_clear(settings: &Settings) -> bool {
+    matches!(settings.protection, Protection::Opportunistic(_)) && settings.login.is_none()
 }
 
 pub(super) fn write_error(error: WriteError, stage: Stage) -> ClientError {
@@ -192,25 +285,4 @@ pub(super) fn write_error(error: WriteError, stage: Stage) -> ClientError {
         WriteError::Timeout => ClientError::Timeout(stage),
         WriteError::Io(error) => ClientError::Io { stage, error },
     }
-}
-
-async fn connect(host: &str, port: u16, patience: Duration) -> Result<(TcpStream, SocketAddr), ClientError> {
-    let addresses = match timeout(patience, lookup_host((host, port))).await {
-        Err(_) => return Err(ClientError::Resolve("no answer in time".to_owned())),
-        Ok(Err(error)) => return Err(ClientError::Resolve(error.to_string())),
-        Ok(Ok(addresses)) => addresses,
-    };
-    let mut last = ClientError::Resolve("it has no address".to_owned());
-    for address in addresses {
-        match timeout(patience, TcpStream::connect(address)).await {
-            Err(_) => last = ClientError::Connect(format!("{address}: no answer in time")),
-            Ok(Err(error)) => last = ClientError::Connect(format!("{address}: {error}")),
-            Ok(Ok(stream)) => {
-                // Without it the network waits for an acknowledgement before it sends the last part of a message.
-                stream.set_nodelay(true).map_err(|error| ClientError::Connect(format!("{address}: {error}")))?;
-                return Ok((stream, address));
-            }
-        }
-    }
-    Err(last)
 }

@@ -1,5 +1,7 @@
 //! Sessions against scripted upstreams.
 
+mod secure;
+
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -14,12 +16,12 @@ const PLAIN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250 up.example\n";
 const GROUP: &str = "C: MAIL FROM:<sender@x.example>\nC: RCPT TO:<a@y.example>\nC: DATA\n";
 const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
 
-fn mailbox(text: &str) -> Mailbox {
-    Mailbox::parse(text).unwrap()
+fn mailbox(text: &str) -> crate::mail::Mailbox {
+    crate::mail::Mailbox::parse(text).unwrap()
 }
 
 fn message_to(recipients: &[&str], body: &str, declared: Declared) -> Outgoing {
-    let recipients = recipients.iter().map(|text| mailbox(text)).collect();
+    let recipients = recipients.iter().map(|text| Recipient::new(mailbox(text))).collect();
     let body = Payload::Memory(Bytes::copy_from_slice(body.as_bytes()));
     let header = Bytes::from_static(b"Subject: x\r\n\r\n");
     Outgoing::new(ReversePath::Mailbox(mailbox("sender@x.example")), recipients, header, body, declared).unwrap()
@@ -30,7 +32,11 @@ fn message(body: &str) -> Outgoing {
 }
 
 async fn open(upstream: &Upstream) -> Result<Session, ClientError> {
-    Session::open("127.0.0.1", upstream.address.port(), &settings()).await
+    open_with(upstream, &settings()).await
+}
+
+async fn open_with(upstream: &Upstream, settings: &Settings) -> Result<Session, ClientError> {
+    Session::open(&Target::new("127.0.0.1", [upstream.address]), settings, 0).await
 }
 
 /// Envelope and content of one message.
@@ -240,6 +246,37 @@ async fn parameters_are_said_when_declared_and_offered() {
     upstream.heard().await;
 }
 
+#[tokio::test]
+async fn what_the_sender_wants_reported_goes_on_to_who_offers_dsn_and_to_nobody_else() {
+    use crate::mail::{EnvelopeId, Notify, OriginalRecipient, Ret};
+    let asking = || {
+        let recipient = Recipient {
+            notify: Notify::parse("SUCCESS,FAILURE").unwrap(),
+            original: Some(OriginalRecipient::parse("rfc822;a+2Bb@z.example").unwrap()),
+            ..Recipient::new(mailbox("a@y.example"))
+        };
+        let path = ReversePath::Mailbox(mailbox("sender@x.example"));
+        let body = Payload::Memory(Bytes::new());
+        let header = Bytes::from_static(b"Subject: x\r\n\r\n");
+        let reporting = Reporting { ret: Some(Ret::Headers), envelope_id: Some(EnvelopeId::new("Q+1").unwrap()) };
+        Outgoing::new(path, vec![recipient], header, body, Declared::default()).unwrap().reporting(reporting)
+    };
+    for (offer, mail, rcpt) in [
+        (
+            "DSN",
+            "MAIL FROM:<sender@x.example> RET=HDRS ENVID=Q+2B1",
+            "RCPT TO:<a@y.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@z.example",
+        ),
+        ("HELP", "MAIL FROM:<sender@x.example>", "RCPT TO:<a@y.example>"),
+    ] {
+        let script = format!("S: 220 x\nC: EHLO\nS: 250-x\nS: 250 {offer}\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 550 no");
+        let upstream = Upstream::play(&[&script]).await;
+        open(&upstream).await.unwrap().envelope(&asking()).await.unwrap();
+        let heard = upstream.heard().await;
+        assert_eq!((heard[1].as_str(), heard[2].as_str()), (mail, rcpt));
+    }
+}
+
 fn file_message(content: &[u8]) -> (tempfile::NamedTempFile, Outgoing) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
@@ -247,7 +284,8 @@ fn file_message(content: &[u8]) -> (tempfile::NamedTempFile, Outgoing) {
     let body = Payload::File { path: file.path().to_owned(), len };
     let path = ReversePath::Mailbox(mailbox("sender@x.example"));
     let header = Bytes::from_static(b"Subject: x\r\n\r\n");
-    let message = Outgoing::new(path, vec![mailbox("a@y.example")], header, body, Declared::default()).unwrap();
+    let message =
+        Outgoing::new(path, vec![Recipient::new(mailbox("a@y.example"))], header, body, Declared::default()).unwrap();
     (file, message)
 }
 
@@ -309,7 +347,7 @@ async fn every_wait_has_its_deadline() {
         short.timeouts.data = of("DATA");
         short.timeouts.dot = of("content");
         short.timeouts.command = if ["EHLO", "MAIL", "RCPT"].contains(&expected) { patience } else { tried };
-        let error = match Session::open("127.0.0.1", upstream.address.port(), &short).await {
+        let error = match open_with(&upstream, &short).await {
             Err(error) => error.to_string(),
             Ok(mut session) => send(&mut session, &message("x")).await.unwrap_err(),
         };
@@ -322,8 +360,9 @@ async fn an_upstream_that_is_not_there_is_named_so() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let error = Session::open("127.0.0.1", port, &settings()).await.unwrap_err();
+    let target = Target::new("127.0.0.1", [std::net::SocketAddr::from(([127, 0, 0, 1], port))]);
+    let error = Session::open(&target, &settings(), 0).await.unwrap_err();
     assert!(matches!(error, ClientError::Connect(_)), "{error}");
-    let error = Session::open("nobody.invalid", port, &settings()).await.unwrap_err();
+    let error = Target::resolve("nobody.invalid", port, settings().timeouts.connect).await.unwrap_err();
     assert!(matches!(error, ClientError::Resolve(_)), "{error}");
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::session::write_error;
 use super::write::{Scanner, stuff, write_pieces};
 use super::{ClientError, Outgoing, Payload, Session, Stage};
-use crate::mail::{Reply, ReversePath};
+use crate::mail::{Recipient, Reply, Reporting, ReversePath};
 
 /// Octets of a large body that are read and written at once: few system calls, little memory per connection.
 const BLOCK: usize = 256 * 1024;
@@ -173,7 +173,7 @@ impl Session {
         let before: usize = pieces.iter().map(|piece| piece.len()).sum();
         pieces.push(&self.commands);
         let mut written = 0;
-        let result = write_pieces(&mut self.stream, &pieces, self.timeouts.block, &mut written).await;
+        let result = write_pieces(&mut self.channel, &pieces, self.timeouts.block, &mut written).await;
         self.commands.clear();
         if let Some(next) = next {
             next.hold.release();
@@ -205,7 +205,7 @@ impl Session {
 
     /// A reply in the middle of the content can only be a refusal in advance; going on would desynchronise.
     async fn write_block(&mut self, block: &[u8], dots: &[usize]) -> Result<(), ClientError> {
-        if self.peek(Stage::Content)? {
+        if self.peek(Stage::Content).await? {
             let reply = self.reply(Stage::Content, self.timeouts.command).await?;
             return Err(if reply.code().is_transient() || reply.code().is_permanent() {
                 ClientError::Closing { stage: Stage::Content, reply }
@@ -216,7 +216,7 @@ impl Session {
         let mut pieces = Vec::with_capacity(1 + 2 * dots.len());
         stuff(block, dots, &mut pieces);
         let mut written = 0;
-        let result = write_pieces(&mut self.stream, &pieces, self.timeouts.block, &mut written).await;
+        let result = write_pieces(&mut self.channel, &pieces, self.timeouts.block, &mut written).await;
         result.map_err(|error| write_error(error, Stage::Content))
     }
 
@@ -249,15 +249,37 @@ impl Session {
         if (message.smtputf8 || message.needs_smtputf8()) && self.offers.smtputf8 {
             self.commands.extend_from_slice(b" SMTPUTF8");
         }
+        self.put_reporting(&message.reporting);
         self.commands.extend_from_slice(b"\r\n");
     }
 
-    fn put_rcpt(&mut self, message: &Outgoing, index: usize) {
-        if let Some(recipient) = message.recipients.get(index) {
-            self.commands.extend_from_slice(b"RCPT TO:<");
-            self.commands.extend_from_slice(recipient.as_str().as_bytes());
-            self.commands.extend_from_slice(b">\r\n");
+    /// RFC 3461 section 5.2.1: what the sender wants reported goes on as it came.
+    fn put_reporting(&mut self, reporting: &Reporting) {
+        if !self.offers.dsn {
+            return;
         }
+        if let Some(ret) = reporting.ret {
+            let _written = write!(self.commands, " RET={}", ret.value());
+        }
+        if let Some(id) = &reporting.envelope_id {
+            let _written = write!(self.commands, " ENVID={}", id.value());
+        }
+    }
+
+    fn put_rcpt(&mut self, message: &Outgoing, index: usize) {
+        let Some(Recipient { mailbox, notify, original }) = message.recipients.get(index) else { return };
+        self.commands.extend_from_slice(b"RCPT TO:<");
+        self.commands.extend_from_slice(mailbox.as_str().as_bytes());
+        self.commands.push(b'>');
+        if self.offers.dsn {
+            if let Some(value) = notify.value() {
+                let _written = write!(self.commands, " NOTIFY={value}");
+            }
+            if let Some(original) = original {
+                let _written = write!(self.commands, " ORCPT={}", original.value());
+            }
+        }
+        self.commands.extend_from_slice(b"\r\n");
     }
 }
 

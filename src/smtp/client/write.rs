@@ -4,8 +4,9 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::channel::Channel;
 
 /// Pieces handed to the system in one call; its own limit (IOV_MAX) is 1024 on Linux and lower elsewhere.
 const PIECES_MAX: usize = 64;
@@ -91,9 +92,9 @@ pub(super) enum WriteError {
     Io(io::Error),
 }
 
-/// Writes all pieces; `written` counts the octets that the system took, also when it fails.
+/// Writes all pieces; `written` counts the octets that the system took (or TLS, on their way there), also when it fails.
 pub(super) async fn write_pieces(
-    stream: &mut TcpStream,
+    channel: &mut Channel,
     pieces: &[&[u8]],
     patience: Duration,
     written: &mut usize,
@@ -103,7 +104,7 @@ pub(super) async fn write_pieces(
             group.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
         let mut left: &mut [IoSlice<'_>] = &mut slices;
         while !left.is_empty() {
-            let taken = match timeout(patience, stream.write_vectored(left)).await {
+            let taken = match timeout(patience, channel.write_vectored(left)).await {
                 Err(_) => return Err(WriteError::Timeout),
                 Ok(Err(error)) => return Err(WriteError::Io(error)),
                 Ok(Ok(0)) => return Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
@@ -113,7 +114,13 @@ pub(super) async fn write_pieces(
             IoSlice::advance_slices(&mut left, taken);
         }
     }
-    Ok(())
+    if !channel.buffers() {
+        return Ok(());
+    }
+    match timeout(patience, channel.flush()).await {
+        Err(_) => Err(WriteError::Timeout),
+        Ok(flushed) => flushed.map_err(WriteError::Io),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The accept loop: who gets a session, and the end of all of them.
 
-use std::collections::HashMap;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::channel::Channel;
+use super::limits::{Limits, Place};
+use super::proxy;
 use super::replies;
 use super::session::Session;
 use super::settings::Settings;
@@ -21,18 +22,44 @@ use crate::time::{Clock as _, SystemClock};
 /// the connection stays in the queue, so accept fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// How a connection begins.
+    pub opening: Opening,
+    /// What its sessions share with those of other listeners.
+    pub limits: Arc<Limits>,
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// With the greeting, in clear.
+    Greeting,
+    /// With a TLS handshake: implicit TLS (RFC 8314 section 3). [`Settings::tls`] has what is shown.
+    Handshake,
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self { socket, opening: Opening::Greeting, limits: Arc::default() }
+    }
+}
+
 /// Serves SMTP on `listener` until `shutdown` turns true or its sender is dropped.
 ///
 /// Then nothing more is accepted, idle sessions are told 421, those within a message may finish it. Returns when all
 /// sessions have ended; how long to wait for that is for the caller to say: dropping the future ends them at once.
 pub async fn serve<I: Intake>(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     settings: Arc<Settings>,
     intake: Arc<I>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let signal = shutdown.clone();
-    let census = Arc::new(Census::default());
+    let Listener { socket, opening, limits } = listener.into();
+    let door = Arc::new(Door { settings, intake, limits, opening, shutdown: shutdown.clone() });
     let mut sessions = JoinSet::new();
     let started = SystemClock.now().as_millis();
     let mut count: u64 = 0;
@@ -44,7 +71,7 @@ pub async fn serve<I: Intake>(
                 report(ended);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -54,29 +81,70 @@ pub async fn serve<I: Intake>(
                 continue;
             }
         };
-        let Some(place) = Census::enter(&census, peer.ip(), &settings) else {
+        let Some(place) = door.limits.enter(&door.settings) else {
             turn_away(stream, peer);
             continue;
         };
         count += 1;
         let id = format!("{started:x}-{count:x}");
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "cannot switch off delayed sending");
-        }
-        let (settings, intake, signal) = (Arc::clone(&settings), Arc::clone(&intake), signal.clone());
-        sessions.spawn(async move {
-            // A new connection can be written to at once, so this waits for the first word of the kernel about it.
-            // The same word says whether the client has been talking already.
-            if stream.writable().await.is_ok() {
-                let channel = Channel::new(stream, settings.session_timeout, signal);
-                Session::new(channel, settings, intake, peer, id).run().await;
-            }
-            drop(place);
-        });
+        sessions.spawn(Arc::clone(&door).receive(stream, peer, place, id));
     }
-    drop(listener);
+    drop(socket);
     while let Some(ended) = sessions.join_next().await {
         report(ended);
+    }
+}
+
+/// What all sessions of one listener share.
+struct Door<I> {
+    settings: Arc<Settings>,
+    intake: Arc<I>,
+    limits: Arc<Limits>,
+    opening: Opening,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl<I: Intake> Door<I> {
+    /// One connection from its first octet to its last.
+    async fn receive(self: Arc<Self>, mut stream: TcpStream, from: SocketAddr, mut place: Place, id: String) {
+        let settings = Arc::clone(&self.settings);
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, peer = %from, "cannot switch off delayed sending");
+        }
+        let peer = if settings.proxies.iter().any(|range| range.contains(from.ip())) {
+            match proxy::client(&mut stream, from).await {
+                Ok(client) => client,
+                Err(error) => {
+                    tracing::warn!(%error, proxy = %from, "no PROXY header, or not a good one; connection closed");
+                    return;
+                }
+            }
+        } else {
+            from
+        };
+        if !place.settle(peer.ip(), &settings) {
+            return turn_away(stream, peer);
+        }
+        // A new connection can be written to at once, so this waits for the first word of the kernel about it.
+        // The same word says whether the client has been talking already.
+        if stream.writable().await.is_err() {
+            return;
+        }
+        let share = self.limits.share(&settings);
+        let mut channel = Channel::new(stream, settings.session_timeout, share, self.shutdown.clone());
+        match (self.opening, &settings.tls) {
+            (Opening::Greeting, _) => {}
+            (Opening::Handshake, Some(certificates)) => {
+                if channel.secure(&certificates.acceptor(), settings.handshake_timeout).await.is_err() {
+                    return;
+                }
+            }
+            (Opening::Handshake, None) => {
+                return tracing::error!("a listener for TLS has no certificate to show");
+            }
+        }
+        Session::new(channel, settings, Arc::clone(&self.intake), peer, id).run().await;
+        drop(place);
     }
 }
 
@@ -94,75 +162,5 @@ fn turn_away(stream: TcpStream, peer: SocketAddr) {
     };
     if let Err(error) = said() {
         tracing::debug!(%error, %peer, "cannot turn a connection away politely");
-    }
-}
-
-/// Who is here, by address.
-#[derive(Debug, Default)]
-struct Census(Mutex<Present>);
-
-#[derive(Debug, Default)]
-struct Present {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-impl Census {
-    /// Takes a place, if there is one left in all and for this address.
-    fn enter(census: &Arc<Self>, address: IpAddr, settings: &Settings) -> Option<Place> {
-        let address = address.to_canonical();
-        let mut present = census.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = present.by_address.get(&address).copied().unwrap_or(0);
-        if present.all >= settings.max_connections || here >= settings.max_connections_per_address {
-            return None;
-        }
-        present.all += 1;
-        present.by_address.insert(address, here + 1);
-        drop(present);
-        Some(Place { census: Arc::clone(census), address })
-    }
-}
-
-/// A place that is given back when dropped.
-#[derive(Debug)]
-struct Place {
-    census: Arc<Census>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut present = self.census.0.lock().unwrap_or_else(PoisonError::into_inner);
-        present.all = present.all.saturating_sub(1);
-        if let Some(here) = present.by_address.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                // Else every address that ever came would stay in memory.
-                present.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_limited_in_all_and_by_address_and_come_back() {
-        let mut settings = Settings::new("gw.example").unwrap();
-        (settings.max_connections, settings.max_connections_per_address) = (3, 2);
-        let census = Arc::new(Census::default());
-        let enter = |address: &str| Census::enter(&census, address.parse().unwrap(), &settings);
-        let first = enter("192.0.2.1");
-        let second = enter("::ffff:192.0.2.1");
-        assert!(first.is_some() && second.is_some());
-        assert!(enter("192.0.2.1").is_none(), "a third from one address");
-        let other = enter("192.0.2.2");
-        assert!(other.is_some() && enter("192.0.2.3").is_none(), "a fourth in all");
-        drop((first, second));
-        assert!(enter("192.0.2.1").is_some());
-        drop(other);
-        assert!(census.0.lock().unwrap().by_address.is_empty(), "gone addresses stay in memory");
     }
 }

@@ -25,6 +25,9 @@ pub(super) const AUTH_NAME: &str = "334 VXNlcm5hbWU6";
 /// `Password:` in base64.
 pub(super) const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6";
 
+/// RFC 3207 section 4.
+pub(super) const START_TLS: &str = "220 2.0.0 Ready to start TLS";
+
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $code:literal $class:literal $subject:literal $detail:literal $text:literal;)*) => {$(
         $(#[$doc])*
@@ -59,8 +62,14 @@ refusals! {
     too_many_recipients = 452 4 5 3 "too many recipients";
     /// Percent hack, bang path: RFC 5321 section 7 and appendix F.2.
     routed = 550 5 1 3 "address would be routed further, which is refused";
+    /// A mailbox on a host named by its address: no entry of a suppression list would be found under it.
+    literal = 550 5 1 3 "address literals are not written to; name the domain";
     /// RFC 6531 section 3.5.
     needs_smtputf8 = 553 5 6 7 "an address beyond ASCII needs SMTPUTF8";
+    /// STARTTLS under TLS, before EHLO, after AUTH or within a transaction.
+    tls_out_of_order = 503 5 5 1 "STARTTLS is not permitted now";
+    /// Commands sent along with STARTTLS.
+    talks_before_tls = 554 5 5 0 "wait for the reply to STARTTLS and for the handshake";
     /// A command that exists elsewhere.
     not_implemented = 502 5 5 1 "command not implemented";
     /// More nonsense than a client sends.
@@ -85,6 +94,8 @@ refusals! {
     auth_out_of_order = 503 5 5 1 "AUTH is not permitted now";
     /// RFC 4954 section 6.
     auth_needs_tls = 538 5 7 11 "authentication is not offered on this connection";
+    /// No randomness: our own fault.
+    cannot_authenticate = 454 4 7 0 "authentication cannot be checked now";
     /// RFC 4954 section 4.
     auth_cancelled = 501 5 7 0 "authentication cancelled";
     /// RFC 4954 section 4.

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
-use super::channel::{Awaiting, Channel, Halt};
+use super::channel::{Awaiting, Channel, DATA_READ, Halt};
 use super::data::{Incoming, Outcome};
+use super::pace::{Pace, Patience};
 use super::replies;
 use super::settings::Settings;
 use crate::mail::{EnhancedStatus, Envelope, Recipient, Reply, ReversePath};
-use crate::smtp::wire::{Command, CommandError, Defect, ForwardPath, Line, Lines, MailParams};
+use crate::smtp::wire::{Command, CommandError, Defect, ForwardPath, Line, Lines, MailParams, RcptParams};
 use crate::smtp::{ContentError, Identity, Intake, Protocol, SessionFacts, Transaction};
 
 /// Commands that a session may get wrong between two accepted messages. Ours: Postfix and others cut off at 20.
@@ -46,7 +48,7 @@ pub(super) struct Session<S, I> {
     pub(super) peer: SocketAddr,
     pub(super) lines: Lines,
     pub(super) failed_logins: u32,
-    id: String,
+    pub(super) id: String,
     hello: Option<Hello>,
     login: Option<Identity>,
     facts: Option<Arc<SessionFacts>>,
@@ -102,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         if !self.channel.input.is_empty() {
             return Ok(self.send_away(&replies::not_smtp()));
         }
+        let mut patience = Patience::new(self.settings.command_timeout);
         self.channel.line(&format!("220 {} ESMTP Consentry", self.settings.hostname()));
         loop {
             if self.hello.is_none() && self.channel.input.first() == Some(&TLS_HANDSHAKE) {
@@ -112,10 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
                 Line::BareLf => self.fault(&replies::bare_lf()),
                 Line::Endless => self.send_away(&replies::endless()),
                 Line::Incomplete => {
-                    self.channel.fill(Awaiting::Command, self.settings.command_timeout).await?;
+                    self.channel.fill(Awaiting::Command, patience.left(Instant::now())).await?;
                     continue;
                 }
             };
+            patience.renew();
             if flow != Flow::Continue {
                 return Ok(flow);
             }
@@ -131,11 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             Err(error) => return Ok(self.not_understood(error)),
         };
         match command {
-            Command::Rcpt(path) => Ok(self.rcpt(path).await),
+            Command::Rcpt { path, params } => Ok(self.rcpt(path, params).await),
             Command::Mail { path, params } => Ok(self.mail(path, params).await),
             Command::Data => self.data().await,
             Command::Ehlo(name) => Ok(self.hello(Hello { name, extended: true })),
             Command::Helo(name) => Ok(self.hello(Hello { name, extended: false })),
+            Command::StartTls => self.start_tls().await,
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial).await,
             Command::Rset if self.transaction.is_some() => {
                 self.reset();
@@ -170,11 +175,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         self.facts = None;
         let host = self.settings.hostname();
         let text = if hello.extended {
-            let auth = if self.settings.auth.allows(self.peer.ip()) { "250-AUTH PLAIN LOGIN\r\n" } else { "" };
+            let tls = if self.offers_tls() { "250-STARTTLS\r\n" } else { "" };
+            let auth = self.auth_offer();
             let size = self.settings.max_message_octets;
             format!(
-                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
-                 250-ENHANCEDSTATUSCODES\r\n{auth}250 HELP"
+                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n\
+                 250-ENHANCEDSTATUSCODES\r\n{tls}{auth}250 HELP"
             )
         } else {
             format!("250 {host}")
@@ -189,6 +195,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         self.hello.as_ref().is_some_and(|hello| hello.extended) && self.login.is_none() && self.transaction.is_none()
     }
 
+    /// Whether the client has proven something, has begun something, or has not even said hello.
+    pub(super) const fn knows_more_than_hello(&self) -> bool {
+        self.hello.is_none() || self.login.is_some() || self.transaction.is_some()
+    }
+
+    /// RFC 3207 section 4.2: after the handshake everything that the client said before it is void.
+    pub(super) fn forget_client(&mut self) {
+        self.reset();
+        (self.hello, self.login, self.facts) = (None, None, None);
+    }
+
     /// The client has proven who it is.
     pub(super) fn authenticated(&mut self, identity: Identity) {
         self.login = Some(identity);
@@ -201,17 +218,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             return Some(Arc::clone(facts));
         }
         let hello = self.hello.as_ref()?;
-        let (identity, protocol) = match &self.login {
-            Some(identity) => (identity.clone(), Protocol::Esmtpa),
-            None => {
-                (self.intake.by_address(self.peer.ip())?, if hello.extended { Protocol::Esmtp } else { Protocol::Smtp })
-            }
+        let (identity, protocol) = if let Some(identity) = &self.login {
+            (identity.clone(), Protocol::Esmtpa)
+        } else {
+            let certificate = self.channel.client_certificate();
+            let shown = certificate.and_then(|certificate| self.intake.by_certificate(&certificate));
+            let identity = shown.or_else(|| self.intake.by_address(self.peer.ip()))?;
+            (identity, if hello.extended { Protocol::Esmtp } else { Protocol::Smtp })
         };
         let facts = Arc::new(SessionFacts {
             id: self.id.clone(),
             peer: self.peer,
             helo: hello.name.clone(),
-            protocol,
+            protocol: protocol.under(self.channel.cover()),
             identity,
         });
         self.facts = Some(Arc::clone(&facts));
@@ -246,14 +265,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
             return self.refuse(reply);
         }
         let body = params.body.unwrap_or_default();
-        let envelope = Envelope { reverse_path: path, recipients: Vec::new(), body, smtputf8: params.smtputf8 };
-        let declared_size = params.size.filter(|size| *size > 0);
+        let MailParams { smtputf8, reporting, size, .. } = params;
+        let envelope = Envelope { reverse_path: path, recipients: Vec::new(), body, smtputf8, reporting };
+        let declared_size = size.filter(|size| *size > 0);
         self.transaction = Some(Transaction { session: facts, envelope, declared_size });
+        self.channel.begin_transaction(self.settings.transaction_timeout);
         self.channel.line(replies::MAIL_OK);
         Flow::Continue
     }
 
-    async fn rcpt(&mut self, path: ForwardPath) -> Flow {
+    async fn rcpt(&mut self, path: ForwardPath, params: RcptParams) -> Flow {
         let Some(transaction) = &mut self.transaction else {
             return self.out_of_order();
         };
@@ -266,10 +287,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         };
         let refusal = if mailbox.routes_further() {
             Some(replies::routed())
+        } else if mailbox.domain().is_literal() && mailbox != *self.settings.postmaster() {
+            Some(replies::literal())
         } else if mailbox.needs_smtputf8() && !transaction.envelope.smtputf8 {
             Some(replies::needs_smtputf8())
         } else {
-            let recipient = Recipient { mailbox };
+            let recipient = Recipient { mailbox, notify: params.notify.unwrap_or_default(), original: params.original };
             match self.intake.rcpt(transaction, &recipient).await {
                 Ok(()) => {
                     transaction.envelope.recipients.push(recipient);
@@ -294,11 +317,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         if !self.channel.input.is_empty() {
             return Ok(self.send_away(&replies::not_smtp()));
         }
+        if self.channel.share.grow(DATA_READ).is_err() {
+            self.reset();
+            return Ok(self.refuse(ContentError::NoMemory.reply()));
+        }
         self.channel.line(replies::START_DATA);
         let limit = self.settings.max_message_octets;
-        let mut content = Incoming::new(&mut self.channel, limit, self.settings.data_timeout);
+        let (line_ends, wait) = (self.settings.line_ends, self.settings.data_timeout);
+        let pace = Pace::new(self.settings.min_data_rate);
+        let mut content = Incoming::new(&mut self.channel, line_ends, limit, wait, pace);
         let result = self.intake.data(transaction, &mut content).await;
         let outcome = content.finish().await;
+        self.channel.share.clear();
         self.reset();
         match (outcome, result) {
             (Outcome::Clean, Ok(receipt)) => Ok(self.queued(&receipt)),
@@ -330,13 +360,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
 
     /// Line ends that two servers could read differently are no accident that a client gets over: it is sent away.
     fn bad_content(&mut self, fault: ContentError, end_found: bool) -> Flow {
-        let goes_on = end_found && matches!(fault, ContentError::TooLarge | ContentError::Malformed(Defect::LongLine));
+        let goes_on = end_found
+            && matches!(
+                fault,
+                ContentError::TooLarge | ContentError::NoMemory | ContentError::Malformed(Defect::LongLine)
+            );
         if goes_on { self.refuse(fault.reply()) } else { self.send_away(&fault.reply()) }
     }
 
     fn reset(&mut self) {
         self.transaction = None;
         self.refused_recipients = false;
+        self.channel.end_transaction();
     }
 
     //----------- Replies -----------
@@ -379,7 +414,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         if reply.code().as_u16() == 421 { Flow::Close } else { Flow::Continue }
     }
 
-    fn send_away(&mut self, reply: &Reply) -> Flow {
+    pub(super) fn send_away(&mut self, reply: &Reply) -> Flow {
         self.channel.reply(reply);
         Flow::Close
     }

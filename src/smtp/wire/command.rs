@@ -1,9 +1,9 @@
 //! Commands: RFC 5321 section 4.1.1, RFC 4954 section 4.
 
 use super::limits::{AUTH_LINE_MAX, CLIENT_NAME_MAX, COMMAND_LINE_MAX, PATH_LINE_MAX};
-use super::params::{self, MailParams};
+use super::params::{MailParams, RcptParams};
 use super::path::{self, ForwardPath};
-use crate::mail::{AddressError, EnhancedStatus, Reply, ReversePath};
+use crate::mail::{AddressError, EnhancedStatus, NotificationError, Reply, ReversePath};
 use crate::smtp::Secret;
 
 /// One command, well formed in itself; whether it is in order is for the session to say.
@@ -21,7 +21,12 @@ pub enum Command {
         params: MailParams,
     },
     /// RCPT.
-    Rcpt(ForwardPath),
+    Rcpt {
+        /// Whom the message is for.
+        path: ForwardPath,
+        /// What its sender wants to be told of them.
+        params: RcptParams,
+    },
     /// DATA.
     Data,
     /// RSET.
@@ -41,9 +46,11 @@ pub enum Command {
         /// The initial response, still in base64; `=` stands for an empty one (RFC 4954 section 4).
         initial: Option<Secret>,
     },
+    /// STARTTLS (RFC 3207).
+    StartTls,
     /// BDAT (RFC 3030), which is not offered. Octets that are no commands follow it.
     Bdat,
-    /// A command that exists but is not offered: STARTTLS, EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
+    /// A command that exists but is not offered: EXPN, ETRN, TURN, ATRN, SEND, SOML, SAML.
     NotImplemented,
     /// The first word of an HTTP request: a browser, or a server that was tricked into talking to us.
     Http,
@@ -56,8 +63,22 @@ pub enum Mechanism {
     Plain,
     /// User name and password as two responses; never standardised, widely used.
     Login,
+    /// RFC 7677.
+    ScramSha256,
     /// Any other.
     Unknown,
+}
+
+impl Mechanism {
+    /// Its registered name; empty for one that we do not know.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::Unknown => "",
+        }
+    }
 }
 
 /// Why a line is no command. Always the client's fault; the same line never succeeds.
@@ -84,6 +105,9 @@ pub enum CommandError {
     /// A reverse path beyond ASCII in a MAIL command without SMTPUTF8.
     #[error("a sender address beyond ASCII needs SMTPUTF8")]
     SenderNeedsUtf8,
+    /// A parameter of RFC 3461 with a value that it cannot have.
+    #[error("syntax error: {0}")]
+    Notification(NotificationError),
     /// A well-formed parameter of MAIL or RCPT that was not offered.
     #[error("parameter not recognized or not implemented")]
     UnknownParameter,
@@ -94,7 +118,7 @@ impl CommandError {
     pub fn reply(self) -> Reply {
         let (code, subject, detail) = match self {
             Self::Unknown | Self::Characters | Self::TooLong => (500, 5, 2),
-            Self::Syntax(_) => (501, 5, 4),
+            Self::Syntax(_) | Self::Notification(_) => (501, 5, 4),
             Self::Sender(_) => (501, 1, 7),
             Self::Recipient(_) => (501, 1, 3),
             Self::SenderNeedsUtf8 => (553, 6, 7),
@@ -140,7 +164,7 @@ impl Command {
         } else if is("AUTH") {
             auth(argument)
         } else {
-            rare(verb)
+            rare(verb, argument)
         }
     }
 }
@@ -160,7 +184,7 @@ fn text(octets: &[u8]) -> Result<&str, CommandError> {
     if text.chars().any(char::is_control) { Err(CommandError::Characters) } else { Ok(text) }
 }
 
-fn rare(verb: &str) -> Result<Command, CommandError> {
+fn rare(verb: &str, argument: &str) -> Result<Command, CommandError> {
     let is_one_of = |names: &[&str]| names.iter().any(|name| verb.eq_ignore_ascii_case(name));
     if is_one_of(&["NOOP"]) {
         Ok(Command::Noop)
@@ -168,9 +192,12 @@ fn rare(verb: &str) -> Result<Command, CommandError> {
         Ok(Command::Vrfy)
     } else if is_one_of(&["HELP"]) {
         Ok(Command::Help)
+    } else if is_one_of(&["STARTTLS"]) {
+        // RFC 3207 section 4: 501 when it has parameters.
+        bare(argument, Command::StartTls)
     } else if is_one_of(&["BDAT"]) {
         Ok(Command::Bdat)
-    } else if is_one_of(&["STARTTLS", "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"]) {
+    } else if is_one_of(&["EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML"]) {
         Ok(Command::NotImplemented)
     } else if is_one_of(&["GET", "POST", "CONNECT", "PUT", "HEAD", "OPTIONS"]) {
         Ok(Command::Http)
@@ -197,8 +224,7 @@ fn mail(argument: &str) -> Result<Command, CommandError> {
 fn rcpt(argument: &str) -> Result<Command, CommandError> {
     let path = after_keyword(argument, "TO:").ok_or(CommandError::Syntax("expected RCPT TO:<address>"))?;
     let (path, rest) = path::forward_path(path).map_err(CommandError::Recipient)?;
-    params::none_for_rcpt(rest)?;
-    Ok(Command::Rcpt(path))
+    Ok(Command::Rcpt { path, params: RcptParams::parse(rest)? })
 }
 
 fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
@@ -232,6 +258,8 @@ fn auth(argument: &str) -> Result<Command, CommandError> {
         Mechanism::Plain
     } else if name.eq_ignore_ascii_case("LOGIN") {
         Mechanism::Login
+    } else if name.eq_ignore_ascii_case("SCRAM-SHA-256") {
+        Mechanism::ScramSha256
     } else if name.is_empty() || initial.is_some_and(|text| text.contains(' ')) {
         return Err(CommandError::Syntax("expected AUTH mechanism [initial-response]"));
     } else {

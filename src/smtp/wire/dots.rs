@@ -191,4 +191,4 @@ pub fn stuff(content: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

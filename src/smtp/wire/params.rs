@@ -1,12 +1,12 @@
-//! Parameters of MAIL and RCPT: RFC 5321 section 4.1.2 (esmtp-param), RFC 1870, RFC 4954 section 5, RFC 6152,
-//! RFC 6531 section 3.4.
+//! Parameters of MAIL and RCPT: RFC 5321 section 4.1.2 (esmtp-param), RFC 1870, RFC 3461, RFC 4954 section 5,
+//! RFC 6152, RFC 6531 section 3.4.
 
 use super::command::CommandError;
 use super::limits::SIZE_DIGITS_MAX;
-use crate::mail::BodyType;
+use crate::mail::{BodyType, EnvelopeId, NotificationError, Notify, OriginalRecipient, Reporting, Ret, xtext};
 
 /// What a MAIL command declares beside its path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailParams {
     /// SIZE in octets (RFC 1870); 0 means that the client does not know, as if it had said nothing.
     pub size: Option<u64>,
@@ -16,6 +16,8 @@ pub struct MailParams {
     pub smtputf8: bool,
     /// AUTH was there and well formed. Its value is not kept: the identity is that of the session.
     pub auth: bool,
+    /// RET and ENVID (RFC 3461).
+    pub reporting: Reporting,
 }
 
 impl MailParams {
@@ -45,10 +47,15 @@ impl MailParams {
             }
             std::mem::replace(&mut self.smtputf8, true)
         } else if is("AUTH") {
-            if !value.is_some_and(is_xtext) {
+            if !value.is_some_and(|value| value.is_ascii() && xtext::decode(value).is_some()) {
                 return Err(CommandError::Syntax("AUTH= takes an xtext mailbox or <>"));
             }
             std::mem::replace(&mut self.auth, true)
+        } else if is("RET") {
+            self.reporting.ret.replace(notification(value, NotificationError::Ret, Ret::parse)?).is_some()
+        } else if is("ENVID") {
+            let id = notification(value, NotificationError::EnvelopeId, EnvelopeId::parse)?;
+            self.reporting.envelope_id.replace(id).is_some()
         } else {
             return Err(CommandError::UnknownParameter);
         };
@@ -56,16 +63,48 @@ impl MailParams {
     }
 }
 
-/// Checks what follows the path of RCPT: no parameter of RCPT is offered.
-///
-/// # Errors
-/// [`CommandError::Syntax`] or [`CommandError::UnknownParameter`].
-pub(super) fn none_for_rcpt(text: &str) -> Result<(), CommandError> {
-    match items(text)?.next() {
-        None => Ok(()),
-        Some(Ok(_)) => Err(CommandError::UnknownParameter),
-        Some(Err(error)) => Err(error),
+/// What a RCPT command declares beside its path: RFC 3461 sections 4.1 and 4.2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RcptParams {
+    /// NOTIFY.
+    pub notify: Option<Notify>,
+    /// ORCPT.
+    pub original: Option<OriginalRecipient>,
+}
+
+impl RcptParams {
+    /// Reads what follows the path of RCPT.
+    ///
+    /// # Errors
+    /// As [`MailParams::parse`].
+    pub(super) fn parse(text: &str) -> Result<Self, CommandError> {
+        let mut params = Self::default();
+        for item in items(text)? {
+            let (keyword, value) = item?;
+            let is = |name: &str| keyword.eq_ignore_ascii_case(name);
+            let twice = if is("NOTIFY") {
+                params.notify.replace(notification(value, NotificationError::Notify, Notify::parse)?).is_some()
+            } else if is("ORCPT") {
+                let parse = OriginalRecipient::parse;
+                params.original.replace(notification(value, NotificationError::OriginalRecipient, parse)?).is_some()
+            } else {
+                return Err(CommandError::UnknownParameter);
+            };
+            if twice {
+                return Err(CommandError::Syntax("parameter given twice"));
+            }
+        }
+        Ok(params)
     }
+}
+
+/// Reads a value of the DSN extension; `missing` is what is wrong when there is none.
+fn notification<T>(
+    value: Option<&str>,
+    missing: NotificationError,
+    parse: impl FnOnce(&str) -> Result<T, NotificationError>,
+) -> Result<T, CommandError> {
+    value.ok_or(missing).and_then(parse).map_err(CommandError::Notification)
 }
 
 type Item<'a> = (&'a str, Option<&'a str>);
@@ -101,23 +140,6 @@ fn body(value: Option<&str>) -> Result<BodyType, CommandError> {
     }
 }
 
-/// RFC 3461 section 4: printable ASCII but `+` and `=`, or `+` and two upper-case hexadecimal digits.
-fn is_xtext(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    let is_hex = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b));
-    while let Some(byte) = bytes.next() {
-        let fits = match byte {
-            b'+' => is_hex(bytes.next()) && is_hex(bytes.next()),
-            b'=' => false,
-            other => other.is_ascii_graphic(),
-        };
-        if !fits {
-            return false;
-        }
-    }
-    !text.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +149,13 @@ mod tests {
         let params = MailParams::parse(" SIZE=1000 body=8bitmime  smtputf8 AUTH=a+2Bb@c.example").unwrap();
         assert_eq!(
             params,
-            MailParams { size: Some(1000), body: Some(BodyType::EightBitMime), smtputf8: true, auth: true }
+            MailParams {
+                size: Some(1000),
+                body: Some(BodyType::EightBitMime),
+                smtputf8: true,
+                auth: true,
+                reporting: Reporting::default(),
+            }
         );
         assert_eq!(MailParams::parse(""), Ok(MailParams::default()));
         assert!(MailParams::parse(" AUTH=<>").unwrap().auth);
@@ -165,11 +193,42 @@ mod tests {
         ] {
             assert!(matches!(MailParams::parse(bad), Err(CommandError::Syntax(_))), "{bad}");
         }
-        for unknown in [" RET=FULL", " ENVID=x", " X", " SIZE=1 FOO=bar"] {
+        for unknown in [" NOTIFY=NEVER", " ORCPT=rfc822;x", " X", " SIZE=1 FOO=bar"] {
             assert_eq!(MailParams::parse(unknown), Err(CommandError::UnknownParameter), "{unknown}");
         }
-        assert_eq!(none_for_rcpt(" NOTIFY=NEVER"), Err(CommandError::UnknownParameter));
-        assert!(matches!(none_for_rcpt("x"), Err(CommandError::Syntax(_))));
-        assert_eq!(none_for_rcpt(""), Ok(()));
+        for unknown in [" RET=FULL", " SIZE=1", " RRVS=2026-01-01T00:00:00Z"] {
+            assert_eq!(RcptParams::parse(unknown), Err(CommandError::UnknownParameter), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn reads_the_parameters_of_rfc_3461_and_refuses_bad_ones() {
+        let params = MailParams::parse(" ret=hdrs ENVID=QQ+2B7").unwrap().reporting;
+        assert_eq!(params.ret, Some(Ret::Headers));
+        assert_eq!(params.envelope_id.as_ref().map(EnvelopeId::as_str), Some("QQ+7"));
+        let params = RcptParams::parse(" NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c.example").unwrap();
+        assert_eq!(params.notify.and_then(Notify::value).as_deref(), Some("SUCCESS,DELAY"));
+        assert_eq!(params.original.as_ref().map(OriginalRecipient::address), Some("a+b@c.example"));
+        assert_eq!(RcptParams::parse(""), Ok(RcptParams::default()));
+        for bad in [" RET", " RET=X", " ENVID", " ENVID=x+0A", " ENVID=x=y"] {
+            assert!(MailParams::parse(bad).is_err_and(|error| error.reply().code().as_u16() == 501), "{bad}");
+        }
+        for twice in [" RET=FULL RET=FULL", " ENVID=a ENVID=a"] {
+            assert_eq!(MailParams::parse(twice), Err(CommandError::Syntax("parameter given twice")), "{twice}");
+        }
+        for bad in [
+            "x",
+            " NOTIFY",
+            " NOTIFY=",
+            " NOTIFY=NEVER,FAILURE",
+            " NOTIFY=NEVER NOTIFY=NEVER",
+            " ORCPT",
+            " ORCPT=rfc822",
+            " ORCPT=rfc822;a+0D+0ABcc:v@x",
+            " ORCPT=rfc822;a ORCPT=rfc822;a",
+            " ORCPT=rfc822;a=b",
+        ] {
+            assert!(RcptParams::parse(bad).is_err_and(|error| error.reply().code().as_u16() == 501), "{bad}");
+        }
     }
 }

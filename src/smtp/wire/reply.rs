@@ -214,6 +214,8 @@ pub struct Capabilities {
     pub eight_bit_mime: bool,
     /// RFC 6531.
     pub smtputf8: bool,
+    /// RFC 3461.
+    pub dsn: bool,
     /// RFC 2034.
     pub enhanced_status_codes: bool,
     /// RFC 3207.
@@ -237,6 +239,7 @@ impl Capabilities {
                 }
                 "8BITMIME" => found.eight_bit_mime = true,
                 "SMTPUTF8" => found.smtputf8 = true,
+                "DSN" => found.dsn = true,
                 "ENHANCEDSTATUSCODES" => found.enhanced_status_codes = true,
                 "STARTTLS" => found.starttls = true,
                 "AUTH" => found.auth = words.map(str::to_ascii_uppercase).collect(),

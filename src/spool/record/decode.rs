@@ -3,10 +3,15 @@
 use bytes::Bytes;
 
 use super::{
-    BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, BatchRecord, CopyRecord, DEFERRED,
-    DELIVERED, EXPIRED, FileRecord, HELD, RELEASED, SettleRecord, StoredBody, Transaction, WITHDRAWN,
+    BATCH_FRESH, BATCH_FRESH_1, BATCH_MOVED, BATCH_MOVED_1, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, BatchRecord,
+    CopyRecord, DEFERRED, DELIVERED, EXPIRED, FileRecord, HELD, NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER,
+    NOTIFY_SUCCESS, RELEASED, RET_FULL, RET_HEADERS, RET_UNSAID, SettleRecord, StoredBody, Transaction, WITHDRAWN,
 };
-use crate::mail::{BodyType, CampaignId, ControllerId, Label, ListName, Mailbox, Recipient, ReversePath, StreamName};
+use crate::mail::notification::Occasions;
+use crate::mail::{
+    BodyType, CampaignId, ControllerId, EnvelopeId, Label, ListName, Mailbox, Notify, OriginalRecipient, Recipient,
+    Reporting, Ret, ReversePath, StreamName,
+};
 use crate::spool::batch::Manifest;
 use crate::spool::lease::Settlement;
 use crate::spool::recipients::RecipientSet;
@@ -25,8 +30,10 @@ pub(in crate::spool) fn decode(payload: &Bytes) -> Option<Transaction> {
     }
     let mut batch = match input.u8()? {
         BATCH_NONE => None,
-        BATCH_FRESH => Some(get_batch(&mut input, false)?),
-        BATCH_MOVED => Some(get_batch(&mut input, true)?),
+        BATCH_FRESH_1 => Some(get_batch(&mut input, Layout::Version1, false)?),
+        BATCH_MOVED_1 => Some(get_batch(&mut input, Layout::Version1, true)?),
+        BATCH_FRESH => Some(get_batch(&mut input, Layout::Present, false)?),
+        BATCH_MOVED => Some(get_batch(&mut input, Layout::Present, true)?),
         _ => return None,
     };
     if input.at != lead_end {
@@ -64,7 +71,16 @@ fn get_settlement(input: &mut Input<'_>) -> Option<SettleRecord> {
     Some(SettleRecord { id, outcomes })
 }
 
-fn get_batch(input: &mut Input<'_>, moved: bool) -> Option<(BatchRecord, Vec<u32>, u32)> {
+/// How the fields of a batch lie.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// Without what RFC 3461 adds.
+    Version1,
+    /// As they are written now.
+    Present,
+}
+
+fn get_batch(input: &mut Input<'_>, layout: Layout, moved: bool) -> Option<(BatchRecord, Vec<u32>, u32)> {
     let reverse_path = match input.text()? {
         "" => ReversePath::Null,
         text => ReversePath::Mailbox(Mailbox::parse(text).ok()?),
@@ -75,10 +91,14 @@ fn get_batch(input: &mut Input<'_>, moved: bool) -> Option<(BatchRecord, Vec<u32
     let campaign = Some(input.text()?).filter(|text| !text.is_empty()).map(CampaignId::new).transpose().ok()?;
     let body_type = if input.flag()? { BodyType::EightBitMime } else { BodyType::SevenBit };
     let smtputf8 = input.flag()?;
+    let reporting = match layout {
+        Layout::Version1 => Reporting::default(),
+        Layout::Present => get_reporting(input)?,
+    };
     let received = Timestamp::from_millis(input.i64()?);
     let expires = Timestamp::from_millis(input.i64()?);
     let label = Label { stream, controller, list, campaign };
-    let manifest = Manifest { reverse_path, label, body_type, smtputf8, received, expires };
+    let manifest = Manifest { reverse_path, label, body_type, smtputf8, reporting, received, expires };
     let (body, body_length) = match input.u8()? {
         BODY_INLINE => (StoredBody::Inline(Bytes::new()), input.u32()?),
         BODY_FILE => {
@@ -89,23 +109,64 @@ fn get_batch(input: &mut Input<'_>, moved: bool) -> Option<(BatchRecord, Vec<u32
     };
     let (mut copies, mut lengths) = (Vec::new(), Vec::new());
     for _ in 0..input.u16()? {
-        let (copy, length) = get_copy(input)?;
+        let (copy, length) = get_copy(input, layout)?;
         copies.push(copy);
         lengths.push(length);
     }
     Some((BatchRecord { moved, manifest, body, copies }, lengths, body_length))
 }
 
-fn get_copy(input: &mut Input<'_>) -> Option<(CopyRecord, u32)> {
+fn get_copy(input: &mut Input<'_>, layout: Layout) -> Option<(CopyRecord, u32)> {
     let (id, due, attempts, header_length) = (input.u64()?, input.i64()?, input.u32()?, input.u32()?);
     let (mut recipients, mut pending) = (Vec::new(), RecipientSet::default());
     for index in 0..input.u16()? {
         if input.flag()? {
             pending.insert(index);
         }
-        recipients.push(Recipient { mailbox: Mailbox::parse(input.text()?).ok()? });
+        recipients.push(get_recipient(input, layout)?);
     }
     Some((CopyRecord { id, due, attempts, recipients, pending, header: Bytes::new() }, header_length))
+}
+
+fn get_reporting(input: &mut Input<'_>) -> Option<Reporting> {
+    let ret = match input.u8()? {
+        RET_UNSAID => None,
+        RET_FULL => Some(Ret::Full),
+        RET_HEADERS => Some(Ret::Headers),
+        _ => return None,
+    };
+    let envelope_id = Some(input.text()?).filter(|text| !text.is_empty()).map(EnvelopeId::new).transpose().ok()?;
+    Some(Reporting { ret, envelope_id })
+}
+
+fn get_notify(input: &mut Input<'_>) -> Option<Notify> {
+    let octet = input.u8()?;
+    let is_on = |bit| octet & bit != 0;
+    match octet {
+        0 => Some(Notify::Unsaid),
+        NOTIFY_NEVER => Some(Notify::Never),
+        _ if octet > NOTIFY_SUCCESS + NOTIFY_FAILURE + NOTIFY_DELAY => None,
+        _ => Some(Notify::On(Occasions {
+            success: is_on(NOTIFY_SUCCESS),
+            failure: is_on(NOTIFY_FAILURE),
+            delay: is_on(NOTIFY_DELAY),
+        })),
+    }
+}
+
+fn get_recipient(input: &mut Input<'_>, layout: Layout) -> Option<Recipient> {
+    let mut recipient = Recipient::new(Mailbox::parse(input.text()?).ok()?);
+    match layout {
+        Layout::Version1 => {}
+        Layout::Present => {
+            recipient.notify = get_notify(input)?;
+            let kind = input.text()?;
+            if !kind.is_empty() {
+                recipient.original = Some(OriginalRecipient::new(kind, input.text()?).ok()?);
+            }
+        }
+    }
+    Some(recipient)
 }
 
 /// Reads fields one after the other; `None` behind the end.

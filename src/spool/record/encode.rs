@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use super::{
     BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, DEFERRED, DELIVERED, EXPIRED, HELD,
-    RELEASED, SettleRecord, StoredBody, WITHDRAWN,
+    NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RELEASED, RET_FULL, RET_HEADERS, RET_UNSAID,
+    SettleRecord, StoredBody, WITHDRAWN,
 };
-use crate::mail::{BodyType, CampaignId, ListName, Recipient};
+use crate::mail::notification::Occasions;
+use crate::mail::{BodyType, CampaignId, EnvelopeId, ListName, Notify, OriginalRecipient, Recipient, Reporting, Ret};
 use crate::spool::batch::Manifest;
 use crate::spool::lease::Settlement;
 use crate::spool::recipients::RecipientSet;
@@ -81,7 +83,7 @@ fn put_settlement(out: &mut Vec<u8>, settlement: &SettleRecord) -> Option<()> {
 
 fn put_batch(out: &mut Vec<u8>, batch: &BatchView<'_>) -> Option<()> {
     out.push(if batch.moved { BATCH_MOVED } else { BATCH_FRESH });
-    let Manifest { reverse_path, label, body_type, smtputf8, received, expires } = batch.manifest;
+    let Manifest { reverse_path, label, body_type, smtputf8, reporting, received, expires } = batch.manifest;
     put_text(out, reverse_path.as_str())?;
     put_text(out, label.stream.as_str())?;
     put_text(out, label.controller.as_str())?;
@@ -92,6 +94,7 @@ fn put_batch(out: &mut Vec<u8>, batch: &BatchView<'_>) -> Option<()> {
         BodyType::EightBitMime => 1,
     });
     out.push(u8::from(*smtputf8));
+    put_reporting(out, reporting)?;
     out.extend_from_slice(&received.as_millis().to_le_bytes());
     out.extend_from_slice(&expires.as_millis().to_le_bytes());
     match batch.body {
@@ -118,9 +121,35 @@ fn put_copy(out: &mut Vec<u8>, copy: &CopyView<'_>) -> Option<()> {
     out.extend_from_slice(&u16::try_from(copy.recipients.len()).ok()?.to_le_bytes());
     for (index, recipient) in (0..=u16::MAX).zip(copy.recipients) {
         out.push(u8::from(copy.pending.contains(index)));
-        put_text(out, recipient.mailbox.as_str())?;
+        put_recipient(out, recipient)?;
     }
     Some(())
+}
+
+fn put_reporting(out: &mut Vec<u8>, reporting: &Reporting) -> Option<()> {
+    out.push(match reporting.ret {
+        None => RET_UNSAID,
+        Some(Ret::Full) => RET_FULL,
+        Some(Ret::Headers) => RET_HEADERS,
+    });
+    put_text(out, reporting.envelope_id.as_ref().map_or("", EnvelopeId::as_str))
+}
+
+fn put_recipient(out: &mut Vec<u8>, recipient: &Recipient) -> Option<()> {
+    let Recipient { mailbox, notify, original } = recipient;
+    put_text(out, mailbox.as_str())?;
+    out.push(match notify {
+        Notify::Unsaid => 0,
+        Notify::Never => NOTIFY_NEVER,
+        Notify::On(Occasions { success, failure, delay }) => {
+            u8::from(*success) * NOTIFY_SUCCESS + u8::from(*failure) * NOTIFY_FAILURE + u8::from(*delay) * NOTIFY_DELAY
+        }
+    });
+    put_text(out, original.as_ref().map_or("", OriginalRecipient::kind))?;
+    match original {
+        Some(original) => put_text(out, original.address()),
+        None => Some(()),
+    }
 }
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) -> Option<()> {

@@ -72,8 +72,20 @@ pub(super) struct Transaction {
 }
 
 const BATCH_NONE: u8 = 0;
-const BATCH_FRESH: u8 = 1;
-const BATCH_MOVED: u8 = 2;
+/// As format version 1 wrote a batch: without what RFC 3461 adds. Read for ever, written no more.
+const BATCH_FRESH_1: u8 = 1;
+/// The same, moved.
+const BATCH_MOVED_1: u8 = 2;
+const BATCH_FRESH: u8 = 3;
+const BATCH_MOVED: u8 = 4;
+const RET_UNSAID: u8 = 0;
+const RET_FULL: u8 = 1;
+const RET_HEADERS: u8 = 2;
+/// NOTIFY is one octet: one bit for each occasion, none of them when nothing was said, or this.
+const NOTIFY_NEVER: u8 = 0x80;
+const NOTIFY_SUCCESS: u8 = 0x01;
+const NOTIFY_FAILURE: u8 = 0x02;
+const NOTIFY_DELAY: u8 = 0x04;
 const BODY_INLINE: u8 = 0;
 const BODY_FILE: u8 = 1;
 const DELIVERED: u8 = 1;

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::encode::put_text;
 use super::*;
-use crate::mail::{BodyType, CampaignId, ControllerId, Label, ListName, Mailbox, ReversePath, StreamName};
+use crate::mail::{
+    BodyType, CampaignId, ControllerId, EnvelopeId, Label, ListName, Mailbox, Notify, OriginalRecipient, Reporting,
+    Ret, ReversePath, StreamName,
+};
 use crate::time::Timestamp;
 
 fn names() -> impl Strategy<Value = String> {
@@ -14,6 +17,26 @@ fn names() -> impl Strategy<Value = String> {
 fn mailboxes() -> impl Strategy<Value = Mailbox> {
     prop_oneof!["[a-z0-9]{1,20}@[a-z]{1,20}\\.example", "\"[a-z ]{1,20}\"@x\\.example", "é@bücher\\.example"]
         .prop_map(|text| Mailbox::parse(&text).unwrap())
+}
+
+fn recipients() -> impl Strategy<Value = Recipient> {
+    let notify = prop_oneof![
+        Just(Notify::Unsaid),
+        "NEVER|SUCCESS|FAILURE|DELAY|SUCCESS,DELAY|SUCCESS,FAILURE,DELAY"
+            .prop_map(|text| Notify::parse(&text).unwrap()),
+    ];
+    let original = "rfc822;[a-z]{1,9}\\+2B@x|utf-8;\u{e9}@x".prop_map(|text| OriginalRecipient::parse(&text).unwrap());
+    (mailboxes(), notify, prop::option::of(original)).prop_map(|(mailbox, notify, original)| Recipient {
+        mailbox,
+        notify,
+        original,
+    })
+}
+
+fn reporting() -> impl Strategy<Value = Reporting> {
+    let ret = prop::option::of(prop_oneof![Just(Ret::Full), Just(Ret::Headers)]);
+    let id = prop::option::of("[ -~]{1,33}".prop_map(|text| EnvelopeId::new(&text).unwrap()));
+    (ret, id).prop_map(|(ret, envelope_id)| Reporting { ret, envelope_id })
 }
 
 fn octets(max: usize) -> impl Strategy<Value = Bytes> {
@@ -35,12 +58,12 @@ fn settlements() -> impl Strategy<Value = SettleRecord> {
 }
 
 fn copies() -> impl Strategy<Value = CopyRecord> {
-    let people = prop::collection::vec((mailboxes(), any::<bool>()), 1..100);
+    let people = prop::collection::vec((recipients(), any::<bool>()), 1..100);
     (any::<u64>(), any::<i64>(), any::<u32>(), people, octets(50)).prop_map(|(id, due, attempts, people, header)| {
         let mut pending = RecipientSet::default();
         let open = (0..).zip(&people).filter(|(_, (_, open))| *open).map(|(index, _)| index);
         open.for_each(|index| pending.insert(index));
-        let recipients = people.into_iter().map(|(mailbox, _)| Recipient { mailbox }).collect();
+        let recipients = people.into_iter().map(|(recipient, _)| recipient).collect();
         CopyRecord { id, due, attempts, recipients, pending, header }
     })
 }
@@ -48,19 +71,22 @@ fn copies() -> impl Strategy<Value = CopyRecord> {
 fn manifests() -> impl Strategy<Value = Manifest> {
     let path = prop_oneof![Just(ReversePath::Null), mailboxes().prop_map(ReversePath::Mailbox)];
     let label = (names(), names(), prop::option::of(names()), prop::option::of(names()));
-    (path, label, any::<bool>(), any::<bool>(), any::<i64>(), any::<i64>()).prop_map(
-        |(reverse_path, (stream, controller, list, campaign), eight, smtputf8, received, expires)| Manifest {
-            reverse_path,
-            label: Label {
-                stream: StreamName::new(&stream).unwrap(),
-                controller: ControllerId::new(&controller).unwrap(),
-                list: list.map(|name| ListName::new(&name).unwrap()),
-                campaign: campaign.map(|name| CampaignId::new(&name).unwrap()),
-            },
-            body_type: if eight { BodyType::EightBitMime } else { BodyType::SevenBit },
-            smtputf8,
-            received: Timestamp::from_millis(received),
-            expires: Timestamp::from_millis(expires),
+    (path, label, any::<bool>(), any::<bool>(), reporting(), any::<i64>(), any::<i64>()).prop_map(
+        |(reverse_path, (stream, controller, list, campaign), eight, smtputf8, reporting, received, expires)| {
+            Manifest {
+                reverse_path,
+                label: Label {
+                    stream: StreamName::new(&stream).unwrap(),
+                    controller: ControllerId::new(&controller).unwrap(),
+                    list: list.map(|name| ListName::new(&name).unwrap()),
+                    campaign: campaign.map(|name| CampaignId::new(&name).unwrap()),
+                },
+                body_type: if eight { BodyType::EightBitMime } else { BodyType::SevenBit },
+                smtputf8,
+                reporting,
+                received: Timestamp::from_millis(received),
+                expires: Timestamp::from_millis(expires),
+            }
         },
     )
 }
@@ -149,7 +175,7 @@ fn an_address_that_could_carry_a_command_is_not_read_back() {
         let mut out = vec![0; 4];
         out.push(0);
         out.extend_from_slice(&0_u32.to_le_bytes());
-        out.push(BATCH_FRESH);
+        out.push(BATCH_FRESH_1);
         put_text(&mut out, text).unwrap();
         for name in ["s", "c", "", ""] {
             put_text(&mut out, name).unwrap();

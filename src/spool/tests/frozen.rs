@@ -1,6 +1,7 @@
 //! Directories written by earlier versions open for ever.
 
 use super::*;
+use crate::mail::{EnvelopeId, Notify, OriginalRecipient, Ret};
 
 /// The frozen copy of format version 1: batches 1 to 3, batch 4 with its body in a file of its own; batch 1 delivered, of
 /// batch 2 one recipient delivered and the rest deferred for a minute.
@@ -22,6 +23,37 @@ async fn version_1_opens() {
     assert_eq!(rig.seen.lines().len(), 6);
 }
 
+/// The frozen copy of format version 2: what the sender wants reported, and one settlement.
+#[tokio::test]
+async fn version_2_opens() {
+    let rig = Rig::new();
+    copy_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spool/v2"), rig.path());
+    let (spool, found) = rig.recover();
+    assert_eq!(found, Recovered { copies: 1, recipients: 3, last_id: 2, ..Recovered::default() });
+    let lease = lease_all(&spool).await.remove(0);
+    assert_eq!(lease.entry().manifest.reporting, reporting());
+    let open: Vec<Recipient> = lease.pending().iter().map(|(_, recipient)| recipient.clone()).collect();
+    assert_eq!(open, recipients());
+}
+
+fn reporting() -> Reporting {
+    Reporting { ret: Some(Ret::Headers), envelope_id: Some(EnvelopeId::new("a+b c").unwrap()) }
+}
+
+fn recipients() -> Vec<Recipient> {
+    let original = |text: &str| Some(OriginalRecipient::parse(text).unwrap());
+    let with = |text: &str, notify: &str, original| Recipient {
+        notify: Notify::parse(notify).unwrap(),
+        original,
+        ..recipient(text)
+    };
+    vec![
+        recipient("said.nothing@x.example"),
+        with("never@x.example", "NEVER", original("rfc822;a+2Bb@x.example")),
+        with("some@x.example", "SUCCESS,DELAY", original("utf-8;\u{e9}@x.example")),
+    ]
+}
+
 #[tokio::test]
 async fn a_later_version_is_refused_and_nothing_is_touched() {
     let rig = Rig::new();
@@ -30,14 +62,14 @@ async fn a_later_version_is_refused_and_nothing_is_touched() {
     let path = rig.path().join(newest);
     let mut bytes = std::fs::read(&path).unwrap();
     for copy in [0, 48] {
-        bytes[copy + 8] = 2;
+        bytes[copy + 8] = 3;
         let crc = crc32fast::hash(&bytes[copy..copy + 44]).to_le_bytes();
         bytes[copy + 44..copy + 48].copy_from_slice(&crc);
     }
     std::fs::write(path, bytes).unwrap();
     let before = contents(&rig);
     let refused = rig.try_open().unwrap_err();
-    assert!(matches!(&refused, SpoolError::Unusable(words) if words.contains("version 2")), "{refused}");
+    assert!(matches!(&refused, SpoolError::Unusable(words) if words.contains("version 3")), "{refused}");
     assert_eq!(contents(&rig), before);
 }
 

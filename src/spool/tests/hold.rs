@@ -75,12 +75,12 @@ async fn a_leased_copy_is_not_held_and_a_postponed_one_counts_no_attempt() {
     spool.commit(batch(1)).await.unwrap();
     let lease = lease_all(&spool).await.remove(0);
     assert_eq!(hold(&spool, 1).await, Changed::Leased);
-    lease.postpone(START.plus(Duration::from_mins(5)));
+    lease.put_back(START.plus(Duration::from_mins(5)));
     assert!(lease_all(&spool).await.is_empty());
     assert_eq!(states(&spool), [(1, false, 0)]);
     rig.clock.advance(Duration::from_mins(5));
     let lease = lease_all(&spool).await.remove(0);
-    lease.postpone(START.plus(Duration::from_hours(10_000)));
+    lease.put_back(START.plus(Duration::from_hours(10_000)));
     assert_eq!(spool.pending(1, None)[0].due, START.plus(Duration::from_mins(5)).plus(DUE_AHEAD_MAX), "bounded");
     assert_eq!(ids(&lease_all(&rig.crashed().open()).await), [1], "nothing was written");
 }

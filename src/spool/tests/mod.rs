@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::batch::NewCopy;
 use super::faults::Faults;
 use super::*;
-use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
+use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, Reporting, ReversePath, StreamName};
 use crate::time::{Clock, ManualClock, Timestamp};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -143,13 +143,14 @@ fn manifest() -> Manifest {
         },
         body_type: BodyType::EightBitMime,
         smtputf8: true,
+        reporting: Reporting::default(),
         received: START,
         expires: START.plus(Duration::from_hours(120)),
     }
 }
 
 fn recipient(text: &str) -> Recipient {
-    Recipient { mailbox: Mailbox::parse(text).unwrap() }
+    Recipient::new(Mailbox::parse(text).unwrap())
 }
 
 fn header(id: u64) -> Bytes {

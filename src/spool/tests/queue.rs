@@ -172,6 +172,37 @@ async fn what_is_not_in_memory_is_read_back() {
     }
 }
 
+/// From memory, from the segment, for the operator and after a crash.
+#[tokio::test]
+async fn a_copy_with_a_beginning_of_its_own_is_parted_at_the_blank_line_wherever_it_comes_from() {
+    for cache_max in [0, 1 << 20] {
+        let mut rig = Rig::new();
+        rig.settings.sizes.cache_max = cache_max;
+        let spool = rig.open();
+        let mut both = batch_with(Body::Memory(Bytes::from_static(b"shared")), &[1, 2], 1);
+        for copy in &mut both.copies {
+            copy.header = Bytes::from(format!("X: {}\r\n\r\nown {}\r\n\r\n", copy.id.as_u64(), copy.id.as_u64()));
+        }
+        spool.commit(both).await.unwrap();
+        let right = |id: QueueId, header: &Bytes, body: &Body| {
+            assert_eq!(header, &format!("X: {}\r\n\r\n", id.as_u64()));
+            assert_eq!(memory(body), format!("own {}\r\n\r\nshared", id.as_u64()));
+        };
+        let shown = spool.show(QueueId::from_u64(2)).await.unwrap().unwrap();
+        right(QueueId::from_u64(2), &shown.header, &shown.body);
+        let leases = lease_all(&spool).await;
+        assert_eq!(ids(&leases), [1, 2]);
+        for lease in &leases {
+            right(lease.entry().id, &lease.entry().header, &lease.entry().body);
+        }
+        drop(leases);
+        let (spool, _) = rig.crashed().into_recovered();
+        for lease in lease_all(&spool).await {
+            right(lease.entry().id, &lease.entry().header, &lease.entry().body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_cache_is_charged_and_relieved() {
     let mut rig = Rig::new();

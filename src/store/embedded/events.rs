@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::writer::{change, step_events};
 use super::{Embedded, Shared, lock};
 use crate::mail::Mailbox;
+use crate::store::copy::Copied;
 use crate::store::event::{Event, NewEvent, View};
 use crate::store::fact::Columns;
 use crate::store::key::{AddressKey, KEY_LEN};
@@ -57,6 +58,51 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// See [`crate::store::copy`].
+    pub(in crate::store) fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
+        let shared: &Shared = &self.0;
+        shared.usable()?;
+        let desk = lock(&shared.desk);
+        shared.unmoved(&desk)?;
+        let page = || -> rusqlite::Result<Vec<(Cursor, Event)>> {
+            let mut statement =
+                desk.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let place = |row: &Row<'_>| read(row).map(|event| (event.cursor, event));
+            statement.query_map(params![after.0, limit], place)?.collect()
+        };
+        page().map_err(|e| shared.judge("read events", e))
+    }
+
+    /// See [`crate::store::copy`]. The order in which they come is the order in which they stand.
+    pub(in crate::store) fn take(&self, copied: &[Copied]) -> Result<AddedMany, StoreError> {
+        let mut counts = AddedMany::default();
+        for chunk in copied.chunks(CHUNK) {
+            let new = change(&self.0, "take facts in", |transaction| {
+                let mut new = 0;
+                for fact in chunk {
+                    new += u64::from(match fact {
+                        Copied::Entry(entry) => super::writer::add(transaction, entry)?,
+                        Copied::Event(event) => take_event(transaction, event)?,
+                    });
+                }
+                Ok(Ok(new))
+            })?;
+            counts.new += new;
+            counts.existing += u64::try_from(chunk.len()).unwrap_or(u64::MAX).saturating_sub(new);
+        }
+        Ok(counts)
+    }
+}
+
+fn take_event(connection: &Connection, event: &Event) -> rusqlite::Result<bool> {
+    if find(connection, &event.exact)?.iter().any(|known| known.is_same(event)) {
+        return Ok(false);
+    }
+    insert(connection, event).map(|()| true)
+}
+
 /// All events about one exact address, in the order of recording.
 pub(super) fn find(connection: &Connection, exact: &AddressKey) -> rusqlite::Result<Vec<Event>> {
     let mut statement = connection.prepare_cached(FIND)?;
@@ -75,6 +121,10 @@ fn add(connection: &Connection, event: &Event) -> rusqlite::Result<bool> {
     if view(connection, &event.exact)?.holds(&event.told) {
         return Ok(false);
     }
+    insert(connection, event).map(|()| true)
+}
+
+fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     let event = Event { cursor: Cursor(step_events(connection)?), ..event.clone() };
     let Columns { kind, controller, purpose, fact } = Columns::of(&event.told);
     let columns = Columns { kind, controller, purpose, fact };
@@ -91,8 +141,8 @@ fn add(connection: &Connection, event: &Event) -> rusqlite::Result<bool> {
             event.at.as_millis(),
             event.by,
             checksum(&event, &columns)
-        ])?;
-    Ok(true)
+        ])
+        .map(drop)
 }
 
 /// Reads a row of [`COLUMNS`].

@@ -5,7 +5,6 @@ mod reader;
 pub(super) mod registers;
 mod writer;
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -247,8 +246,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Which file a name leads to. It is asked without opening the file: for want of a descriptor the store must not be taken
+/// for replaced.
 fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
-    File::open(path).and_then(|file| file.metadata()).ok().map(|meta| (meta.dev(), meta.ino()))
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Finds the store's key and makes sure that there is a database, or names what is lost. The lock is held.

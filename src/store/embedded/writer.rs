@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{Shared, find, lock};
+use super::{Shared, events, find, lock};
 use crate::policy::Suppression;
 use crate::store::entry::{Entry, lookup_key};
 use crate::store::schema::Meta;
@@ -97,9 +97,13 @@ pub(super) fn step_events(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Whether the entry was new.
-fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+pub(super) fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
     match known(connection, entry)? {
         None => insert(connection, entry).map(|()| true),
+        Some(first) if events::view(connection, &entry.exact)?.lifts(&first.fact, entry.fact.since) => {
+            take_out(connection, &first, &Removal::said_again(&first, entry.created))?;
+            insert(connection, entry).map(|()| true)
+        }
         Some(first) => prolong(connection, first, entry.fact.expires).map(|()| false),
     }
 }

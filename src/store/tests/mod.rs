@@ -1,14 +1,23 @@
 //! The store as its callers see it; the same expectations for the embedded one and the one in memory where both apply.
 
+mod conformance;
+mod fleet;
 mod loss;
 mod people;
+#[path = "../../../tests/it/support/redis_server.rs"]
+mod redis_server;
+mod secure;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use self::redis_server::RedisServer;
 use super::*;
 use crate::mail::ControllerId;
 use crate::policy::{Cause, Origin, Scope};
+
+/// Something that every kind of store has to do, with its name.
+type Expectation = (&'static str, fn(&Store));
 
 fn now() -> Timestamp {
     Timestamp::from_secs(1_795_482_123)
@@ -56,125 +65,100 @@ fn removal(subject: &str, because: Option<&str>) -> Removal {
     }
 }
 
-/// Runs `test` against both kinds of store.
-fn both(test: impl Fn(&Store)) {
-    let folder = tempfile::tempdir().unwrap();
-    test(&open(folder.path()));
-    test(&Store::memory());
+fn every_spelling_meets_the_suppression(store: &Store) {
+    store.blocking_add(&new("victim@example.com", Cause::Unsubscribe)).unwrap();
+    for spelling in [
+        "victim@example.com",
+        "Victim@EXAMPLE.com",
+        "\"victim\"@example.com",
+        "\"vic\\tim\"@example.com",
+        "ＶＩＣＴＩＭ@example.com",
+        "victim+news@example.com",
+    ] {
+        assert_eq!(facts(store, spelling), [fact(Cause::Unsubscribe)], "{spelling}");
+    }
+    assert!(facts(store, "victims@example.com").is_empty());
+    assert!(facts(store, "victim@example.org").is_empty());
 }
 
-#[test]
-fn every_spelling_meets_the_suppression() {
-    both(|store| {
-        store.blocking_add(&new("victim@example.com", Cause::Unsubscribe)).unwrap();
-        for spelling in [
-            "victim@example.com",
-            "Victim@EXAMPLE.com",
-            "\"victim\"@example.com",
-            "\"vic\\tim\"@example.com",
-            "ＶＩＣＴＩＭ@example.com",
-            "victim+news@example.com",
-        ] {
-            assert_eq!(facts(store, spelling), [fact(Cause::Unsubscribe)], "{spelling}");
-        }
-        assert!(facts(store, "victims@example.com").is_empty());
-        assert!(facts(store, "victim@example.org").is_empty());
-    });
+fn a_tagged_or_dotted_entry_meets_the_plain_address(store: &Store) {
+    store.blocking_add(&new("v.i.c+shop@googlemail.com", Cause::Complaint)).unwrap();
+    assert_eq!(facts(store, "vic@gmail.com").len(), 1);
+    let found = store.matching(&Subject::parse("vic@gmail.com").unwrap()).unwrap();
+    assert_eq!(found[0].0, Match::Family);
+    let found = store.matching(&Subject::parse("V.I.C+shop@googlemail.com").unwrap()).unwrap();
+    assert_eq!(found[0].0, Match::Exact);
 }
 
-#[test]
-fn a_tagged_or_dotted_entry_meets_the_plain_address() {
-    both(|store| {
-        store.blocking_add(&new("v.i.c+shop@googlemail.com", Cause::Complaint)).unwrap();
-        assert_eq!(facts(store, "vic@gmail.com").len(), 1);
-        let found = store.matching(&Subject::parse("vic@gmail.com").unwrap()).unwrap();
-        assert_eq!(found[0].0, Match::Family);
-        let found = store.matching(&Subject::parse("V.I.C+shop@googlemail.com").unwrap()).unwrap();
-        assert_eq!(found[0].0, Match::Exact);
-    });
+fn a_domain_entry_reaches_its_subdomains_and_no_others(store: &Store) {
+    store.blocking_add(&new("@firm.example", Cause::LegalObjection)).unwrap();
+    store.blocking_add(&new("@[192.0.2.1]", Cause::Manual)).unwrap();
+    for (address, count) in [
+        ("a@firm.example", 1),
+        ("a@mail.FIRM.example", 1),
+        ("a@x.y.firm.example", 1),
+        ("a@myfirm.example", 0),
+        ("a@example", 0),
+        ("a@[192.0.2.1]", 1),
+        ("a@[192.0.2.2]", 0),
+    ] {
+        assert_eq!(facts(store, address).len(), count, "{address}");
+    }
+    let found = store.matching(&Subject::parse("@sub.firm.example").unwrap()).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, Match::Domain);
+    assert_eq!(store.matching(&Subject::parse("@firm.example").unwrap()).unwrap().len(), 1);
 }
 
-#[test]
-fn a_domain_entry_reaches_its_subdomains_and_no_others() {
-    both(|store| {
-        store.blocking_add(&new("@firm.example", Cause::LegalObjection)).unwrap();
-        store.blocking_add(&new("@[192.0.2.1]", Cause::Manual)).unwrap();
-        for (address, count) in [
-            ("a@firm.example", 1),
-            ("a@mail.FIRM.example", 1),
-            ("a@x.y.firm.example", 1),
-            ("a@myfirm.example", 0),
-            ("a@example", 0),
-            ("a@[192.0.2.1]", 1),
-            ("a@[192.0.2.2]", 0),
-        ] {
-            assert_eq!(facts(store, address).len(), count, "{address}");
-        }
-        let found = store.matching(&Subject::parse("@sub.firm.example").unwrap()).unwrap();
+fn answers_keep_the_order_of_the_recipients_and_hold_every_scope(store: &Store) {
+    let mut one_list = fact(Cause::Unsubscribe);
+    one_list.scope = Scope::Controller(ControllerId::new("acme").unwrap());
+    let listed = NewSuppression::new(Subject::parse("b@x.example").unwrap(), one_list.clone(), now()).unwrap();
+    store.blocking_add(&listed).unwrap();
+    store.blocking_add(&new("b@x.example", Cause::Unsubscribe)).unwrap();
+    let (a, b) = (mailbox("a@x.example"), mailbox("b@x.example"));
+    let answer = store.blocking_evidence(&[&a, &b, &a, &b]).unwrap();
+    let both = vec![one_list, fact(Cause::Unsubscribe)];
+    assert_eq!(answer, [vec![], both.clone(), vec![], both]);
+    assert_eq!(store.blocking_evidence(&[]).unwrap(), Vec::<Vec<Suppression>>::new());
+}
+
+fn adding_again_keeps_the_first_date_and_evidence_and_only_prolongs(store: &Store) {
+    let with = |expires: Option<i64>, evidence: &str| {
+        let mut fact = fact(Cause::HardBounce);
+        fact.evidence = Some(evidence.to_owned());
+        fact.expires = expires.map(Timestamp::from_secs);
+        NewSuppression::new(Subject::parse("v@x.example").unwrap(), fact, now()).unwrap()
+    };
+    assert_eq!(store.blocking_add(&with(Some(50), "first")).unwrap(), Added::New);
+    for (given, kept) in [(Some(40), Some(50)), (Some(60), Some(60)), (None, None), (Some(70), None)] {
+        assert_eq!(store.blocking_add(&with(given, "later")).unwrap(), Added::Existing);
+        let found = facts(store, "v@x.example");
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, Match::Domain);
-        assert_eq!(store.matching(&Subject::parse("@firm.example").unwrap()).unwrap().len(), 1);
-    });
+        assert_eq!(found[0].expires, kept.map(Timestamp::from_secs));
+        assert_eq!(found[0].evidence.as_deref(), Some("first"));
+    }
 }
 
-#[test]
-fn answers_keep_the_order_of_the_recipients_and_hold_every_scope() {
-    both(|store| {
-        let mut one_list = fact(Cause::Unsubscribe);
-        one_list.scope = Scope::Controller(ControllerId::new("acme").unwrap());
-        let listed = NewSuppression::new(Subject::parse("b@x.example").unwrap(), one_list.clone(), now()).unwrap();
-        store.blocking_add(&listed).unwrap();
-        store.blocking_add(&new("b@x.example", Cause::Unsubscribe)).unwrap();
-        let (a, b) = (mailbox("a@x.example"), mailbox("b@x.example"));
-        let answer = store.blocking_evidence(&[&a, &b, &a, &b]).unwrap();
-        let both = vec![one_list, fact(Cause::Unsubscribe)];
-        assert_eq!(answer, [vec![], both.clone(), vec![], both]);
-        assert_eq!(store.blocking_evidence(&[]).unwrap(), Vec::<Vec<Suppression>>::new());
-    });
-}
-
-#[test]
-fn adding_again_keeps_the_first_date_and_evidence_and_only_prolongs() {
-    both(|store| {
-        let with = |expires: Option<i64>, evidence: &str| {
-            let mut fact = fact(Cause::HardBounce);
-            fact.evidence = Some(evidence.to_owned());
-            fact.expires = expires.map(Timestamp::from_secs);
-            NewSuppression::new(Subject::parse("v@x.example").unwrap(), fact, now()).unwrap()
-        };
-        assert_eq!(store.blocking_add(&with(Some(50), "first")).unwrap(), Added::New);
-        for (given, kept) in [(Some(40), Some(50)), (Some(60), Some(60)), (None, None), (Some(70), None)] {
-            assert_eq!(store.blocking_add(&with(given, "later")).unwrap(), Added::Existing);
-            let found = facts(store, "v@x.example");
-            assert_eq!(found.len(), 1);
-            assert_eq!(found[0].expires, kept.map(Timestamp::from_secs));
-            assert_eq!(found[0].evidence.as_deref(), Some("first"));
-        }
-    });
-}
-
-#[test]
-fn a_complaint_leaves_only_with_a_reason_and_nothing_leaves_by_half() {
-    both(|store| {
-        for cause in [Cause::Unsubscribe, Cause::Complaint] {
-            store.blocking_add(&new("v@x.example", cause)).unwrap();
-        }
-        store.blocking_add(&new("@x.example", Cause::Manual)).unwrap();
-        for because in [None, Some("  ")] {
-            let refused = store.blocking_remove(&removal("v@x.example", because));
-            assert!(matches!(refused, Err(StoreError::ReasonNeeded { cause: Cause::Complaint })));
-        }
-        let long = "x".repeat(TEXT_MAX + 1);
-        assert!(store.blocking_remove(&removal("v@x.example", Some(&long))).is_err());
-        assert_eq!(facts(store, "v@x.example").len(), 3);
-        let gone = store.blocking_remove(&removal("V+tag@x.example", Some("asked by letter 12"))).unwrap();
-        assert_eq!(gone.len(), 2);
-        assert_eq!(facts(store, "v@x.example").len(), 1, "the domain's entry stays");
-        assert_eq!(store.stats().unwrap().removed, 2);
-        assert!(store.blocking_remove(&removal("v@x.example", None)).unwrap().is_empty());
-        assert_eq!(store.blocking_add(&new("v@x.example", Cause::Complaint)).unwrap(), Added::New);
-        assert_eq!(facts(store, "v@x.example").len(), 2, "an entry added again counts again");
-    });
+fn a_complaint_leaves_only_with_a_reason_and_nothing_leaves_by_half(store: &Store) {
+    for cause in [Cause::Unsubscribe, Cause::Complaint] {
+        store.blocking_add(&new("v@x.example", cause)).unwrap();
+    }
+    store.blocking_add(&new("@x.example", Cause::Manual)).unwrap();
+    for because in [None, Some("  ")] {
+        let refused = store.blocking_remove(&removal("v@x.example", because));
+        assert!(matches!(refused, Err(StoreError::ReasonNeeded { cause: Cause::Complaint })));
+    }
+    let long = "x".repeat(TEXT_MAX + 1);
+    assert!(store.blocking_remove(&removal("v@x.example", Some(&long))).is_err());
+    assert_eq!(facts(store, "v@x.example").len(), 3);
+    let gone = store.blocking_remove(&removal("V+tag@x.example", Some("asked by letter 12"))).unwrap();
+    assert_eq!(gone.len(), 2);
+    assert_eq!(facts(store, "v@x.example").len(), 1, "the domain's entry stays");
+    assert_eq!(store.stats().unwrap().removed, 2);
+    assert!(store.blocking_remove(&removal("v@x.example", None)).unwrap().is_empty());
+    assert_eq!(store.blocking_add(&new("v@x.example", Cause::Complaint)).unwrap(), Added::New);
+    assert_eq!(facts(store, "v@x.example").len(), 2, "an entry added again counts again");
 }
 
 #[test]
@@ -228,40 +212,34 @@ fn a_store_of_hashes_alone_holds_no_address_and_still_knows_everybody() {
     }
 }
 
-#[test]
-fn pages_follow_each_other_and_selections_select() {
-    both(|store| {
-        store.add_many((0..25).map(|n| new(&format!("v{n}@x.example"), Cause::Manual))).unwrap();
-        store.add_many((0..5).map(|n| new(&format!("v{n}@x.example"), Cause::Unsubscribe))).unwrap();
-        let (mut after, mut seen) = (Cursor::default(), Vec::new());
-        loop {
-            let page = store.list(&Selection::default(), after, 10).unwrap();
-            assert!(page.entries.len() <= 10);
-            seen.extend(page.entries.iter().map(|entry| entry.cursor));
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
+fn pages_follow_each_other_and_selections_select(store: &Store) {
+    store.add_many((0..25).map(|n| new(&format!("v{n}@x.example"), Cause::Manual))).unwrap();
+    store.add_many((0..5).map(|n| new(&format!("v{n}@x.example"), Cause::Unsubscribe))).unwrap();
+    let (mut after, mut seen) = (Cursor::default(), Vec::new());
+    loop {
+        let page = store.list(&Selection::default(), after, 10).unwrap();
+        assert!(page.entries.len() <= 10);
+        seen.extend(page.entries.iter().map(|entry| entry.cursor));
+        match page.next {
+            Some(next) => after = next,
+            None => break,
         }
-        assert_eq!(seen.len(), 30);
-        assert!(seen.is_sorted());
-        let unsubscribed = Selection { cause: Some(Cause::Unsubscribe), scope: None };
-        assert_eq!(store.list(&unsubscribed, Cursor::default(), 5).unwrap().entries.len(), 5);
-        assert_eq!(store.list(&unsubscribed, Cursor::default(), 5).unwrap().next, None);
-        let acme = Scope::Controller(ControllerId::new("acme").unwrap());
-        let of_acme = Selection { cause: None, scope: Some(acme) };
-        assert!(store.list(&of_acme, Cursor::default(), 5).unwrap().entries.is_empty());
-    });
+    }
+    assert_eq!(seen.len(), 30);
+    assert!(seen.is_sorted());
+    let unsubscribed = Selection { cause: Some(Cause::Unsubscribe), scope: None };
+    assert_eq!(store.list(&unsubscribed, Cursor::default(), 5).unwrap().entries.len(), 5);
+    assert_eq!(store.list(&unsubscribed, Cursor::default(), 5).unwrap().next, None);
+    let acme = Scope::Controller(ControllerId::new("acme").unwrap());
+    let of_acme = Selection { cause: None, scope: Some(acme) };
+    assert!(store.list(&of_acme, Cursor::default(), 5).unwrap().entries.is_empty());
 }
 
-#[test]
-fn a_page_is_bounded_whatever_is_asked_for() {
-    both(|store| {
-        store.add_many((0..=PAGE_MAX).map(|n| new(&format!("v{n}@x.example"), Cause::Manual))).unwrap();
-        let page = store.list(&Selection::default(), Cursor::default(), usize::MAX).unwrap();
-        assert_eq!(page.entries.len(), PAGE_MAX);
-        assert!(page.next.is_some());
-    });
+fn a_page_is_bounded_whatever_is_asked_for(store: &Store) {
+    store.add_many((0..=PAGE_MAX).map(|n| new(&format!("v{n}@x.example"), Cause::Manual))).unwrap();
+    let page = store.list(&Selection::default(), Cursor::default(), usize::MAX).unwrap();
+    assert_eq!(page.entries.len(), PAGE_MAX);
+    assert!(page.next.is_some());
 }
 
 #[test]
@@ -312,3 +290,24 @@ fn a_memory_told_to_fail_answers_nothing() {
     memory.fail(false);
     assert_eq!(facts(&store, "v@x.example").len(), 1);
 }
+
+/// What every kind of store has to do.
+pub(super) const EVERY_KIND: &[Expectation] = &[
+    ("every_spelling_meets_the_suppression", every_spelling_meets_the_suppression),
+    ("a_tagged_or_dotted_entry_meets_the_plain_address", a_tagged_or_dotted_entry_meets_the_plain_address),
+    ("a_domain_entry_reaches_its_subdomains_and_no_others", a_domain_entry_reaches_its_subdomains_and_no_others),
+    (
+        "answers_keep_the_order_of_the_recipients_and_hold_every_scope",
+        answers_keep_the_order_of_the_recipients_and_hold_every_scope,
+    ),
+    (
+        "adding_again_keeps_the_first_date_and_evidence_and_only_prolongs",
+        adding_again_keeps_the_first_date_and_evidence_and_only_prolongs,
+    ),
+    (
+        "a_complaint_leaves_only_with_a_reason_and_nothing_leaves_by_half",
+        a_complaint_leaves_only_with_a_reason_and_nothing_leaves_by_half,
+    ),
+    ("pages_follow_each_other_and_selections_select", pages_follow_each_other_and_selections_select),
+    ("a_page_is_bounded_whatever_is_asked_for", a_page_is_bounded_whatever_is_asked_for),
+];

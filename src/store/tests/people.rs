@@ -8,13 +8,13 @@ use crate::policy::{
     RecipientClass, RegisterName, Sale, SaleKind,
 };
 
-fn consent(basis: Basis) -> ConsentFact {
+pub(super) fn consent(basis: Basis) -> ConsentFact {
     let mut fact = ConsentFact::new(ControllerId::new("acme").unwrap(), Purpose::Marketing, basis, now());
     fact.evidence = Some("form 7".into());
     fact
 }
 
-fn told(address: &str, fact: ConsentFact) -> NewEvent {
+pub(super) fn told(address: &str, fact: ConsentFact) -> NewEvent {
     NewEvent::consent(mailbox(address), fact, "tester".to_owned(), now()).unwrap()
 }
 
@@ -22,11 +22,11 @@ fn declared(address: &str, declaration: Declaration) -> NewEvent {
     NewEvent::contact(mailbox(address), declaration, "tester".to_owned(), now()).unwrap()
 }
 
-fn dossier(store: &Store, address: &str) -> Dossier {
+pub(super) fn dossier(store: &Store, address: &str) -> Dossier {
     store.blocking_dossier(&[&mailbox(address)]).unwrap().pop().unwrap()
 }
 
-fn full() -> ConsentFact {
+pub(super) fn full() -> ConsentFact {
     let mut fact = consent(Basis::DoubleOptIn);
     fact.purpose = Purpose::List("weekly".parse().unwrap());
     fact.notice = Some("2026-01".into());
@@ -43,71 +43,58 @@ fn full() -> ConsentFact {
     fact
 }
 
-#[test]
-fn a_consent_is_answered_whole_for_the_exact_address_only() {
-    both(|store| {
-        store.blocking_record(&told("Vic+news@x.example", full())).unwrap();
-        assert_eq!(dossier(store, "vic+news@X.example").consents, [full()]);
-        for other in ["vic@x.example", "vic+other@x.example", "vic@y.example"] {
-            assert_eq!(dossier(store, other), Dossier::default(), "{other}");
-        }
-    });
+fn a_consent_is_answered_whole_for_the_exact_address_only(store: &Store) {
+    store.blocking_record(&told("Vic+news@x.example", full())).unwrap();
+    assert_eq!(dossier(store, "vic+news@X.example").consents, [full()]);
+    for other in ["vic@x.example", "vic+other@x.example", "vic@y.example"] {
+        assert_eq!(dossier(store, other), Dossier::default(), "{other}");
+    }
 }
 
-#[test]
-fn the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays() {
-    both(|store| {
-        let mut other = consent(Basis::Published);
-        other.controller = ControllerId::new("other").unwrap();
-        for fact in [consent(Basis::OptIn), full(), other.clone(), consent(Basis::None), consent(Basis::OptIn)] {
-            assert_eq!(store.blocking_record(&told("v@x.example", fact)).unwrap(), Added::New);
-        }
-        assert_eq!(dossier(store, "v@x.example").consents, [consent(Basis::OptIn), full(), other]);
-        let history = store.history(&mailbox("v@x.example")).unwrap();
-        assert_eq!(history.len(), 5);
-        assert!(history.is_sorted_by_key(|event| event.cursor));
-        assert_eq!(history[3].told, Told::Consent(Box::new(consent(Basis::None))));
-        assert_eq!((history[0].by.as_str(), history[0].address.as_deref()), ("tester", Some("v@x.example")));
-    });
+fn the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays(store: &Store) {
+    let mut other = consent(Basis::Published);
+    other.controller = ControllerId::new("other").unwrap();
+    for fact in [consent(Basis::OptIn), full(), other.clone(), consent(Basis::None), consent(Basis::OptIn)] {
+        assert_eq!(store.blocking_record(&told("v@x.example", fact)).unwrap(), Added::New);
+    }
+    assert_eq!(dossier(store, "v@x.example").consents, [consent(Basis::OptIn), full(), other]);
+    let history = store.history(&mailbox("v@x.example")).unwrap();
+    assert_eq!(history.len(), 5);
+    assert!(history.is_sorted_by_key(|event| event.cursor));
+    assert_eq!(history[3].told, Told::Consent(Box::new(consent(Basis::None))));
+    assert_eq!((history[0].by.as_str(), history[0].address.as_deref()), ("tester", Some("v@x.example")));
 }
 
-#[test]
-fn saying_again_what_holds_adds_nothing() {
-    both(|store| {
-        let again =
-            declared("v@x.example", Declaration { contract: Some(Contract::InForce), ..Declaration::default() });
-        for (event, expected) in [
-            (told("v@x.example", full()), Added::New),
-            (told("V@X.example", full()), Added::Existing),
-            (again.clone(), Added::New),
-            (again, Added::Existing),
-        ] {
-            assert_eq!(store.blocking_record(&event).unwrap(), expected);
-        }
-        assert_eq!(store.history(&mailbox("v@x.example")).unwrap().len(), 2);
-    });
+fn saying_again_what_holds_adds_nothing(store: &Store) {
+    let again = declared("v@x.example", Declaration { contract: Some(Contract::InForce), ..Declaration::default() });
+    for (event, expected) in [
+        (told("v@x.example", full()), Added::New),
+        (told("V@X.example", full()), Added::Existing),
+        (again.clone(), Added::New),
+        (again, Added::Existing),
+    ] {
+        assert_eq!(store.blocking_record(&event).unwrap(), expected);
+    }
+    assert_eq!(store.history(&mailbox("v@x.example")).unwrap().len(), 2);
 }
 
-#[test]
-fn declarations_add_up_trait_by_trait() {
-    both(|store| {
-        let functions = |names: &[&str]| Some(names.iter().map(|name| Function::new(name).unwrap()).collect());
-        let class = Some(RecipientClass::Professional);
-        for declaration in [
-            Declaration { class, functions: functions(&["it", "security"]), ..Declaration::default() },
-            Declaration { country: Some(Country::parse("FR").unwrap()), ..Declaration::default() },
-            Declaration { functions: functions(&["purchasing"]), ..Declaration::default() },
-        ] {
-            store.blocking_record(&declared("v@x.example", declaration)).unwrap();
-        }
-        let expected = Contact {
-            class,
-            country: Some(Country::parse("FR").unwrap()),
-            functions: functions(&["purchasing"]).unwrap(),
-            contract: Contract::None,
-        };
-        assert_eq!(dossier(store, "v@x.example").contact, Some(expected));
-    });
+fn declarations_add_up_trait_by_trait(store: &Store) {
+    let functions = |names: &[&str]| Some(names.iter().map(|name| Function::new(name).unwrap()).collect());
+    let class = Some(RecipientClass::Professional);
+    for declaration in [
+        Declaration { class, functions: functions(&["it", "security"]), ..Declaration::default() },
+        Declaration { country: Some(Country::parse("FR").unwrap()), ..Declaration::default() },
+        Declaration { functions: functions(&["purchasing"]), ..Declaration::default() },
+    ] {
+        store.blocking_record(&declared("v@x.example", declaration)).unwrap();
+    }
+    let expected = Contact {
+        class,
+        country: Some(Country::parse("FR").unwrap()),
+        functions: functions(&["purchasing"]).unwrap(),
+        contract: Contract::None,
+    };
+    assert_eq!(dossier(store, "v@x.example").contact, Some(expected));
 }
 
 #[test]
@@ -129,21 +116,45 @@ fn what_cannot_be_kept_is_refused() {
     }
 }
 
-#[test]
-fn recording_a_consent_takes_no_suppression_away() {
-    both(|store| {
+fn recording_a_consent_takes_no_suppression_away(store: &Store) {
+    let mut left = fact(Cause::Unsubscribe);
+    left.scope = Scope::Controller(ControllerId::new("acme").unwrap());
+    left.since = Timestamp::from_secs(1);
+    let subject = Subject::parse("v@x.example").unwrap();
+    store.blocking_add(&NewSuppression::new(subject, left.clone(), now()).unwrap()).unwrap();
+    store.blocking_record(&told("v@x.example", consent(Basis::OptIn))).unwrap();
+    let known = dossier(store, "v@x.example");
+    assert_eq!(known.suppressions, [left.clone()]);
+    assert!(known.consents[0].lifts(&left, now()), "whether it counts is said at each decision");
+    store.blocking_record(&told("v@x.example", consent(Basis::None))).unwrap();
+    assert!(!dossier(store, "v@x.example").consents[0].lifts(&left, now()), "and so the opt-out counts again");
+}
+
+/// No, yes, no again: the second no must not carry the first one's date, or the yes between them would lift it for ever.
+fn an_opt_out_said_again_after_a_consent_counts_from_then(store: &Store) {
+    let left_at = |at: i64| {
         let mut left = fact(Cause::Unsubscribe);
         left.scope = Scope::Controller(ControllerId::new("acme").unwrap());
-        left.since = Timestamp::from_secs(1);
-        let subject = Subject::parse("v@x.example").unwrap();
-        store.blocking_add(&NewSuppression::new(subject, left.clone(), now()).unwrap()).unwrap();
-        store.blocking_record(&told("v@x.example", consent(Basis::OptIn))).unwrap();
+        left.since = Timestamp::from_secs(at);
+        NewSuppression::new(Subject::parse("v@x.example").unwrap(), left, now()).unwrap()
+    };
+    let agreed = consent(Basis::OptIn);
+    let given = agreed.collected_at.as_secs();
+    let counts = || {
         let known = dossier(store, "v@x.example");
-        assert_eq!(known.suppressions, [left.clone()]);
-        assert!(known.consents[0].lifts(&left, now()), "whether it counts is said at each decision");
-        store.blocking_record(&told("v@x.example", consent(Basis::None))).unwrap();
-        assert!(!dossier(store, "v@x.example").consents[0].lifts(&left, now()), "and so the opt-out counts again");
-    });
+        let suppression = known.suppressions.first().unwrap();
+        assert_eq!(known.suppressions.len(), 1);
+        (suppression.since.as_secs(), !known.consents.iter().any(|consent| consent.lifts(suppression, now())))
+    };
+    assert_eq!(store.blocking_add(&left_at(1)).unwrap(), Added::New);
+    assert_eq!(store.blocking_add(&left_at(2)).unwrap(), Added::Existing);
+    assert_eq!(counts(), (1, true), "the first time is kept");
+    store.blocking_record(&told("v@x.example", agreed.clone())).unwrap();
+    assert_eq!(counts(), (1, false), "lifted");
+    assert_eq!(store.blocking_add(&left_at(given + 1)).unwrap(), Added::New);
+    assert_eq!(counts(), (given + 1, true), "it counts again");
+    assert_eq!(store.blocking_add(&left_at(given + 2)).unwrap(), Added::Existing);
+    assert_eq!(counts(), (given + 1, true), "and the first time after the consent is kept");
 }
 
 #[test]
@@ -166,15 +177,12 @@ fn what_one_process_records_the_other_answers_at_once() {
     assert_eq!(dossier(&again, "v3@x.example").consents, [full()]);
 }
 
-#[test]
-fn answers_keep_the_order_of_the_recipients() {
-    both(|store| {
-        store.blocking_record(&told("b@x.example", full())).unwrap();
-        let (a, b) = (mailbox("a@x.example"), mailbox("b@x.example"));
-        let counts: Vec<_> =
-            store.blocking_dossier(&[&a, &b, &a]).unwrap().iter().map(|known| known.consents.len()).collect();
-        assert_eq!(counts, [0, 1, 0]);
-    });
+fn answers_keep_the_order_of_the_recipients(store: &Store) {
+    store.blocking_record(&told("b@x.example", full())).unwrap();
+    let (a, b) = (mailbox("a@x.example"), mailbox("b@x.example"));
+    let counts: Vec<_> =
+        store.blocking_dossier(&[&a, &b, &a]).unwrap().iter().map(|known| known.consents.len()).collect();
+    assert_eq!(counts, [0, 1, 0]);
 }
 
 fn closed_with_consents() -> tempfile::TempDir {
@@ -244,46 +252,38 @@ fn answers(store: &Store, address: &str) -> Vec<(String, Timestamp, Listed)> {
     checks.into_iter().map(|check| (check.list.to_string(), check.fresh_on, check.answer)).collect()
 }
 
-#[test]
-fn every_register_answers_for_everybody_and_is_replaced_as_a_whole() {
-    both(|store| {
-        let (ecg, robinson) = (RegisterName::new("ecg").unwrap(), RegisterName::new("lista_robinson").unwrap());
-        let (first, second) = (Timestamp::from_secs(100), Timestamp::from_secs(200));
-        assert!(answers(store, "v@x.example").is_empty());
-        let listed = subjects(&["v@x.example", "V+a@x.example", "@firm.example"]);
-        assert_eq!(store.load_register(&ecg, first, listed, now()).unwrap(), 2);
-        store.load_register(&robinson, first, subjects(&["w@x.example"]), now()).unwrap();
-        let both_say = |one, other| vec![("ecg".to_owned(), first, one), ("lista_robinson".to_owned(), first, other)];
-        assert_eq!(answers(store, "v+b@x.example"), both_say(Listed::Yes, Listed::No));
-        assert_eq!(answers(store, "any@sub.firm.example"), both_say(Listed::Yes, Listed::No));
-        assert_eq!(answers(store, "other@x.example"), both_say(Listed::No, Listed::No));
-        store.load_register(&ecg, second, subjects(&["w@x.example"]), now()).unwrap();
-        assert_eq!(answers(store, "v@x.example")[0], ("ecg".to_owned(), second, Listed::No));
-        assert_eq!(answers(store, "w@x.example")[0], ("ecg".to_owned(), second, Listed::Yes));
-        let cut = subjects(&["u@x.example"]).into_iter().chain([Err(StoreError::Stopping)]);
-        assert!(store.load_register(&ecg, first, cut, now()).is_err());
-        assert_eq!(answers(store, "w@x.example")[0].2, Listed::Yes, "the old copy stays");
-        assert_eq!(store.registers().unwrap(), [(ecg, second, 1), (robinson, first, 1)]);
-    });
+fn every_register_answers_for_everybody_and_is_replaced_as_a_whole(store: &Store) {
+    let (ecg, robinson) = (RegisterName::new("ecg").unwrap(), RegisterName::new("lista_robinson").unwrap());
+    let (first, second) = (Timestamp::from_secs(100), Timestamp::from_secs(200));
+    assert!(answers(store, "v@x.example").is_empty());
+    let listed = subjects(&["v@x.example", "V+a@x.example", "@firm.example"]);
+    assert_eq!(store.load_register(&ecg, first, listed, now()).unwrap(), 2);
+    store.load_register(&robinson, first, subjects(&["w@x.example"]), now()).unwrap();
+    let both_say = |one, other| vec![("ecg".to_owned(), first, one), ("lista_robinson".to_owned(), first, other)];
+    assert_eq!(answers(store, "v+b@x.example"), both_say(Listed::Yes, Listed::No));
+    assert_eq!(answers(store, "any@sub.firm.example"), both_say(Listed::Yes, Listed::No));
+    assert_eq!(answers(store, "other@x.example"), both_say(Listed::No, Listed::No));
+    store.load_register(&ecg, second, subjects(&["w@x.example"]), now()).unwrap();
+    assert_eq!(answers(store, "v@x.example")[0], ("ecg".to_owned(), second, Listed::No));
+    assert_eq!(answers(store, "w@x.example")[0], ("ecg".to_owned(), second, Listed::Yes));
+    let cut = subjects(&["u@x.example"]).into_iter().chain([Err(StoreError::Stopping)]);
+    assert!(store.load_register(&ecg, first, cut, now()).is_err());
+    assert_eq!(answers(store, "w@x.example")[0].2, Listed::Yes, "the old copy stays");
+    assert_eq!(store.registers().unwrap(), [(ecg, second, 1), (robinson, first, 1)]);
 }
 
-#[test]
-fn a_register_may_be_given_out_as_hashes() {
-    both(|store| {
-        let ecg = RegisterName::new("ecg").unwrap();
-        // SHA-1 of v@x.example and SHA-256 of w@x.example.
-        let hashes = [
-            "1ca2a1aa02583c7f0ea1bb1f065d9056edc14489",
-            "90e660dce664108bb5e5e9e83e75f4ebef2f225942da4389c42ce98e5b7b0789",
-        ];
-        let entries = hashes.map(|text| Ok(RegisterEntry::Hash(PublishedHash::parse(text).unwrap())));
-        assert_eq!(store.load_register(&ecg, now(), entries, now()).unwrap(), 2);
-        for (address, answer) in
-            [("V@x.example", Listed::Yes), ("w@X.example", Listed::Yes), ("u@x.example", Listed::No)]
-        {
-            assert_eq!(answers(store, address)[0].2, answer, "{address}");
-        }
-    });
+fn a_register_may_be_given_out_as_hashes(store: &Store) {
+    let ecg = RegisterName::new("ecg").unwrap();
+    // SHA-1 of v@x.example and SHA-256 of w@x.example.
+    let hashes = [
+        "1ca2a1aa02583c7f0ea1bb1f065d9056edc14489",
+        "90e660dce664108bb5e5e9e83e75f4ebef2f225942da4389c42ce98e5b7b0789",
+    ];
+    let entries = hashes.map(|text| Ok(RegisterEntry::Hash(PublishedHash::parse(text).unwrap())));
+    assert_eq!(store.load_register(&ecg, now(), entries, now()).unwrap(), 2);
+    for (address, answer) in [("V@x.example", Listed::Yes), ("w@X.example", Listed::Yes), ("u@x.example", Listed::No)] {
+        assert_eq!(answers(store, address)[0].2, answer, "{address}");
+    }
 }
 
 #[test]
@@ -339,3 +339,22 @@ fn a_store_of_the_first_schema_is_brought_up_to_date_once() {
     let known = dossier(&again, "Victim+x@example.com");
     assert_eq!((known.suppressions.len(), known.consents.len()), (1, 1));
 }
+
+/// What every kind of store has to do.
+pub(super) const EVERY_KIND: &[Expectation] = &[
+    ("a_consent_is_answered_whole_for_the_exact_address_only", a_consent_is_answered_whole_for_the_exact_address_only),
+    (
+        "the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays",
+        the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays,
+    ),
+    ("saying_again_what_holds_adds_nothing", saying_again_what_holds_adds_nothing),
+    ("declarations_add_up_trait_by_trait", declarations_add_up_trait_by_trait),
+    ("recording_a_consent_takes_no_suppression_away", recording_a_consent_takes_no_suppression_away),
+    ("an_opt_out_said_again_after_a_consent_counts_from_then", an_opt_out_said_again_after_a_consent_counts_from_then),
+    ("answers_keep_the_order_of_the_recipients", answers_keep_the_order_of_the_recipients),
+    (
+        "every_register_answers_for_everybody_and_is_replaced_as_a_whole",
+        every_register_answers_for_everybody_and_is_replaced_as_a_whole,
+    ),
+    ("a_register_may_be_given_out_as_hashes", a_register_may_be_given_out_as_hashes),
+];

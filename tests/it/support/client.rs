@@ -1,13 +1,23 @@
 //! A plain SMTP client that shows every reply.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls_pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::PATIENCE;
 
-/// One session.
-pub(crate) struct Client {
-    reader: BufReader<TcpStream>,
+/// The name in the certificate of gateways under test.
+pub(crate) const GATEWAY: &str = "gate.test.example";
+
+/// TLS as a client speaks it.
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// One session; in clear unless it says otherwise.
+pub(crate) struct Client<S: Read + Write = TcpStream> {
+    reader: BufReader<S>,
 }
 
 impl Client {
@@ -27,6 +37,41 @@ impl Client {
         Self { reader: BufReader::new(stream) }
     }
 
+    /// Starts TLS, believing `trust` alone, with the gateway's name.
+    pub(crate) fn start_tls(mut self, trust: &Arc<ClientConfig>) -> Client<Tls> {
+        assert!(self.say("STARTTLS").starts_with("220 2.0.0"));
+        Client::under_tls(self.reader.into_inner(), trust)
+    }
+
+    /// What it talks over.
+    pub(crate) fn into_inner(self) -> TcpStream {
+        self.reader.into_inner()
+    }
+}
+
+impl Client<Tls> {
+    /// Implicit TLS: the handshake comes first, then the greeting.
+    pub(crate) fn connect_tls(address: SocketAddr, trust: &Arc<ClientConfig>) -> Self {
+        let mut client = Self::under_tls(Client::raw(address).into_inner(), trust);
+        assert!(client.reply().starts_with("220"));
+        assert!(client.say("EHLO client.example").starts_with("250"));
+        client
+    }
+
+    /// The handshake alone, over a connection that is there.
+    pub(crate) fn under_tls(stream: TcpStream, trust: &Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from(GATEWAY).unwrap();
+        let connection = ClientConnection::new(Arc::clone(trust), name).unwrap();
+        Self { reader: BufReader::new(StreamOwned::new(connection, stream)) }
+    }
+
+    /// The connection and its TLS.
+    pub(crate) fn tls(&mut self) -> &mut Tls {
+        self.reader.get_mut()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes)
@@ -37,6 +82,20 @@ impl Client {
         match self.send(format!("{line}\r\n").as_bytes()) {
             Ok(()) => self.reply(),
             Err(_) => String::new(),
+        }
+    }
+
+    /// Sends a line and returns every line of the reply.
+    pub(crate) fn ask(&mut self, line: &str) -> Vec<String> {
+        self.send(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.reader.read_line(&mut line).unwrap(), 0, "the connection ended");
+            lines.push(line.trim_end().to_owned());
+            if line.as_bytes()[3] == b' ' {
+                return lines;
+            }
         }
     }
 

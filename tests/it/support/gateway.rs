@@ -18,6 +18,8 @@ pub(crate) struct Spec {
     pub(crate) more: String,
     /// More keys of `[smtp]`.
     pub(crate) smtp: String,
+    /// More keys of `[http]`.
+    pub(crate) http: String,
     /// More keys of `[upstream]`.
     pub(crate) connections: String,
 }
@@ -25,17 +27,26 @@ pub(crate) struct Spec {
 impl Spec {
     /// Marketing from anywhere to `upstream`, unsigned.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
-        Self { upstream, stream: String::new(), more: String::new(), smtp: String::new(), connections: String::new() }
+        Self {
+            upstream,
+            stream: String::new(),
+            more: String::new(),
+            smtp: String::new(),
+            http: String::new(),
+            connections: String::new(),
+        }
     }
 
-    fn text(&self, smtp: SocketAddr, http: SocketAddr) -> String {
+    /// The file.
+    pub(crate) fn text(&self, smtp: SocketAddr, http: SocketAddr) -> String {
         format!(
             "version = \"v1\"\n[gateway]\nhostname = \"gate.test.example\"\ndata_dir = \".\"\nlog_addresses = \"full\"\n\
-             [smtp]\nlisten = [\"{smtp}\"]\n{}\n[http]\nlisten = \"{http}\"\npublic_url = \"https://u.test.example\"\nmailto = \"u@u.test.example\"\n\
+             [smtp]\nlisten = [\"{smtp}\"]\n{}\n[http]\nlisten = \"{http}\"\npublic_url = \"https://u.test.example\"\nmailto = \"u@u.test.example\"\n{}\n\
              [upstream]\nhost = \"{}\"\nport = {}\n{}\n[retry]\nfirst = \"1s\"\nlongest = \"2s\"\n[spool]\nmin_free_octets = 1048576\n{}\n\
              [[stream]]\nname = \"news\"\ncontroller = \"acme\"\nclass = \"marketing\"\nlist = \"weekly\"\n{}\n\
              [[credential]]\nname = \"loopback\"\nstream = \"news\"\naddresses = [\"127.0.0.0/8\"]\n",
             self.smtp,
+            self.http,
             self.upstream.ip(),
             self.upstream.port(),
             self.connections,
@@ -55,16 +66,29 @@ pub(crate) struct Gateway {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
 impl Gateway {
     /// Configures and starts a gateway in `folder`.
     pub(crate) fn start(folder: &Path, spec: &Spec) -> Self {
+        Self::configure(folder, spec);
+        Self::restart_there(folder)
+    }
+
+    /// Writes a configuration with ports that are free, and starts nothing.
+    pub(crate) fn configure(folder: &Path, spec: &Spec) {
         let (smtp, http) = (free_port(), free_port());
         std::fs::write(folder.join("consentry.toml"), spec.text(smtp, http)).unwrap();
-        Self::restart(folder, smtp, http)
+        std::fs::write(folder.join("ports"), format!("{smtp} {http}")).unwrap();
+    }
+
+    /// Starts a gateway on the configuration that [`Gateway::configure`] wrote.
+    pub(crate) fn restart_there(folder: &Path) -> Self {
+        let ports = std::fs::read_to_string(folder.join("ports")).unwrap();
+        let (smtp, http) = ports.split_once(' ').unwrap();
+        Self::restart(folder, smtp.parse().unwrap(), http.parse().unwrap())
     }
 
     /// Starts a gateway on the configuration that is there.
@@ -101,6 +125,11 @@ impl Gateway {
     /// Events of one type in the log.
     pub(crate) fn events(&self, kind: &str) -> Vec<serde_json::Value> {
         self.log.lock().unwrap().iter().filter(|event| event["type"] == kind).cloned().collect()
+    }
+
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

@@ -1,9 +1,19 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
+pub(crate) mod authority;
+pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod front;
 pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod name_server;
+pub(crate) mod postfix;
+pub(crate) mod redis_server;
+pub(crate) mod tool;
 pub(crate) mod upstream;
 
+pub(crate) use certificates::Authority;
 pub(crate) use client::Client;
 pub(crate) use gateway::{Gateway, Spec};
 pub(crate) use upstream::Upstream;

@@ -12,7 +12,7 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Paramete
 use super::*;
 use crate::mail::{ListName, Mailbox, QueueId};
 use crate::message::dkim::key::{Algorithm, TxtRecord};
-use crate::message::{ExistingUnsubscribe, FeedbackId, HttpsUri, Links, ListId, MessageId, Plan, rewrite};
+use crate::message::{BodyFate, ExistingUnsubscribe, FeedbackId, HttpsUri, Links, ListId, MessageId, Plan, rewrite};
 use crate::policy::{OneClick, Permit};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_482_123);
@@ -25,7 +25,7 @@ fn domain(text: &str) -> Domain {
 fn copy(head: &[u8]) -> Rewritten {
     let gateway = domain("gw.example");
     let section = HeaderSection::parse(Bytes::copy_from_slice(head)).unwrap();
-    let recipient = Recipient { mailbox: Mailbox::parse("a@b.example").unwrap() };
+    let recipient = Recipient::new(Mailbox::parse("a@b.example").unwrap());
     let token = "t".repeat(400);
     let links = Links { https: HttpsUri::parse(format!("https://gw.example/u/{token}")).unwrap(), mailto: None };
     let plan = Plan {
@@ -36,6 +36,7 @@ fn copy(head: &[u8]) -> Rewritten {
         existing: ExistingUnsubscribe::Replace,
         list_id: Some(&ListId::new(Some("Weekly"), &ListName::new("weekly").unwrap(), &gateway).unwrap()),
         feedback_id: Some(&FeedbackId::parse("c:acme").unwrap()),
+        body: BodyFate::Kept,
     };
     rewrite(&section, vec![Permit::for_test(recipient, OneClick::Owed)], &plan).unwrap()
 }
@@ -91,7 +92,7 @@ fn signed_by_both() -> (Vec<u8>, Vec<u8>, Vec<(String, String)>) {
     let signers = vec![Signer::new(&acme, "r1", rsa).unwrap(), Signer::new(&acme, "e1", ed).unwrap()];
     let signed = sign(
         copy(HEAD),
-        Some(&BodyHash::of(BODY)),
+        &CopyBody::Shared(Some(BodyHash::of(BODY))),
         &Signing::Keys(signers.into_iter().map(std::sync::Arc::new).collect()),
         NOW,
     )
@@ -100,7 +101,7 @@ fn signed_by_both() -> (Vec<u8>, Vec<u8>, Vec<(String, String)>) {
         ("r1._domainkey.acme.example.".to_owned(), rsa_record.as_str().to_owned()),
         ("e1._domainkey.acme.example.".to_owned(), ed_record.as_str().to_owned()),
     ];
-    (signed.header().to_vec(), BODY.to_vec(), records)
+    (signed.head().to_vec(), BODY.to_vec(), records)
 }
 
 #[test]
@@ -184,9 +185,9 @@ fn without_keys_the_section_stays_as_it_is() {
     let before = copy(HEAD).section().raw().clone();
     for signing in [Signing::Off, Signing::Keys(Vec::new())] {
         assert!(!signing.needs_body_hash());
-        let signed = sign(copy(HEAD), None, &signing, NOW).unwrap();
+        let signed = sign(copy(HEAD), &CopyBody::Shared(None), &signing, NOW).unwrap();
         let expected = Signed::for_test(copy(HEAD).recipients().to_vec(), before.clone());
-        assert_eq!((signed.header(), signed.recipients()), (expected.header(), expected.recipients()));
+        assert_eq!((signed.head(), signed.recipients()), (expected.head(), expected.recipients()));
     }
 }
 
@@ -195,7 +196,7 @@ fn keys_without_a_body_hash_sign_nothing() {
     let signer = Signer::new(&domain("acme.example"), "s", new_key(Algorithm::Ed25519).0).unwrap();
     let signing = Signing::Keys(vec![std::sync::Arc::new(signer)]);
     assert!(signing.needs_body_hash());
-    assert_eq!(sign(copy(HEAD), None, &signing, NOW).err(), Some(SignError::NoBodyHash));
+    assert_eq!(sign(copy(HEAD), &CopyBody::Shared(None), &signing, NOW).err(), Some(SignError::NoBodyHash));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::BodyLink;
 
 fn words(html: &str) -> String {
     let expect = Expected::new();
@@ -64,7 +65,7 @@ fn what_is_hidden_is_not_seen() {
 
 #[test]
 fn a_link_counts_when_there_is_something_to_click() {
-    let expect = Expected::new().way_out("https://u.example/").placeholder("{{out}}");
+    let expect = Expected::new().way_out("https://u.example/").body_link(BodyLink::Replace);
     let said = |html: &str| {
         let shown = read(&expect, html);
         (shown.said().leaving, shown.own_way_out)
@@ -75,7 +76,7 @@ fn a_link_counts_when_there_is_something_to_click() {
     assert_eq!(said("unsubscribe <a href='https://a.example'></a>"), (false, false));
     assert_eq!(said("unsubscribe <a href='#top'>here</a> <a>there</a>"), (false, false));
     assert_eq!(said("<a href='https://u.example/x'>click</a>"), (false, true));
-    assert_eq!(said("<a href='{{out}}'>click</a>"), (false, true));
+    assert_eq!(said("<a href='{{unsubscribe_url}}'>click</a>"), (false, true));
     assert_eq!(said("<a href='https://u.example/x'></a>"), (false, false));
     assert_eq!(said("<a href='https://u.example/x' style='display:none'>click</a>"), (false, false));
     assert_eq!(said("<a href='https://u.example/x'>click"), (false, true));

@@ -25,12 +25,12 @@ fn verbs_are_read_in_any_case_and_with_blanks_behind() {
         ("HELP", Command::Help),
         ("quit", Command::Quit),
         ("BDAT 10 LAST", Command::Bdat),
-        ("STARTTLS", Command::NotImplemented),
+        ("STARTTLS", Command::StartTls),
         ("EXPN list", Command::NotImplemented),
         ("GET / HTTP/1.1", Command::Http),
         ("EHLO [IPv6:::1]", Command::Ehlo("[IPv6:::1]".to_owned())),
         ("HELO web_01", Command::Helo("web_01".to_owned())),
-        ("RCPT TO:<Postmaster>", Command::Rcpt(ForwardPath::Postmaster)),
+        ("RCPT TO:<Postmaster>", Command::Rcpt { path: ForwardPath::Postmaster, params: RcptParams::default() }),
         (
             "mail from: <> SIZE=5",
             Command::Mail { path: ReversePath::Null, params: MailParams { size: Some(5), ..MailParams::default() } },
@@ -63,12 +63,15 @@ fn each_refusal_has_the_code_of_its_kind() {
         ("MAIL FROM:a@b.example", "501 5.1.7"),
         ("MAIL FROM:<postmaster>", "501 5.1.7"),
         ("MAIL FROM:<é@b.example>", "553 5.6.7"),
-        ("MAIL FROM:<a@b.example> RET=FULL", "555 5.5.4"),
+        ("MAIL FROM:<a@b.example> RET=X", "501 5.5.4"),
+        ("MAIL FROM:<a@b.example> NOTIFY=NEVER", "555 5.5.4"),
         ("RCPT TO:a@b.example", "501 5.1.3"),
         ("RCPT TO:<>", "501 5.1.3"),
         ("RCPT TO:<a@b.example:2025>", "501 5.1.3"),
         ("RCPT TO:<v@vic.example@gw.example>", "501 5.1.3"),
-        ("RCPT TO:<a@b.example> NOTIFY=NEVER", "555 5.5.4"),
+        ("RCPT TO:<a@b.example> NOTIFY=NEVER,FAILURE", "501 5.5.4"),
+        ("RCPT TO:<a@b.example> ORCPT=rfc822;a+0D+0ABcc:v@x", "501 5.5.4"),
+        ("RCPT TO:<a@b.example> RET=FULL", "555 5.5.4"),
         ("EHLO", "501 5.5.4"),
         ("EHLO a b", "501 5.5.4"),
         ("EHLO [<script>]", "501 5.5.4"),
@@ -112,7 +115,7 @@ proptest! {
     fn no_line_panics_and_no_path_holds_a_control_character(line in prop::collection::vec(any::<u8>(), 0..80)) {
         for start in ["", "RCPT TO:<", "MAIL FROM:<"] {
             let line = [start.as_bytes(), &line, b">"].concat();
-            if let Ok(Command::Rcpt(ForwardPath::Mailbox(mailbox))) = Command::parse(&line) {
+            if let Ok(Command::Rcpt { path: ForwardPath::Mailbox(mailbox), .. }) = Command::parse(&line) {
                 prop_assert!(!mailbox.as_str().chars().any(char::is_control));
             }
         }

@@ -30,10 +30,11 @@ fn verdict<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, Option<D
 
 const LEFT: [&[u8]; 8] = [b"", b"\r\n", b"\n", b"\r", b"\0\r\n", b"\r\r\n", b"\r\0\n", b"\n\r"];
 const RIGHT: [&[u8]; 7] = [b"\r\n", b"\n", b"\r", b"\r\r\n", b"\0\r\n", b"\r\0\n", b"\n\r"];
-const SMUGGLED: &[u8] =
+pub(crate) const SMUGGLED: &[u8] =
     b"MAIL FROM:<evil@a.example>\r\nRCPT TO:<v@b.example>\r\nDATA\r\nSubject: smuggled\r\n\r\nB\r\n.\r\n";
 
-fn matrix() -> Vec<(Vec<u8>, bool)> {
+/// Every vector with whether it holds the genuine end in its first line or two.
+pub(crate) fn matrix() -> Vec<(Vec<u8>, bool)> {
     let mut vectors = Vec::new();
     for left in LEFT {
         for right in RIGHT {

@@ -1,0 +1,91 @@
+//! Files that commands read, and what they report of lines that cannot be read.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, Write};
+use std::path::Path;
+
+use super::operation::OperationError;
+use crate::store::record::csv_line;
+
+/// How many bad rows are shown when no file for them is given.
+pub(super) const SHOWN_MAX: u64 = 20;
+/// How much of a bad row's address is repeated in its report, in characters.
+const QUOTED_MAX: usize = 254;
+/// How a ZIP archive begins (Mailchimp exports one).
+const ZIP_MARK: &[u8] = b"PK\x03\x04";
+/// Files in an archive; Mailchimp's has three.
+const MEMBERS_MAX: usize = 100;
+
+/// Reads `path` (`-`: the standard input), or each `.csv` of it when it is a ZIP archive. Nothing is unpacked to disk or as a
+/// whole into memory.
+///
+/// # Errors
+/// [`OperationError`] of the file, or what `read` answers.
+pub(super) fn each_file(
+    path: &Path,
+    read: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), OperationError>,
+) -> Result<(), OperationError> {
+    if path == Path::new("-") {
+        return read(&mut io::stdin().lock());
+    }
+    let failed = OperationError::file(path);
+    let mut file = File::open(path).map_err(&failed)?;
+    let mut mark = Vec::with_capacity(ZIP_MARK.len());
+    (&mut file).take(4).read_to_end(&mut mark).map_err(&failed)?;
+    file.rewind().map_err(&failed)?;
+    if mark != ZIP_MARK {
+        return read(&mut BufReader::new(file));
+    }
+    let broken = |error: zip::result::ZipError| OperationError::Format(format!("{}: {error}", path.display()));
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    if archive.len() > MEMBERS_MAX {
+        return Err(OperationError::Format(format!("{}: more than {MEMBERS_MAX} files in it", path.display())));
+    }
+    for index in 0..archive.len() {
+        let member = archive.by_index(index).map_err(broken)?;
+        if member.name().map_err(broken)?.to_ascii_lowercase().ends_with(".csv") {
+            read(&mut BufReader::new(member))?;
+        }
+    }
+    Ok(())
+}
+
+/// Bad rows, as CSV for a file and as sentences for a person.
+pub(super) struct Report<'a> {
+    file: &'a mut dyn Write,
+    person: Option<&'a mut dyn Write>,
+    count: u64,
+}
+
+impl<'a> Report<'a> {
+    /// Writes the header to `file`. A person is shown the first rows only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new(file: &'a mut dyn Write, person: Option<&'a mut dyn Write>) -> io::Result<Self> {
+        csv_line(["line", "email", "level", "message"], file)?;
+        Ok(Self { file, person, count: 0 })
+    }
+
+    /// Reports one row.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn bad(&mut self, number: u64, who: &str, why: &str) -> io::Result<()> {
+        self.count += 1;
+        let quoted: String = who.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        csv_line([number.to_string().as_str(), &quoted, "error", why], self.file)?;
+        match &mut self.person {
+            Some(out) if self.count <= SHOWN_MAX => writeln!(out, "line {number}: {why}"),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Writes out what is waiting.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,190 @@
+//! How often somebody may ask.
+//!
+//! A mailbox provider sends the clicks of millions from a few addresses. So an address is only counted for tokens that
+//! are not ours, and whoever brings ours is counted by the person in it: nobody can use up what somebody else needs.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use super::client::Neighbourhood;
+use crate::token::Subject;
+
+/// Tokens that are not ours, from one neighbourhood: a garbled link in a newsletter is opened by a whole company behind
+/// one address, and that is far below this.
+const FOREIGN: Rate = Rate { burst: NonZeroU32::new(300).unwrap(), every: Duration::from_secs(1) };
+/// Requests with one person's token: a provider may repeat a POST a thousand times and is told 200 each time.
+const PERSON: Rate = Rate { burst: NonZeroU32::new(1200).unwrap(), every: Duration::from_millis(100) };
+/// Opt-ins and changed choices of one person. Each adds an event that is kept for good (promise P11); leaving is not
+/// counted, because it must always be possible.
+const CHANGES: Rate = Rate { burst: NonZeroU32::new(20).unwrap(), every: Duration::from_mins(3) };
+/// Neighbourhoods or persons that one quota remembers, at some fifty octets each.
+pub(super) const REMEMBERED_MAX: usize = 65_536;
+
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: NonZeroU32,
+    every: Duration,
+}
+
+impl Rate {
+    /// `None` only for a period of zero, which no rate above has.
+    fn quota(self) -> Quota {
+        Quota::with_period(self.every).unwrap_or(Quota::per_second(self.burst)).allow_burst(self.burst)
+    }
+}
+
+/// Whether this one may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// It may.
+    Yes,
+    /// Too often.
+    No,
+}
+
+/// What happens to those who are not known yet while the table is full of others.
+#[derive(Clone, Copy)]
+enum WhenFull {
+    /// They pass: an opt-out is never refused because others are many.
+    LetIn,
+    /// They do not: only forgers fill that table.
+    TurnAway,
+}
+
+struct Keyed<K: Hash + Eq + Clone, C: Clock> {
+    limiter: RateLimiter<K, HashMapStateStore<K>, C, governor::middleware::NoOpMiddleware<C::Instant>>,
+    when_full: WhenFull,
+}
+
+impl<K: Hash + Eq + Clone, C: Clock> Keyed<K, C> {
+    fn new(rate: Rate, when_full: WhenFull, clock: C) -> Self {
+        Self { limiter: RateLimiter::hashmap_with_clock(rate.quota(), clock), when_full }
+    }
+
+    fn pass(&self, key: &K) -> Pass {
+        if self.limiter.len() >= REMEMBERED_MAX {
+            self.limiter.retain_recent();
+            if self.limiter.len() >= REMEMBERED_MAX {
+                return match self.when_full {
+                    WhenFull::LetIn => Pass::Yes,
+                    WhenFull::TurnAway => Pass::No,
+                };
+            }
+        }
+        if self.limiter.check_key(key).is_ok() { Pass::Yes } else { Pass::No }
+    }
+}
+
+/// All quotas of the door.
+pub(super) struct Limits<C: Clock + Clone = DefaultClock> {
+    foreign: Keyed<Neighbourhood, C>,
+    person: Keyed<u64, C>,
+    changes: Keyed<u64, C>,
+    hasher: std::hash::RandomState,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::with_clock(&DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> Limits<C> {
+    fn with_clock(clock: &C) -> Self {
+        Self {
+            foreign: Keyed::new(FOREIGN, WhenFull::TurnAway, clock.clone()),
+            person: Keyed::new(PERSON, WhenFull::LetIn, clock.clone()),
+            changes: Keyed::new(CHANGES, WhenFull::TurnAway, clock.clone()),
+            hasher: std::hash::RandomState::new(),
+        }
+    }
+
+    /// Another token from there that is not ours.
+    pub(super) fn foreign(&self, from: IpAddr) -> Pass {
+        self.foreign.pass(&Neighbourhood::of(from))
+    }
+
+    /// Another request with this person's token.
+    pub(super) fn person(&self, subject: &Subject) -> Pass {
+        self.person.pass(&self.key(subject))
+    }
+
+    /// Another opt-in or set of choices of this person.
+    pub(super) fn change(&self, subject: &Subject) -> Pass {
+        self.changes.pass(&self.key(subject))
+    }
+
+    /// Forgets whoever has not come for a while: addresses are personal data too.
+    pub(super) fn sweep(&self) {
+        self.foreign.limiter.retain_recent();
+        self.person.limiter.retain_recent();
+        self.changes.limiter.retain_recent();
+    }
+
+    /// A number instead of the address, under a key of this run: nobody can choose two people who share a quota.
+    fn key(&self, subject: &Subject) -> u64 {
+        use std::hash::BuildHasher as _;
+        self.hasher.hash_one((&subject.mailbox, &subject.controller))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+    use crate::mail::{ControllerId, Mailbox, QueueId};
+
+    fn subject(name: &str) -> Subject {
+        Subject {
+            mailbox: Mailbox::parse(&format!("{name}@b.example")).unwrap(),
+            controller: ControllerId::new("acme").unwrap(),
+            list: None,
+            message: QueueId::from_u64(1),
+        }
+    }
+
+    fn count(mut pass: impl FnMut() -> Pass) -> u32 {
+        (0..10_000).take_while(|_| pass() == Pass::Yes).count().try_into().unwrap()
+    }
+
+    #[test]
+    fn each_quota_ends_at_its_burst_and_comes_back() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(&clock);
+        let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let (ann, bob) = (subject("ann"), subject("bob"));
+        assert_eq!(count(|| limits.foreign(here)), FOREIGN.burst.get());
+        assert_eq!(limits.foreign(there), Pass::Yes, "another address");
+        assert_eq!(count(|| limits.person(&ann)), PERSON.burst.get());
+        assert_eq!(limits.person(&bob), Pass::Yes, "another person");
+        assert_eq!(count(|| limits.change(&ann)), CHANGES.burst.get());
+        clock.advance(FOREIGN.every);
+        assert_eq!(count(|| limits.foreign(here)), 1);
+        clock.advance(CHANGES.every);
+        assert_eq!(count(|| limits.change(&ann)), 1);
+    }
+
+    #[test]
+    fn a_full_table_lets_people_in_and_forgers_not_until_it_is_swept() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(&clock);
+        for number in 0..u32::try_from(REMEMBERED_MAX).unwrap() {
+            assert_eq!(limits.person.pass(&u64::from(number)), Pass::Yes);
+            assert_eq!(limits.foreign(std::net::Ipv4Addr::from_bits(number).into()), Pass::Yes);
+        }
+        let more = std::net::Ipv4Addr::from_bits(u32::MAX).into();
+        assert_eq!((limits.person(&subject("ann")), limits.foreign(more)), (Pass::Yes, Pass::No));
+        assert_eq!(limits.person.limiter.len(), REMEMBERED_MAX);
+        clock.advance(FOREIGN.every * 2);
+        limits.sweep();
+        assert_eq!(limits.foreign.limiter.len(), 0);
+        assert_eq!(limits.foreign(more), Pass::Yes);
+    }
+}

@@ -1,0 +1,91 @@
+//! A name server that knows `example.` and nothing else.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use hickory_resolver::net::runtime::{Time, TokioRuntimeProvider};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::rdata::{A, CNAME, MX, SOA};
+use hickory_resolver::proto::rr::{Name, RData, Record};
+use hickory_server::Server;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::store::in_memory::InMemoryZoneHandler;
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, MessageResponseBuilder, ZoneType};
+
+/// Whatever is asked below this name is answered with SERVFAIL.
+const BROKEN: &str = "broken.example.";
+
+/// A running name server; it ends with the process of the test.
+pub(crate) struct NameServer {
+    pub(crate) address: SocketAddr,
+}
+
+impl NameServer {
+    /// Serves `zone`: lines such as `x.example MX 10 mail.x.example`, `mail.x.example A 127.0.0.1`.
+    pub(crate) fn start(zone: &str) -> Self {
+        let handler = zone_handler(zone);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let mut catalog = Catalog::new();
+                catalog.upsert(name("example").into(), vec![Arc::new(handler)]);
+                let mut server = Server::new(Answers(catalog));
+                server.register_socket(tokio::net::UdpSocket::from_std(socket).unwrap());
+                server.block_until_done().await.unwrap();
+            });
+        });
+        Self { address }
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_str(&format!("{}.", text.trim_end_matches('.'))).unwrap()
+}
+
+fn zone_handler(zone: &str) -> InMemoryZoneHandler<TokioRuntimeProvider> {
+    let mut handler = InMemoryZoneHandler::empty(name("example"), ZoneType::Primary, AxfrPolicy::Deny);
+    let soa = SOA::new(name("ns.example"), name("root.example"), 1, 3600, 600, 86_400, 60);
+    handler.upsert_mut(Record::from_rdata(name("example"), 60, RData::SOA(soa)), 0);
+    for line in zone.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let data = match words[1..] {
+            ["MX", preference, host] => RData::MX(MX::new(preference.parse().unwrap(), name(host))),
+            ["A", address] => RData::A(A(address.parse().unwrap())),
+            ["CNAME", target] => RData::CNAME(CNAME(name(target))),
+            _ => panic!("no record: {line}"),
+        };
+        handler.upsert_mut(Record::from_rdata(name(words[0]), 60, data), 0);
+    }
+    handler
+}
+
+struct Answers(Catalog);
+
+impl RequestHandler for Answers {
+    fn handle_request<'a, 'b, 'c, R: ResponseHandler + 'c, T: Time + 'c>(
+        &'a self,
+        request: &'b Request,
+        mut response_handle: R,
+    ) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'c>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        let asked = request.request_info().unwrap().query.name().to_string();
+        if !asked.ends_with(BROKEN) {
+            return self.0.handle_request::<R, T>(request, response_handle);
+        }
+        Box::pin(async move {
+            let answer = MessageResponseBuilder::from_message_request(request);
+            let answer = answer.error_msg(&request.metadata, ResponseCode::ServFail);
+            response_handle.send_response(answer).await.unwrap()
+        })
+    }
+}
