@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, Engine, LogAddresses};
 use crate::control::{self, Desk};
-use crate::delivery::Delivery;
+use crate::delivery::{Board, BoardError, Delivery};
 use crate::dns;
 use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
@@ -33,6 +33,7 @@ use crate::telemetry::{EventLog, Privacy};
 use crate::tell::{self, TellError, Teller, Tools};
 use crate::time::Clock;
 use crate::tls::Certificates;
+use crate::token::Keyring;
 use crate::unsubscribe::{self, Door};
 
 pub use sockets::Sockets;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The spool cannot keep mail.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
+    /// What is suspended cannot be read.
+    #[error("suspensions: {0}")]
+    Board(#[from] BoardError),
     /// The list of tools to tell cannot be used.
     #[error(transparent)]
     Tell(#[from] TellError),
@@ -185,6 +189,38 @@ pub fn open_spool(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result
     Ok(Spool::open(settings.spool.clone(), Arc::clone(clock), Box::new(trail))?)
 }
 
+/// Reads what is suspended, as the daemon does, and commands when none runs.
+///
+/// # Errors
+/// [`StartError::Board`]: it cannot be read, and nothing may be sent.
+pub fn open_board(settings: &config::Settings) -> Result<Arc<Board>, StartError> {
+    Ok(Arc::new(Board::open(&settings.data_dir, &settings.delivery)?))
+}
+
+/// What must be there before anything starts.
+struct Ground {
+    store: Store,
+    keyring: Arc<Keyring>,
+    privacy: Privacy,
+    resolver: dns::Resolver,
+    spool: Spool,
+    recovered: Recovered,
+    board: Arc<Board>,
+}
+
+impl Ground {
+    fn open(settings: &config::Settings, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+        let store = open_store(settings, Opening::Whole, &**clock)?;
+        let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
+        let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+        let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
+        let (spool, recovered) = open_spool(settings, clock)?;
+        let board = open_board(settings)?;
+        report_recovery(&recovered);
+        Ok(Self { store, keyring, privacy, resolver, spool, recovered, board })
+    }
+}
+
 /// Starts everything. The listeners are the last to open; `sockets` go before the configured addresses.
 ///
 /// # Errors
@@ -196,12 +232,7 @@ pub async fn start(
     log: EventLog,
     clock: Arc<dyn Clock>,
 ) -> Result<Gateway, StartError> {
-    let store = open_store(&settings, Opening::Whole, &*clock)?;
-    let keyring = Arc::new(config::keyring(&settings.token_keys).map_err(StartError::Keys)?);
-    let privacy = self::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
-    let resolver = dns::Resolver::new(&settings.dns).map_err(StartError::Dns)?;
-    let (spool, recovered) = open_spool(&settings, &clock)?;
-    report_recovery(&recovered);
+    let Ground { store, keyring, privacy, resolver, spool, recovered, board } = Ground::open(&settings, &clock)?;
     let fence = Fence::default();
     let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
     let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
@@ -223,9 +254,7 @@ pub async fn start(
         log: log.clone(),
         privacy: privacy.clone(),
     };
-    let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(&clock))
-        .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
-    let hall = Arc::new(hall);
+    let hall = hall(parts, &live, &clock)?;
     let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
     let (mut tasks, mut outgoing) = (JoinSet::new(), JoinSet::new());
@@ -243,14 +272,19 @@ pub async fn start(
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
-    let (ways, recheck) = (settings.delivery, hall);
-    let delivery = Delivery { recheck, settings: ways, resolver, events: log, privacy, clock: Arc::clone(&clock) };
+    let delivery = Delivery {
+        recheck: hall,
+        settings: settings.delivery,
+        board: Arc::clone(&board),
+        resolver,
+        events: log,
+        privacy,
+        clock: Arc::clone(&clock),
+    };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
-    let desk = Desk { spool: spool.clone(), log: desk_log, fence, clock };
+    let desk = Desk { spool: spool.clone(), board, log: desk_log, fence, clock };
     tasks.spawn(watch_store(store.clone(), stops.clone()));
-    let socket = control::Socket::bind(&settings.data_dir)
-        .map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })?;
-    tasks.spawn(control::serve(socket, desk, stops));
+    tasks.spawn(control::serve(control_socket(&settings.data_dir)?, desk, stops));
     Ok(Gateway {
         submission: submission.clear,
         submission_tls: submission.tls,
@@ -264,6 +298,17 @@ pub async fn start(
         intake: tasks,
         outgoing,
     })
+}
+
+fn hall(parts: Parts, live: &Live, clock: &Arc<dyn Clock>) -> Result<Arc<Pipeline>, StartError> {
+    let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(clock))
+        .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
+    Ok(Arc::new(hall))
+}
+
+fn control_socket(data_dir: &Path) -> Result<control::Socket, StartError> {
+    let bound = control::Socket::bind(data_dir);
+    bound.map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })
 }
 
 fn report_recovery(recovered: &Recovered) {

@@ -31,6 +31,7 @@ pub mod message;
 pub mod optout;
 pub mod pipeline;
 pub mod policy;
+pub mod replies;
 pub mod rules;
 pub mod smtp;
 pub mod spool;

@@ -82,6 +82,28 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads `90s`, `5m`, `2h`, `4d`: a span of time as people write it, longer than nothing.
+///
+/// # Errors
+/// A sentence naming what was expected.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let expected = || format!("`{text}`: expected a number with s, m, h or d, such as 5m");
+    let split = text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at)).ok_or_else(expected)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    match number.checked_mul(unit) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(expected()),
+    }
+}
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.

@@ -123,12 +123,15 @@ fn mailbox(text: &str) -> Check {
 fn daemon(answer: std::io::Result<Option<Answer>>) -> Check {
     let what = "daemon of this data folder";
     match answer {
-        Ok(Some(Answer::Stats { copies, damaged, notes_lost, .. })) if damaged > 0 || notes_lost > 0 => {
-            let why = format!("{copies} copies waiting, {damaged} damaged, {notes_lost} audit records lost");
+        Ok(Some(Answer::Stats(figures))) if figures.damaged > 0 || figures.notes_lost > 0 => {
+            let (copies, damaged, lost) = (figures.copies, figures.damaged, figures.notes_lost);
+            let why = format!("{copies} copies waiting, {damaged} damaged, {lost} audit records lost");
             Check::new(what, Verdict::Look, why)
         }
-        Ok(Some(Answer::Stats { copies, .. })) => Check::new(what, Verdict::Right, format!("{copies} copies waiting")),
-        Ok(Some(Answer::Done { .. } | Answer::List { .. } | Answer::Fault { .. })) => {
+        Ok(Some(Answer::Stats(figures))) => {
+            Check::new(what, Verdict::Right, format!("{} copies waiting", figures.copies))
+        }
+        Ok(Some(Answer::Done { .. } | Answer::List { .. } | Answer::Copy(_) | Answer::Fault { .. })) => {
             Check::new(what, Verdict::Wrong, "it answers something else than was asked")
         }
         Ok(None) => Check::new(what, Verdict::Look, "none is running here"),

@@ -7,6 +7,7 @@
 //! **Never knows:** the rules of the domain.
 
 mod check;
+mod classify;
 pub mod consent;
 mod dns;
 mod doctor;
@@ -32,6 +33,7 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::control;
 use crate::exit::{Exit, Failure};
+use crate::replies::{self, Book};
 use crate::store::Opening;
 use crate::time::{Clock, SystemClock};
 
@@ -74,7 +76,9 @@ enum Operation {
     Consent(consent::ConsentArgs),
     /// Where the facts live: status, create, verify, copy, rebuild, forget.
     Store(store::Arguments),
-    /// What is waiting to be delivered: list, show, count, retry, drop.
+    /// Say what a refusal of a mail server means, and what follows.
+    Classify(classify::Arguments),
+    /// What is waiting to be delivered: list, show, stats, retry, hold, release, drop, suspend, resume.
     #[command(subcommand)]
     Queue(queue::Command),
     /// What must be published in the DNS, and whether it is (exit code 1 when something is missing or wrong).
@@ -141,6 +145,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
+        Operation::Classify(question) => classify::run(&question, &*place.replies()?, &mut out),
         Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
@@ -170,6 +175,14 @@ impl Place {
     fn rules_directory(&self) -> Result<Option<PathBuf>, Failure> {
         let is_named = self.config.is_some() || self.data.is_some();
         if is_named || self.file().exists() { Ok(self.load()?.rules_directory) } else { Ok(None) }
+    }
+
+    /// What refusals mean: by the configuration when there is one, as for the rules.
+    fn replies(&self) -> Result<Arc<Book>, Failure> {
+        if self.config.is_some() || self.data.is_some() || self.file().exists() {
+            return Ok(self.load()?.delivery.replies);
+        }
+        replies::embedded().map(Arc::new).map_err(|error| Failure::new(Exit::Software, error))
     }
 
     fn load(&self) -> Result<config::Settings, Failure> {

@@ -2,6 +2,7 @@
 
 mod import;
 mod register;
+mod rollback;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use self::import::{Imported, import_from};
 pub use self::register::RegisterArgs;
+pub use self::rollback::RollbackArgs;
 use super::operation::{OperationError, Outcome};
 use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
@@ -40,6 +42,8 @@ pub enum SuppressCommand {
     Add(AddArgs),
     /// Removes the entries of one address or domain, and keeps who did it and why.
     Remove(RemoveArgs),
+    /// Takes hard bounces back that the gateway recorded during an outage of a receiver; never what a person said.
+    Rollback(RollbackArgs),
     /// Shows every entry that stops mail to an address; the exit status is 1 when nothing does.
     Show(ShowArgs),
     /// Lists entries in the order of recording.
@@ -58,6 +62,12 @@ impl SuppressCommand {
     /// What a change of one subject is recorded as in log and audit; `None` when nothing changes, or in bulk.
     pub fn event(&self, privacy: &Privacy, now: Timestamp) -> Option<Event> {
         let (kind, subject) = match self {
+            Self::Rollback(args) => {
+                let mut event = Event::new(EventType::SuppressionRemoved, now);
+                event.evidence = Some(args.evidence()?);
+                event.queue = Some(args.pattern.clone());
+                return Some(event);
+            }
             Self::Add(args) => (EventType::SuppressionAdded, &args.subject),
             Self::Remove(args) => (EventType::SuppressionRemoved, &args.subject),
             Self::Show(_)
@@ -242,6 +252,7 @@ pub fn run(
     match command {
         SuppressCommand::Add(args) => add(args, store, out, clock.now()),
         SuppressCommand::Remove(args) => remove(args, store, out, clock.now()),
+        SuppressCommand::Rollback(args) => rollback::rollback(args, store, out, clock.now()),
         SuppressCommand::Show(args) => show(args, store, out, clock.now()),
         SuppressCommand::List(args) => list(args, store, out, clock.now()),
         SuppressCommand::Import(args) => import::import(args, store, out, clock.now()),

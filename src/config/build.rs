@@ -1,7 +1,13 @@
 //! From the file as written to the settings of each room.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::mail::{Domain, StreamName};
+use crate::pipeline::Stream;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
@@ -18,25 +24,17 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         Some(level) => word(problems, "gateway.log_addresses", level, &levels),
         None => Some(LogAddresses::Hash),
     };
-    let smtp_listen = smtp::listen_addresses(&spec.smtp, problems);
-    let smtp_listen_tls = smtp::tls_addresses(&spec.smtp, problems);
-    let http_listen = http::listen_address(&spec.http, problems);
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
     let public_url = parsed(problems, "http.public_url", &spec.http.public_url, http::public_url);
     let url = public_url.as_deref().unwrap_or_default();
     let streams = streams::streams(spec, &hostname, url, &signers, problems);
-    let unsubscribe = http::settings(spec, base, &streams, problems);
+    let doors = doors(spec, base, &hostname, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
     let dns = upstream::dns(&spec.dns, problems);
-    let smtp = smtp::settings(&spec.smtp, &hostname, base, streams::client_certificates(spec), problems);
     let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
-    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
-    let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
-    let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
-    let inbound = inbound::server(&spec.inbound, &hostname, problems);
     let tell = tell::settings(spec, problems);
     let tell_trust = tell::trust(&spec.tell, base, problems);
     let engine = store::engine(&spec.store, base, problems);
@@ -55,7 +53,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
-    let (engine, redis) = engine?;
+    let (doors, (engine, redis)) = (doors?, engine?);
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
@@ -64,14 +62,14 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         hostname,
         data_dir,
         log_addresses: log_addresses?,
-        smtp_listen: smtp_listen?,
-        smtp_listen_tls: smtp_listen_tls?,
-        smtp: smtp?,
-        http_listen: http_listen?,
-        unsubscribe: unsubscribe?,
-        inbound_listen: inbound_listen?,
-        inbound: inbound?,
-        feedback,
+        smtp_listen: doors.smtp_listen,
+        smtp_listen_tls: doors.smtp_listen_tls,
+        smtp: doors.smtp,
+        http_listen: doors.http_listen,
+        unsubscribe: doors.unsubscribe,
+        inbound_listen: doors.inbound_listen,
+        inbound: doors.inbound,
+        feedback: doors.feedback,
         tell: tell?,
         tell_trust: tell_trust?,
         pipeline,
@@ -83,6 +81,46 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         redis,
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
+    })
+}
+
+/// Where others come in.
+struct Doors {
+    smtp_listen: Vec<SocketAddr>,
+    smtp_listen_tls: Vec<SocketAddr>,
+    smtp: crate::smtp::server::Settings,
+    http_listen: Option<SocketAddr>,
+    unsubscribe: crate::unsubscribe::Settings,
+    inbound_listen: Vec<SocketAddr>,
+    inbound: crate::smtp::server::Settings,
+    feedback: crate::feedback::Settings,
+}
+
+fn doors(
+    spec: &v1::Spec,
+    base: &Path,
+    hostname: &Domain,
+    streams: &HashMap<StreamName, Arc<Stream>>,
+    problems: &mut Problems<'_>,
+) -> Option<Doors> {
+    let smtp_listen = smtp::listen_addresses(&spec.smtp, problems);
+    let smtp_listen_tls = smtp::tls_addresses(&spec.smtp, problems);
+    let smtp = smtp::settings(&spec.smtp, hostname, base, streams::client_certificates(spec), problems);
+    let http_listen = http::listen_address(&spec.http, problems);
+    let unsubscribe = http::settings(spec, base, streams, problems);
+    let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
+    let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
+    let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
+    let inbound = inbound::server(&spec.inbound, hostname, problems);
+    Some(Doors {
+        smtp_listen: smtp_listen?,
+        smtp_listen_tls: smtp_listen_tls?,
+        smtp: smtp?,
+        http_listen: http_listen?,
+        unsubscribe: unsubscribe?,
+        inbound_listen: inbound_listen?,
+        inbound: inbound?,
+        feedback,
     })
 }
 

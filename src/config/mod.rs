@@ -16,6 +16,7 @@ mod law;
 mod protection;
 mod rates;
 mod redis;
+mod replies;
 mod routes;
 mod sender;
 mod smtp;

@@ -4,14 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::delivery::{Route, Settings};
+use crate::delivery::{Grouping, Route, Settings};
 use crate::dns;
 use crate::mail::{Domain, RouteName};
+use crate::time::parse_span;
 
 use super::error::Problems;
 use super::routes::{self, host_name};
-use super::value::{duration, number, parsed};
-use super::{protection, v1};
+use super::value::{duration, number, parsed, word};
+use super::{protection, replies, v1};
 
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
 const RETRY_FIRST: Duration = Duration::from_mins(5);
@@ -26,12 +27,24 @@ pub(super) fn settings(
     hostname: &Domain,
     problems: &mut Problems<'_>,
 ) -> Option<Settings> {
+    let replies = replies::book(spec, base, problems);
+    let breaker = replies::breaker(&spec.bounces, problems);
+    let groupings = [("upstream", Grouping::Upstream), ("domain", Grouping::Domain)];
+    let grouping = match &spec.replies.groups {
+        Some(text) => word(problems, "replies.groups", text, &groupings),
+        None => Some(Grouping::Upstream),
+    };
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
     let (routes, connections) = routes::routes(spec, base, hostname, problems)?;
-    let mut settings = Settings::new(routes);
+    let mut settings = Settings::new(routes, replies?);
+    settings.grouping = grouping?;
+    settings.breaker = breaker?;
     // As many as can be under way at once: one whose reply is awaited on each connection, one whose settlement is being written.
     settings.max_unsettled = connections.saturating_mul(2);
+    if let Some(text) = &spec.retry.warn_after {
+        settings.warn_after = Some(parsed(problems, "retry.warn_after", text, parse_span)?);
+    }
     settings.retry.first = first?;
     settings.retry.cap = longest?;
     for rest in [&mut settings.rest, &mut settings.domain_rest] {

@@ -36,6 +36,10 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) rules: Rules,
     #[serde(default)]
+    pub(super) replies: Replies,
+    #[serde(default)]
+    pub(super) bounces: Bounces,
+    #[serde(default)]
     pub(super) dkim: Vec<At<Dkim>>,
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
@@ -197,6 +201,7 @@ pub(super) struct Retry {
     pub(super) first: Option<At<String>>,
     pub(super) longest: Option<At<String>>,
     pub(super) give_up: Option<At<String>>,
+    pub(super) warn_after: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -238,6 +243,21 @@ pub(super) struct Token {
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
     pub(super) directory: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replies {
+    pub(super) file: Option<At<String>>,
+    pub(super) groups: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bounces {
+    pub(super) window: Option<At<String>>,
+    pub(super) minimum: Option<At<u64>>,
+    pub(super) share: Option<At<u64>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::mail::Domain;
+use crate::time::parse_span;
 
 use super::error::Problems;
 use super::v1::At;
@@ -53,23 +54,7 @@ pub(super) fn duration(
     default: Duration,
 ) -> Option<Duration> {
     let Some(value) = value else { return Some(default) };
-    parsed(problems, key, value, |text| {
-        let expected = || format!("`{text}`: expected a number with s, m, h or d, such as 5m");
-        let split = text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at)).ok_or_else(expected)?;
-        let (number, unit) = text.split_at(split);
-        let number: u64 = number.parse().map_err(|_| expected())?;
-        let unit = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return Err(expected()),
-        };
-        match number.checked_mul(unit) {
-            Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
-            _ => Err(expected()),
-        }
-    })
+    parsed(problems, key, value, parse_span)
 }
 
 /// A number within bounds, or the default.

@@ -1,61 +1,151 @@
 //! What is answered.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::{Board, Hand, Selector, Suspension};
 use crate::mail::QueueId;
-use crate::spool::{Dropped, PendingCopy, Spool};
+use crate::spool::{Labels, PendingCopy};
 use crate::telemetry::{Event, EventType};
-use crate::time::Timestamp;
 
 use super::Desk;
+use super::change::change;
 use super::question::Question;
 
-/// Copies that one answer lists at most; the next question goes on behind the last.
-const LIST_MAX: usize = 1000;
+/// Copies that one answer looks at: the next question goes on behind the last. Bounds memory and the time of one answer.
+pub(super) const PAGE_MAX: usize = 1000;
+/// What is answered to what is no queue id.
+const NOT_AN_ID: &str = "not a queue id; expected the 13 characters that a listing shows";
+/// Octets of a header section that are shown.
+const HEADER_MAX: usize = 64 * 1024;
+/// Longest name and longest reason that an operator gives, in octets.
+pub(super) const TEXT_MAX: usize = 1024;
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     /// How much is waiting.
-    Stats {
-        /// Copies.
-        copies: u64,
-        /// Recipients not settled.
-        recipients: u64,
-        /// Copies that have been tried and wait for their next attempt.
-        deferred: u64,
-        /// Copies that a worker has now.
-        leased: u64,
-        /// Copies that cannot be read back.
-        damaged: u64,
-        /// Octets of waiting mail.
-        octets: u64,
-        /// Octets of the spool's files.
-        disk_octets: u64,
-        /// When the oldest was accepted.
-        oldest: Option<String>,
-        /// Audit records lost in a flood.
-        notes_lost: u64,
-    },
+    Stats(Box<Figures>),
     /// What is waiting.
     List {
         /// In the order of acceptance.
         copies: Vec<Waiting>,
+        /// Where to go on, when there may be more.
+        next: Option<String>,
     },
+    /// One copy.
+    Copy(Box<Copy>),
     /// Done.
     Done {
-        /// How many copies.
+        /// How many copies, or suspensions.
         copies: u64,
         /// How many could not be touched, because a worker had them.
         busy: u64,
+        /// Where to go on, when there may be more.
+        next: Option<String>,
     },
     /// Not done.
     Fault {
         /// Why.
         message: String,
     },
+}
+
+/// The queue in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Copies.
+    pub copies: u64,
+    /// Recipients not settled.
+    pub recipients: u64,
+    /// Copies that have been tried and wait for their next attempt.
+    pub deferred: u64,
+    /// Copies that a worker has now.
+    pub leased: u64,
+    /// Copies that an operator holds.
+    pub held: u64,
+    /// Copies that cannot be read back.
+    pub damaged: u64,
+    /// Octets of waiting mail.
+    pub octets: u64,
+    /// Octets of the spool's files.
+    pub disk_octets: u64,
+    /// When the oldest was accepted.
+    pub oldest: Option<String>,
+    /// Audit records lost in a flood.
+    pub notes_lost: u64,
+    /// What gets no attempts.
+    pub suspended: Vec<Suspended>,
+    /// Groups that were told "too much".
+    pub slowed: Vec<Slowed>,
+    /// Ways out that do not work.
+    pub circuits: Vec<Circuit>,
+    /// Dead mailboxes that will be suppressed unless their group trips.
+    pub unconfirmed: u64,
+}
+
+/// One suspension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspended {
+    /// What.
+    pub what: String,
+    /// Since when.
+    pub since: String,
+    /// When it ends by itself.
+    pub until: Option<String>,
+    /// Who: an operator's name, `breaker` or `reputation`.
+    pub by: String,
+    /// Why.
+    pub because: String,
+}
+
+/// One slowed group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slowed {
+    /// `upstream`, or another route, or `@domain by upstream`.
+    pub group: String,
+    /// How far.
+    pub level: u32,
+    /// Seconds between two messages.
+    pub gap_s: u64,
+    /// Since when.
+    pub since: String,
+}
+
+/// An open circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Circuit {
+    /// Since when.
+    pub since: String,
+    /// The route.
+    pub route: String,
+    /// Where it ends: `host:port` of a smarthost, or a domain.
+    pub site: String,
+    /// Whose fault: `local`, `policy` or `peer`.
+    pub fault: String,
+    /// The class of the refusal.
+    pub class: String,
+    /// What the other side said.
+    pub response: String,
+}
+
+/// One copy with its mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// What a listing shows.
+    pub facts: Waiting,
+    /// Reverse path; empty for `<>`.
+    pub sender: String,
+    /// Recipients not settled.
+    pub recipients: Vec<String>,
+    /// The header section as it is sent; what is no UTF-8 is replaced, and a long one is cut.
+    pub header: String,
+    /// Octets of the body.
+    pub body_octets: u64,
 }
 
 /// One waiting copy.
@@ -65,8 +155,8 @@ pub struct Waiting {
     pub id: String,
     /// When it was accepted.
     pub received: String,
-    /// When it is tried next.
-    pub due: String,
+    /// When it is tried next; nothing while it is held.
+    pub due: Option<String>,
     /// When it is given up.
     pub expires: String,
     /// Attempts so far.
@@ -81,34 +171,50 @@ pub struct Waiting {
     pub campaign: Option<String>,
     /// Domains of the recipients.
     pub domains: Vec<String>,
-    /// `waiting`, `leased` or `damaged`.
+    /// `waiting`, `leased`, `held`, `suspended` or `damaged`.
     pub state: String,
 }
 
 /// Answers one question.
 pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
-    let (spool, now) = (&desk.spool, desk.clock.now());
     match question {
         Question::Fence => {
             desk.fence.passed().await;
-            Answer::Done { copies: 0, busy: 0 }
+            done(0)
         }
         Question::Record { line } => record(desk, &line),
-        Question::Stats => stats(spool),
-        Question::List { limit, after } => list(spool, limit, after).await,
-        Question::Retry { which } => match which.id() {
-            Some(id) => Answer::Done { copies: u64::try_from(spool.retry_now(id)).unwrap_or(u64::MAX), busy: 0 },
-            None => unknown(),
+        Question::Stats => Answer::Stats(Box::new(stats(desk))),
+        Question::List { which, limit, after } => match cursor(after.as_deref()) {
+            Ok(after) => list(desk, &which, limit, after).await,
+            Err(fault) => fault,
         },
-        Question::Drop { which, because } => match which.id() {
-            Some(Some(id)) => drop_all(spool, &[id], &because, now).await,
-            Some(None) => {
-                let ids: Vec<_> = spool.pending(usize::MAX, None).into_iter().map(|copy| copy.id).collect();
-                drop_all(spool, &ids, &because, now).await
-            }
-            None => unknown(),
+        Question::Show { id } => match QueueId::parse(&id) {
+            Some(id) => show(desk, id).await,
+            None => Answer::Fault { message: NOT_AN_ID.to_owned() },
         },
+        Question::Change { change: to, which, after, by, because } => match cursor(after.as_deref()) {
+            _ if too_long(&by, &because) => long(),
+            Ok(after) => change(desk, to, &which, after, &by, &because).await,
+            Err(fault) => fault,
+        },
+        Question::Suspend { by, because, .. } | Question::Resume { by, because, .. } if too_long(&by, &because) => {
+            long()
+        }
+        Question::Suspend { which, seconds, by, because } => suspend(desk, which, seconds, by, because),
+        Question::Resume { which, by, because } => resume(desk, &which, &by, &because),
     }
+}
+
+fn too_long(by: &str, because: &str) -> bool {
+    by.len() > TEXT_MAX || because.len() > TEXT_MAX
+}
+
+fn long() -> Answer {
+    Answer::Fault { message: format!("a name or reason is longer than {TEXT_MAX} octets") }
+}
+
+pub(super) const fn done(copies: u64) -> Answer {
+    Answer::Done { copies, busy: 0, next: None }
 }
 
 fn record(desk: &Desk, line: &str) -> Answer {
@@ -119,84 +225,207 @@ fn record(desk: &Desk, line: &str) -> Answer {
     let line = Bytes::from(line.replace(['\r', '\n'], " "));
     desk.log.write(line.clone());
     desk.spool.note(line);
-    Answer::Done { copies: 0, busy: 0 }
+    done(0)
 }
 
-fn unknown() -> Answer {
-    Answer::Fault { message: "not a queue id; expected the 13 characters that a listing shows".to_owned() }
+fn cursor(after: Option<&str>) -> Result<Option<QueueId>, Answer> {
+    let parse = |text| QueueId::parse(text).ok_or_else(|| Answer::Fault { message: NOT_AN_ID.to_owned() });
+    after.map(parse).transpose()
 }
 
-fn stats(spool: &Spool) -> Answer {
-    let stats = spool.stats();
-    Answer::Stats {
+fn stats(desk: &Desk) -> Figures {
+    let (stats, now) = (desk.spool.stats(), desk.clock.now());
+    let board = desk.board.snapshot(now);
+    let suspended = |known: &Suspension| Suspended {
+        what: known.selector.to_string(),
+        since: known.since.to_string(),
+        until: known.until.map(|until| until.to_string()),
+        by: known.by.clone(),
+        because: known.because.clone(),
+    };
+    Figures {
         copies: stats.copies,
         recipients: stats.recipients,
         deferred: stats.deferred,
         leased: stats.leased,
+        held: stats.held,
         damaged: stats.damaged,
         octets: stats.live_octets,
         disk_octets: stats.segment_octets,
         oldest: stats.oldest.map(|at| at.to_string()),
         notes_lost: stats.notes_lost,
+        suspended: board.suspensions.iter().map(suspended).collect(),
+        slowed: board
+            .slowed
+            .iter()
+            .map(|(group, pace)| Slowed {
+                group: group.to_string(),
+                level: pace.level,
+                gap_s: pace.gap.as_secs(),
+                since: pace.since.to_string(),
+            })
+            .collect(),
+        circuits: board
+            .troubles
+            .iter()
+            .map(|trouble| Circuit {
+                since: trouble.since.to_string(),
+                route: trouble.route.to_string(),
+                site: trouble.site.clone(),
+                fault: trouble.blame.as_str().to_owned(),
+                class: trouble.class.to_string(),
+                response: trouble.response.clone(),
+            })
+            .collect(),
+        unconfirmed: u64::try_from(board.unconfirmed).unwrap_or(u64::MAX),
     }
 }
 
-async fn list(spool: &Spool, limit: usize, after: Option<String>) -> Answer {
-    let after = match after.as_deref().map(QueueId::parse) {
-        Some(None) => return unknown(),
-        Some(Some(id)) => Some(id),
-        None => None,
-    };
+/// Whether a copy is one of those that were asked for. Of one that cannot be read only the id is known.
+pub(super) fn is_chosen(board: &Board, which: &Selector, copy: &PendingCopy, labels: Option<&Labels>) -> bool {
+    match labels {
+        Some(labels) => {
+            let label = &labels.manifest.label;
+            let route = board.route_of(label);
+            let mut domains = labels.recipients.iter().map(|recipient| recipient.mailbox.domain());
+            match &which.domain {
+                None => which.covers_copy(copy.id, label, route),
+                Some(_) => domains.any(|domain| which.covers(copy.id, label, route, domain)),
+            }
+        }
+        None => which.is_all() || *which == Selector { id: Some(copy.id), ..Selector::default() },
+    }
+}
+
+/// One page of the queue behind `after`, or the one copy that `which` names.
+pub(super) async fn page(
+    desk: &Desk,
+    which: &Selector,
+    after: Option<QueueId>,
+) -> (Vec<(PendingCopy, Option<Labels>)>, Option<String>) {
+    if let Some(id) = which.id {
+        // The cursor is the number before it: ids are numbers, and a listing goes on behind its cursor.
+        let before = id.as_u64().checked_sub(1).map(QueueId::from_u64);
+        let found = desk.spool.labelled(1, before).await;
+        return (found.into_iter().filter(|(copy, _)| copy.id == id).collect(), None);
+    }
+    let found = desk.spool.labelled(PAGE_MAX, after).await;
+    let next = found.last().filter(|_| found.len() == PAGE_MAX).map(|(copy, _)| copy.id.to_string());
+    (found, next)
+}
+
+async fn list(desk: &Desk, which: &Selector, limit: usize, after: Option<QueueId>) -> Answer {
+    let (found, mut next) = page(desk, which, after).await;
+    let stopped = Stopped::now(desk);
     let mut copies = Vec::new();
-    for copy in spool.pending(limit.min(LIST_MAX), after) {
-        copies.push(waiting(spool, copy).await);
+    for (copy, labels) in &found {
+        if copies.len() == limit {
+            next = copies.last().map(|last: &Waiting| last.id.clone());
+            break;
+        }
+        if is_chosen(&desk.board, which, copy, labels.as_ref()) {
+            copies.push(waiting(&stopped, copy, labels.as_ref()));
+        }
     }
-    Answer::List { copies }
+    Answer::List { copies, next }
 }
 
-async fn waiting(spool: &Spool, copy: PendingCopy) -> Waiting {
-    let state = match (copy.damaged, copy.leased) {
-        (true, _) => "damaged",
-        (false, true) => "leased",
-        (false, false) => "waiting",
+async fn show(desk: &Desk, id: QueueId) -> Answer {
+    let shown = match desk.spool.show(id).await {
+        Ok(Some(shown)) => shown,
+        Ok(None) => return Answer::Fault { message: format!("there is no copy {id} in the queue") },
+        Err(error) => return Answer::Fault { message: error.to_string() },
     };
-    // A copy that cannot be read any more is listed with what the index knows of it.
-    let shown = spool.show(copy.id).await.ok().flatten();
-    let label = shown.as_ref().map(|shown| &shown.manifest.label);
+    let labels = Labels { manifest: Arc::clone(&shown.manifest), recipients: shown.recipients };
+    let stopped = Stopped::now(desk);
+    let header = shown.header.get(..HEADER_MAX).unwrap_or(&shown.header);
+    Answer::Copy(Box::new(Copy {
+        facts: waiting(&stopped, &shown.facts, Some(&labels)),
+        sender: shown.manifest.reverse_path.as_str().to_owned(),
+        recipients: labels.recipients.iter().map(|to| to.mailbox.as_str().to_owned()).collect(),
+        header: String::from_utf8_lossy(header).into_owned(),
+        body_octets: shown.body.len(),
+    }))
+}
+
+/// What gets no attempts, at one moment.
+struct Stopped<'a> {
+    board: &'a Board,
+    suspensions: Vec<Suspension>,
+}
+
+impl<'a> Stopped<'a> {
+    fn now(desk: &'a Desk) -> Self {
+        Self { board: &desk.board, suspensions: desk.board.snapshot(desk.clock.now()).suspensions }
+    }
+}
+
+fn waiting(stopped: &Stopped<'_>, copy: &PendingCopy, labels: Option<&Labels>) -> Waiting {
+    let label = labels.map(|labels| &labels.manifest.label);
     let mut domains: Vec<_> =
-        shown.iter().flat_map(|shown| &shown.recipients).map(|to| to.mailbox.domain().to_string()).collect();
+        labels.iter().flat_map(|labels| &labels.recipients).map(|to| to.mailbox.domain().to_string()).collect();
     domains.sort_unstable();
     domains.dedup();
     Waiting {
         id: copy.id.to_string(),
         received: copy.received.to_string(),
-        due: copy.due.to_string(),
+        due: (!copy.held).then(|| copy.due.to_string()),
         expires: copy.expires.to_string(),
         attempts: copy.attempts,
         recipients: copy.recipients,
         stream: label.map(|label| label.stream.to_string()),
         campaign: label.and_then(|label| label.campaign.as_ref()).map(ToString::to_string),
         domains,
-        state: state.to_owned(),
+        state: state(stopped, copy, labels).to_owned(),
     }
 }
 
-async fn drop_all(spool: &Spool, ids: &[QueueId], because: &str, now: Timestamp) -> Answer {
-    let (mut copies, mut busy) = (0, 0);
-    for id in ids {
-        match spool.drop(*id, note(*id, because, now)).await {
-            Ok(Dropped::Done) => copies += 1,
-            Ok(Dropped::Leased) => busy += 1,
-            Ok(Dropped::Unknown) => {}
-            Err(error) => return Answer::Fault { message: error.to_string() },
+fn state(stopped: &Stopped<'_>, copy: &PendingCopy, labels: Option<&Labels>) -> &'static str {
+    let covers = |known: &Suspension| is_chosen(stopped.board, &known.selector, copy, labels);
+    let suspended = || stopped.suspensions.iter().any(covers);
+    match (copy.damaged, copy.leased, copy.held) {
+        (true, _, _) => "damaged",
+        (false, true, _) => "leased",
+        (false, false, true) => "held",
+        (false, false, false) if suspended() => "suspended",
+        (false, false, false) => "waiting",
+    }
+}
+
+fn suspend(desk: &Desk, which: Selector, seconds: Option<u64>, by: String, because: String) -> Answer {
+    let now = desk.clock.now();
+    let until = seconds.map(|seconds| now.plus(Duration::from_secs(seconds)));
+    let event = control_event(desk, "suspend", &which, &by, &because);
+    let suspension = Suspension { selector: which, since: now, until, hand: Hand::Operator, by, because };
+    match desk.board.suspend(suspension, now) {
+        Ok(()) => {
+            desk.spool.note(desk.log.record(&event));
+            done(1)
         }
+        Err(error) => Answer::Fault { message: error.to_string() },
     }
-    Answer::Done { copies, busy }
 }
 
-fn note(id: QueueId, because: &str, now: Timestamp) -> Bytes {
-    let mut event = Event::new(EventType::AdminBounce, now);
-    event.id = Some(id.to_string());
-    event.evidence = Some(because.to_owned());
-    event.to_json()
+fn resume(desk: &Desk, which: &Selector, by: &str, because: &str) -> Answer {
+    match desk.board.resume(which, desk.clock.now()) {
+        Ok(lifted) => {
+            for known in &lifted {
+                let because = format!("{because} (suspended since {} by {}: {})", known.since, known.by, known.because);
+                let event = control_event(desk, "resume", &known.selector, by, &because);
+                desk.spool.note(desk.log.record(&event));
+            }
+            done(u64::try_from(lifted.len()).unwrap_or(u64::MAX))
+        }
+        Err(error) => Answer::Fault { message: error.to_string() },
+    }
+}
+
+/// What an operator did, to what, and why.
+pub(super) fn control_event(desk: &Desk, what: &'static str, which: &Selector, by: &str, because: &str) -> Event {
+    let mut event = Event::new(EventType::QueueControl, desk.clock.now());
+    event.reason = Some(what);
+    event.queue = Some(which.to_string());
+    event.id = which.id.map(|id| id.to_string());
+    event.evidence = Some(format!("{what} by {by}: {because}"));
+    event
 }

@@ -8,7 +8,10 @@
 //! **Never knows:** the Internet.
 
 mod answer;
+mod change;
 mod question;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -20,13 +23,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::delivery::Board;
 use crate::spool::Spool;
 use crate::store::Fence;
 use crate::telemetry::EventLog;
 use crate::time::Clock;
 
-pub use answer::{Answer, Waiting};
-pub use question::{Question, Selection};
+pub use answer::{Answer, Circuit, Copy, Figures, Slowed, Suspended, Waiting};
+pub use question::{Change, Question};
 
 /// A question is a short line.
 const QUESTION_MAX: u64 = 4096;
@@ -40,6 +44,8 @@ const SOCKET: &str = "control.sock";
 pub struct Desk {
     /// The queue.
     pub spool: Spool,
+    /// What is suspended, slowed or broken.
+    pub board: Arc<Board>,
     /// The event log.
     pub log: EventLog,
     /// Who acts on facts that were read.

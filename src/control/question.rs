@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::mail::QueueId;
+use crate::delivery::Selector;
 
-/// One question.
+/// One question. Those about many copies look at one page of the queue each and answer where to go on, so that neither
+/// side keeps more than a page in memory and nobody waits for the whole queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Question {
@@ -15,45 +16,79 @@ pub enum Question {
         /// A JSON object on one line.
         line: String,
     },
-    /// How much is waiting.
+    /// How much is waiting, and what is suspended, slowed or broken.
     Stats,
     /// What is waiting, at most `limit` copies behind the one named `after`.
     List {
+        /// Which.
+        which: Selector,
         /// How many.
         limit: usize,
         /// Where to go on.
         after: Option<String>,
     },
-    /// Try now.
-    Retry {
-        /// Which.
-        which: Selection,
+    /// One copy with its header section.
+    Show {
+        /// Its queue id.
+        id: String,
     },
-    /// Give up without telling the sender.
-    Drop {
+    /// Changes copies.
+    Change {
+        /// To what.
+        change: Change,
         /// Which.
-        which: Selection,
+        which: Selector,
+        /// Where to go on.
+        after: Option<String>,
+        /// Who asks.
+        by: String,
+        /// Why; it is recorded.
+        because: String,
+    },
+    /// No attempts any more for what is there and what comes.
+    Suspend {
+        /// Which.
+        which: Selector,
+        /// For how long; until resumed when there is nothing.
+        seconds: Option<u64>,
+        /// Who asks.
+        by: String,
+        /// Why; it is recorded.
+        because: String,
+    },
+    /// Lifts every suspension within `which`.
+    Resume {
+        /// Which.
+        which: Selector,
+        /// Who asks.
+        by: String,
         /// Why; it is recorded.
         because: String,
     },
 }
 
-/// Which copies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is to become of copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// Every one.
-    All,
-    /// One, by its queue id.
-    One(String),
+pub enum Change {
+    /// Due now.
+    Retry,
+    /// Put aside until released.
+    Hold,
+    /// Due now, when held.
+    Release,
+    /// Out of the queue, without telling the sender.
+    Drop,
 }
 
-impl Selection {
-    /// `Some(None)` for all, `Some(Some(id))` for one, `None` when the text is no queue id.
-    pub fn id(&self) -> Option<Option<QueueId>> {
+impl Change {
+    /// The word in the record.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::All => Some(None),
-            Self::One(text) => QueueId::parse(text).map(Some),
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Drop => "drop",
         }
     }
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::board::Board;
+use super::circuit::Trouble;
 use super::lane::{Line, Place, Post};
-use super::outcome::{self, Fate, Verdict};
+use super::outcome::{self, Fate, Reading, Speaker, Verdict};
 use super::record::{Attempt, Peer, Recorder};
 use super::retry::{self, Retry};
 use super::{Finding, FindingKind, Leased, Recheck, Ruling, Settings, share};
 use crate::dns::Resolver;
-use crate::mail::{BodyType, Recipient};
+use crate::mail::{BodyType, Recipient, Reply};
+use crate::replies::Class;
 use crate::smtp::client::{Blame, ClientError, Declared, Outgoing, Payload, Unclean};
 use crate::spool::{Body, Entry, RecipientIndex, Settlement, Settlements, SpoolError};
 use crate::telemetry::EventType;
@@ -23,6 +26,8 @@ pub(super) struct Draft<L> {
     to: Vec<(RecipientIndex, Recipient)>,
     /// Who is at another domain and has to wait for their turn.
     others: Vec<RecipientIndex>,
+    /// Whether their groups' pace lets it go. Asked once for each attempt, because asking takes a place.
+    placed: bool,
     ending: Settlements,
 }
 
@@ -36,7 +41,7 @@ impl<L: Leased> Draft<L> {
                 (here, elsewhere.into_iter().map(|(index, _)| index).collect())
             }
         };
-        Self { lease, to, others, ending: Settlements::default() }
+        Self { lease, to, others, placed: false, ending: Settlements::default() }
     }
 
     /// Whether nothing was settled yet, so that another lane can have the lease as it was.
@@ -59,6 +64,7 @@ pub(super) struct Job<L> {
 pub(super) struct Desk<R> {
     pub(super) recheck: Arc<R>,
     pub(super) settings: Settings,
+    pub(super) board: Arc<Board>,
     pub(super) resolver: Resolver,
     pub(super) recorder: Recorder,
     pub(super) clock: Arc<dyn Clock>,
@@ -69,8 +75,50 @@ pub(super) struct Desk<R> {
 }
 
 impl<R: Recheck> Desk<R> {
+    /// How replies on this way are read.
+    pub(super) fn reading(&self, line: &Line) -> Reading<'_> {
+        let speaker = match &line.place {
+            Place::Host(_) => Speaker::Smarthost,
+            Place::Domain(_) => Speaker::Exchange,
+        };
+        Reading { book: &self.settings.replies, speaker }
+    }
+
+    /// Takes out whoever is suspended or waits for their group's pace. `None` when nobody is left: a copy that nothing
+    /// has happened to goes back to where it waits, without a trace.
+    pub(super) async fn let_pass<L: Leased>(&self, post: &Post<L>, mut draft: Draft<L>) -> Option<Draft<L>> {
+        if !self.board.restricts() {
+            return Some(draft);
+        }
+        let now = self.clock.now();
+        let (id, label) = (draft.lease.entry().id, &draft.lease.entry().manifest.label);
+        let (placed, mut waiting) = (draft.placed, Vec::new());
+        draft.to.retain(|(index, recipient)| {
+            let domain = recipient.mailbox.domain();
+            let place = || (!placed).then(|| self.board.place(label, domain, now)).flatten();
+            let until = self.board.suspended(id, label, domain, now).or_else(place);
+            waiting.extend(until.map(|until| (*index, until)));
+            until.is_none()
+        });
+        draft.placed = true;
+        let Some(first) = waiting.iter().map(|(_, until)| *until).min() else { return Some(draft) };
+        // With recipients at other domains it counts as an attempt: it is their turn next.
+        if draft.to.is_empty() && draft.is_untouched() && draft.others.is_empty() {
+            draft.lease.put_back(first);
+            return None;
+        }
+        let waiting = waiting.into_iter().map(|(index, until)| (index, Settlement::Deferred { until }));
+        draft.ending.outcomes.extend(waiting);
+        if draft.to.is_empty() {
+            self.settle(post, draft, None).await;
+            return None;
+        }
+        Some(draft)
+    }
+
     /// Asks for the decision on everyone who is still to be sent to. `None` when nobody is left: settled then.
-    pub(super) async fn decide<L: Leased>(&self, post: &Post<L>, mut draft: Draft<L>) -> Option<Job<L>> {
+    pub(super) async fn decide<L: Leased>(&self, post: &Post<L>, draft: Draft<L>) -> Option<Job<L>> {
+        let mut draft = self.let_pass(post, draft).await?;
         let hold = self.recheck.hold();
         let rulings = self.recheck.recheck(draft.lease.entry(), &draft.to).await;
         // An answer that does not fit the question is no answer.
@@ -96,7 +144,8 @@ impl<R: Recheck> Desk<R> {
         match outgoing(draft.lease.entry(), &draft.to) {
             Ok(outgoing) => Some(Job { draft, outgoing: outgoing.holding(hold) }),
             Err(unclean) => {
-                self.conclude_all(post, draft, &outcome::of_error(&ClientError::Unclean(unclean), false), None).await;
+                let verdict = outcome::of_error(self.reading(post.line()), &ClientError::Unclean(unclean), false);
+                self.conclude_all(post, draft, &verdict, None).await;
                 None
             }
         }
@@ -114,17 +163,29 @@ impl<R: Recheck> Desk<R> {
         self.conclude(post, draft, &verdicts, peer, None).await;
     }
 
-    /// A fault of the way: it rests, and that it does is said when it begins.
-    pub(super) fn fault(&self, line: &Line, verdict: &Verdict, blame: Blame) {
+    /// A fault of the way: it rests, and that it does is said when it begins. `reply` is what may be shown.
+    pub(super) fn fault(&self, line: &Line, verdict: &Verdict, reply: &Reply, blame: Blame) {
         let now = self.clock.now();
-        if line.circuit.fault(now, jitter()).opened {
-            self.recorder.circuit_opened(line, now, &verdict.reply, blame);
+        if !line.circuit.fault(now, jitter()).counted {
+            return;
+        }
+        let trouble = line.circuit.explain(Trouble {
+            since: now,
+            route: line.route.name.clone(),
+            site: line.place.to_string(),
+            blame,
+            class: verdict.told.map_or(Class::Temporary, |told| told.class),
+            response: reply.to_string(),
+        });
+        if let Some(trouble) = trouble {
+            self.recorder.circuit_opened(line, now, reply, &trouble);
+            self.board.troubled(&trouble);
         }
     }
 
     /// A transaction came to its regular end.
     pub(super) fn success(&self, line: &Line) {
-        if line.circuit.success() {
+        if line.circuit.success().is_some() {
             self.recorder.circuit_closed(line, self.clock.now());
         }
     }
@@ -140,13 +201,16 @@ impl<R: Recheck> Desk<R> {
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let now = self.clock.now();
-        let resting = verdicts.iter().find(|verdict| verdict.route_fault).map(|fault| {
-            self.fault(post.line(), fault, Blame::Peer);
-            post.group.usable_at(now)
+        let fault = draft.to.iter().zip(verdicts).find(|(_, verdict)| verdict.route_fault);
+        let resting = fault.map(|((_, recipient), verdict)| {
+            let reply = self.recorder.shown(&verdict.reply, recipient);
+            self.fault(post.line(), verdict, &reply, verdict.blame());
+            post.pool.usable_at(now)
         });
         let entry = draft.lease.entry();
         let mut findings = Vec::new();
         for ((index, recipient), verdict) in draft.to.iter().zip(verdicts) {
+            let verdict = &self.follow(entry, recipient, verdict, &mut draft.ending.notes, now);
             let (settlement, kind) = self.ending_of(entry, verdict, now, resting);
             let next = if let Settlement::Deferred { until } = &settlement { Some(*until) } else { None };
             let reply = &verdict.reply;
@@ -156,11 +220,14 @@ impl<R: Recheck> Desk<R> {
                 entry,
                 recipient,
                 reply,
+                told: verdict.told,
                 line: post.line(),
                 peer,
                 next,
             }));
-            findings.extend(finding(&settlement, recipient, verdict, peer, now));
+            let warned = |next| retry::is_warned_now(entry.manifest.received, now, next, self.settings.warn_after);
+            let about = About { settlement: &settlement, late: next.is_some_and(warned), verdict, peer, at: now };
+            findings.extend(about.finding(recipient));
             draft.ending.outcomes.push((*index, settlement));
         }
         if !findings.is_empty() {
@@ -199,7 +266,13 @@ impl<R: Recheck> Desk<R> {
             Fate::Deferred => {
                 let attempts = entry.attempts.saturating_add(1);
                 let expires = entry.manifest.expires;
-                match retry::next(attempts, now, expires, jitter(), &self.settings.retry) {
+                let own = verdict.told.and_then(|told| told.schedule);
+                let schedule = own.map_or(self.settings.retry, |own| retry::Settings {
+                    first: own.first,
+                    cap: own.longest,
+                    spread: self.settings.retry.spread,
+                });
+                match retry::next(attempts, now, expires, jitter(), &schedule) {
                     Retry::Expired => (Settlement::Expired, EventType::Expiration),
                     Retry::At(scheduled) => {
                         let until = resting.filter(|_| verdict.route_fault).map_or(scheduled, |r| r.min(expires));
@@ -235,26 +308,43 @@ impl<R: Recheck> Desk<R> {
     }
 }
 
-/// What there is to tell the sender, as far as they want to hear it.
-fn finding(
-    settlement: &Settlement,
-    recipient: &Recipient,
-    verdict: &Verdict,
-    peer: Option<&Peer>,
+/// How an attempt ended for one recipient.
+struct About<'a> {
+    settlement: &'a Settlement,
+    /// Whether it is now that the sender should know of the delay.
+    late: bool,
+    verdict: &'a Verdict,
+    peer: Option<&'a Peer>,
     at: Timestamp,
-) -> Option<Finding> {
-    let kind = match settlement {
-        Settlement::Bounced => FindingKind::Bounced,
-        Settlement::Expired => FindingKind::Expired,
-        Settlement::Delivered if verdict.fate == Fate::Relayed => FindingKind::Relayed,
-        Settlement::Delivered | Settlement::Deferred { .. } | Settlement::Withdrawn => return None,
-    };
-    if !kind.is_wanted(recipient.notify) {
-        return None;
+}
+
+impl About<'_> {
+    /// What there is to tell the sender, as far as they want to hear it.
+    fn finding(&self, recipient: &Recipient) -> Option<Finding> {
+        let kind = match self.settlement {
+            Settlement::Bounced => FindingKind::Bounced,
+            Settlement::Expired => FindingKind::Expired,
+            Settlement::Delivered if self.verdict.fate == Fate::Relayed => FindingKind::Relayed,
+            Settlement::Deferred { .. } if self.late => FindingKind::Delayed,
+            Settlement::Delivered
+            | Settlement::Deferred { .. }
+            | Settlement::Withdrawn
+            | Settlement::Held
+            | Settlement::Released => return None,
+        };
+        if !kind.is_wanted(recipient.notify) {
+            return None;
+        }
+        let Verdict { reply, said_by_upstream, .. } = self.verdict;
+        Some(Finding {
+            recipient: recipient.clone(),
+            kind,
+            reply: reply.clone(),
+            said_by_upstream: *said_by_upstream,
+            upstream: self.peer.map(|peer| Arc::clone(&peer.host)),
+            at: self.at,
+        })
     }
-    let (recipient, reply) = (recipient.clone(), verdict.reply.clone());
-    let upstream = peer.map(|peer| Arc::clone(&peer.host));
-    Some(Finding { recipient, kind, reply, said_by_upstream: verdict.said_by_upstream, upstream, at })
 }
 
 fn outgoing(entry: &Entry, to: &[(RecipientIndex, Recipient)]) -> Result<Outgoing, Unclean> {

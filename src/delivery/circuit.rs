@@ -4,10 +4,13 @@
 //! queue find out for itself, the circuit opens: the way rests, longer after each further fault, up to a cap. After the
 //! rest one copy is sent to see; its success closes the circuit, its fault lets the way rest again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::retry;
+use crate::mail::RouteName;
+use crate::replies::Class;
+use crate::smtp::client::Blame;
 use crate::time::Timestamp;
 
 /// How a smarthost rests after faults: first a second, then doubling to a minute, so that a restarted upstream is
@@ -25,13 +28,32 @@ pub const fn default_domain_rest() -> retry::Settings {
 /// another one is sent.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Why a way does not work, for whoever has to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// The route.
+    pub route: RouteName,
+    /// Where it ends: `host:port` of a smarthost, or a domain.
+    pub site: String,
+    /// Whose fault it is.
+    pub blame: Blame,
+    /// What the refusal was taken for.
+    pub class: Class,
+    /// What was said, or what we met.
+    pub response: String,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Health {
     /// Faults since the last success, those that came while resting counted once.
     faults: u32,
     resting_until: Option<Timestamp>,
     /// While a copy is on its way to see.
     probing_until: Option<Timestamp>,
+    /// What operators were told.
+    told: Option<Arc<Trouble>>,
 }
 
 /// Whether a way may be used.
@@ -52,8 +74,8 @@ pub(super) enum Admission {
 pub(super) struct Fault {
     /// When the way may be used again.
     pub(super) until: Timestamp,
-    /// Whether it had been in order before.
-    pub(super) opened: bool,
+    /// Whether it came while the way was not resting: those that come then say nothing new.
+    pub(super) counted: bool,
 }
 
 /// Shared by all connections of one way.
@@ -65,7 +87,8 @@ pub(super) struct Circuit {
 
 impl Circuit {
     pub(super) const fn new(rest: retry::Settings) -> Self {
-        Self { rest, health: Mutex::new(Health { faults: 0, resting_until: None, probing_until: None }) }
+        let health = Health { faults: 0, resting_until: None, probing_until: None, told: None };
+        Self { rest, health: Mutex::new(health) }
     }
 
     /// How long the way still rests; zero when it may be used. Never longer than its cap allows, also when the clock
@@ -103,23 +126,32 @@ impl Circuit {
     pub(super) fn fault(&self, now: Timestamp, jitter: f64) -> Fault {
         let mut health = self.lock();
         if let Some(until) = health.resting_until.filter(|until| now < *until) {
-            return Fault { until, opened: false };
+            return Fault { until, counted: false };
         }
-        let opened = health.faults == 0;
         health.faults = health.faults.saturating_add(1);
         let until = now.plus(retry::delay(health.faults, jitter, &self.rest));
         health.resting_until = Some(until);
         health.probing_until = None;
-        Fault { until, opened }
+        Fault { until, counted: true }
     }
 
-    /// A transaction came to its regular end, whatever the upstream thought of the message. Says whether the circuit
-    /// had been open.
-    pub(super) fn success(&self) -> bool {
+    /// Notes why the way does not work. `None` when that is no news: it works again, or somebody is blamed already.
+    /// When another is to blame than before it is news once more, because another has to mend it.
+    pub(super) fn explain(&self, trouble: Trouble) -> Option<Arc<Trouble>> {
         let mut health = self.lock();
-        let was_open = health.faults > 0;
-        *health = Health::default();
-        was_open
+        if health.faults == 0 || health.told.as_ref().is_some_and(|told| told.blame == trouble.blame) {
+            return None;
+        }
+        let since = health.told.as_ref().map_or(trouble.since, |told| told.since);
+        let trouble = Arc::new(Trouble { since, ..trouble });
+        health.told = Some(Arc::clone(&trouble));
+        Some(trouble)
+    }
+
+    /// A transaction came to its regular end, whatever the upstream thought of the message. Says what had been told
+    /// against the way.
+    pub(super) fn success(&self) -> Option<Arc<Trouble>> {
+        std::mem::take(&mut *self.lock()).told
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
@@ -137,19 +169,40 @@ mod tests {
         let circuit = Circuit::new(default_rest());
         let mut now = Timestamp::from_secs(1000);
         assert_eq!(circuit.rests_for(now), Duration::ZERO);
-        for (count, expected) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             let fault = circuit.fault(now, 0.5);
-            assert_eq!(fault.opened, count == 0);
-            let again = Fault { opened: false, ..fault };
+            assert!(fault.counted);
+            let again = Fault { counted: false, ..fault };
             assert_eq!(circuit.fault(now, 0.5), again, "another connection at the same moment");
             assert_eq!(circuit.rests_for(now), Duration::from_secs(expected));
             now = fault.until;
             assert_eq!(circuit.rests_for(now), Duration::ZERO);
         }
-        assert!(circuit.success());
-        assert!(!circuit.success());
+        circuit.success();
         circuit.fault(now, 0.5);
         assert_eq!(circuit.rests_for(now), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_trouble_is_news_once_for_whoever_has_to_mend_it_until_it_works() {
+        let circuit = Circuit::new(default_rest());
+        let now = Timestamp::from_secs(1000);
+        let trouble = |blame, seconds| Trouble {
+            since: now.plus(Duration::from_secs(seconds)),
+            route: RouteName::new("up").unwrap(),
+            site: "x:25".to_owned(),
+            blame,
+            class: Class::Auth,
+            response: "535".to_owned(),
+        };
+        assert_eq!(circuit.explain(trouble(Blame::Peer, 0)), None, "it is in order");
+        circuit.fault(now, 0.5);
+        assert!(circuit.explain(trouble(Blame::Peer, 0)).is_some());
+        assert_eq!(circuit.explain(trouble(Blame::Peer, 1)), None);
+        let ours = circuit.explain(trouble(Blame::Local, 2)).unwrap();
+        assert_eq!((ours.blame, ours.since), (Blame::Local, now), "open since the first");
+        assert_eq!(circuit.success(), Some(ours));
+        assert_eq!(circuit.success(), None);
     }
 
     #[test]

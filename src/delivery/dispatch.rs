@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::Desk;
 use super::circuit::{Admission, Circuit};
-use super::lane::{Choice, Group, Lane, Line, Place, Post};
+use super::lane::{Choice, Lane, Line, Place, Pool, Post};
 use super::queue::{Queue, Stock};
 use super::routes::{Route, Way};
 use super::share;
@@ -41,6 +41,10 @@ const DOMAIN_IDLE: Duration = Duration::from_hours(1);
 const PASSED_OVER: Duration = Duration::from_millis(200);
 /// After a batch of which nothing could be placed: passing over a million copies must not keep a core busy.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
+/// How often it is looked whether a way that is slowed has a place again, or was given its full pace.
+const PACE_LOOK: Duration = Duration::from_millis(500);
+/// While a copy for a place of a slowed way is under way to its worker.
+const PLACE_PAUSE: Duration = Duration::from_millis(10);
 /// How soon the answer of a probe is looked for.
 const PROBE_LOOK: Duration = Duration::from_millis(100);
 
@@ -52,12 +56,12 @@ struct Remote<L> {
 
 /// One route with its lanes.
 enum Road<L> {
-    Hosts(Arc<Group<L>>),
+    Hosts(Arc<Pool<L>>),
     Domains { route: Arc<Route>, connections: Arc<Semaphore>, lanes: HashMap<Domain, Remote<L>> },
 }
 
 /// All lanes and everyone who works on them.
-pub(super) struct Board<L: Leased, R: Recheck> {
+pub(super) struct Dispatcher<L: Leased, R: Recheck> {
     desk: Arc<Desk<R>>,
     stock: Arc<Stock>,
     roads: Vec<Road<L>>,
@@ -66,7 +70,7 @@ pub(super) struct Board<L: Leased, R: Recheck> {
     workers: JoinSet<()>,
 }
 
-impl<L: Leased, R: Recheck> Board<L, R> {
+impl<L: Leased, R: Recheck> Dispatcher<L, R> {
     pub(super) fn new(desk: Arc<Desk<R>>) -> Self {
         let settings = &desk.settings;
         let routes: Vec<_> = settings.routes.all().cloned().collect();
@@ -81,20 +85,20 @@ impl<L: Leased, R: Recheck> Board<L, R> {
         });
         let roads: Vec<_> = routes.iter().map(|route| road(route, settings, per_host, &stock)).collect();
         let alone = match roads.as_slice() {
-            [Road::Hosts(group)] => only.and_then(|_| group.lanes().first().cloned()),
+            [Road::Hosts(pool)] => only.and_then(|_| pool.lanes().first().cloned()),
             _ => None,
         };
-        let mut board = Self { desk, stock, roads, alone, workers: JoinSet::new() };
-        board.staff_hosts();
-        board
+        let mut dispatcher = Self { desk, stock, roads, alone, workers: JoinSet::new() };
+        dispatcher.staff_hosts();
+        dispatcher
     }
 
     fn staff_hosts(&mut self) {
         for road in &self.roads {
-            let Road::Hosts(group) = road else { continue };
-            for lane in group.lanes() {
+            let Road::Hosts(pool) = road else { continue };
+            for lane in pool.lanes() {
                 for _ in 0..lane.line.route.max_connections.max(1) {
-                    let post = Post { lane: Arc::clone(lane), group: Arc::clone(group) };
+                    let post = Post { lane: Arc::clone(lane), pool: Arc::clone(pool) };
                     self.workers.spawn(Worker::new(Arc::clone(&self.desk), post).run());
                 }
             }
@@ -124,12 +128,15 @@ impl<L: Leased, R: Recheck> Board<L, R> {
     /// How many leases can be used now; or how long to rest, because no lane can take any.
     fn appetite(&self) -> Result<usize, Duration> {
         let now = self.desk.clock.now();
+        if let Some(pause) = self.desk.board.pause(now) {
+            return Err(pause);
+        }
         let mut shortest = None::<Duration>;
         for road in &self.roads {
-            let Road::Hosts(group) = road else { return Ok(usize::MAX) };
-            for lane in group.lanes() {
+            let Road::Hosts(pool) = road else { return Ok(usize::MAX) };
+            for lane in pool.lanes() {
                 let rest = match lane.line.circuit.admission(now) {
-                    Admission::Free => return Ok(usize::MAX),
+                    Admission::Free => return self.at_pace(now),
                     Admission::Probe => return Ok(if self.alone.is_some() { 1 } else { usize::MAX }),
                     Admission::Probing(until) => until.since(now).min(PROBE_LOOK),
                     Admission::Rests(until) => until.since(now),
@@ -138,6 +145,17 @@ impl<L: Leased, R: Recheck> Board<L, R> {
             }
         }
         Err(shortest.unwrap_or(PROBE_LOOK))
+    }
+
+    /// One at a time for the only lane while it is slowed: the rest waits in the spool.
+    fn at_pace(&self, now: Timestamp) -> Result<usize, Duration> {
+        let slowed = self.alone.as_ref().and_then(|lane| self.desk.board.slowed(&lane.line.route.name, now));
+        match slowed {
+            None => Ok(usize::MAX),
+            Some(until) if until > now => Err(until.since(now).min(PACE_LOOK)),
+            Some(_) if !self.stock.is_empty() => Err(PLACE_PAUSE),
+            Some(_) => Ok(1),
+        }
     }
 
     /// Says whether anything was placed.
@@ -170,7 +188,13 @@ impl<L: Leased, R: Recheck> Board<L, R> {
         let place = self.desk.settings.routes.place_for(&lease.entry().manifest.label);
         match self.roads.get_mut(place) {
             None => Choice::Full,
-            Some(Road::Hosts(group)) => group.choose(now),
+            Some(Road::Hosts(pool)) => {
+                let line = pool.lanes().first().map(|lane| &lane.line);
+                match line.and_then(|line| self.desk.board.slowed(&line.route.name, now)) {
+                    Some(until) if until > now => Choice::Rests(until),
+                    Some(_) | None => pool.choose(now),
+                }
+            }
             Some(Road::Domains { route, connections, lanes }) => {
                 let Some(domain) = share::domain_of(lease) else { return Choice::Full };
                 if !lanes.contains_key(&domain) && !make_room(lanes, now) {
@@ -184,7 +208,7 @@ impl<L: Leased, R: Recheck> Board<L, R> {
                     Remote { lane: Arc::new(Lane::new(queue, line)), used: now }
                 });
                 remote.used = now;
-                Post::alone(Arc::clone(&remote.lane)).group.choose(now)
+                Post::alone(Arc::clone(&remote.lane)).pool.choose(now)
             }
         }
     }
@@ -201,7 +225,7 @@ impl<L: Leased, R: Recheck> Board<L, R> {
     pub(super) async fn close(mut self) {
         for road in &self.roads {
             match road {
-                Road::Hosts(group) => group.lanes().iter().for_each(|lane| lane.queue.close()),
+                Road::Hosts(pool) => pool.lanes().iter().for_each(|lane| lane.queue.close()),
                 Road::Domains { lanes, .. } => lanes.values().for_each(|remote| remote.lane.queue.close()),
             }
         }
@@ -231,7 +255,7 @@ fn road<L>(route: &Arc<Route>, settings: &Settings, per_host: usize, stock: &Arc
                 let line = Line::new(Arc::clone(route), place, circuit, None);
                 Arc::new(Lane::new(Queue::new(per_host, Arc::clone(stock)), line))
             };
-            Road::Hosts(Arc::new(Group::new(hosts.iter().map(lane).collect())))
+            Road::Hosts(Arc::new(Pool::new(hosts.iter().map(lane).collect())))
         }
     }
 }

@@ -70,7 +70,7 @@ pub fn compose(about: &About<'_>) -> Option<Report> {
         "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\nTo: {to}\r\n\
          Subject: {}\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\n\
          Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n",
-        if has_failed(about) { "Undelivered mail returned to sender" } else { "Mail passed on" },
+        subject(about),
         at.rfc5322()
     )
     .into_bytes();
@@ -90,8 +90,19 @@ fn part(kind: &str, text: String) -> Option<SinglePart> {
 fn has_failed(about: &About<'_>) -> bool {
     about.findings.iter().any(|finding| match finding.kind {
         FindingKind::Bounced | FindingKind::Expired => true,
-        FindingKind::Relayed => false,
+        FindingKind::Delayed | FindingKind::Relayed => false,
     })
+}
+
+/// Names the worst that it reports.
+fn subject(about: &About<'_>) -> &'static str {
+    if has_failed(about) {
+        "Undelivered mail returned to sender"
+    } else if about.findings.iter().any(|finding| finding.kind == FindingKind::Delayed) {
+        "Delayed mail (still being retried)"
+    } else {
+        "Mail passed on"
+    }
 }
 
 /// The third part: the message when its sender asked for it and it can be given back as it is, else its header section.
@@ -132,6 +143,7 @@ fn explanation(about: &About<'_>) -> String {
             }
             (FindingKind::Bounced, false) => "It cannot be sent:",
             (FindingKind::Expired, _) => "It was tried until its time was over. What the last attempt met:",
+            (FindingKind::Delayed, _) => "Delayed and tried on; you need not send it again. The last attempt met:",
             (FindingKind::Relayed, _) => {
                 "It was passed on to a mail server that may not report what becomes of it, with these words:"
             }
@@ -164,21 +176,30 @@ fn status(about: &About<'_>) -> String {
         let original = finding.recipient.original.as_ref().map_or(String::new(), |original| {
             format!("Original-Recipient: {}; {}\r\n", original.kind(), ascii(&original.ascii_address()))
         });
-        let action = match finding.kind {
-            FindingKind::Bounced | FindingKind::Expired => "failed",
-            FindingKind::Relayed => "relayed",
-        };
         let _written = write!(
             text,
-            "\r\n{original}Final-Recipient: {kind}; {}\r\nAction: {action}\r\nStatus: {}\r\n{remote}\
+            "\r\n{original}Final-Recipient: {kind}; {}\r\nAction: {}\r\nStatus: {}\r\n{remote}\
              Diagnostic-Code: {diagnostic};\r\n {}\r\nLast-Attempt-Date: {}\r\n",
             ascii_address(mailbox),
+            action(finding.kind),
             status_code(finding),
             fold(&said(finding), " "),
             finding.at.rfc5322(),
         );
+        if finding.kind == FindingKind::Delayed {
+            let _written = write!(text, "Will-Retry-Until: {}\r\n", manifest.expires.rfc5322());
+        }
     }
     text
+}
+
+/// RFC 3464 section 2.3.3.
+const fn action(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::Bounced | FindingKind::Expired => "failed",
+        FindingKind::Delayed => "delayed",
+        FindingKind::Relayed => "relayed",
+    }
 }
 
 /// RFC 3463: what the upstream said when it fits the failure, else the code that says the least.
@@ -187,6 +208,8 @@ fn status_code(finding: &Finding) -> String {
         (FindingKind::Expired, _) => "4.4.7".to_owned(),
         (FindingKind::Bounced, Some(status)) if status.class == 5 => status.to_string(),
         (FindingKind::Bounced, _) => "5.0.0".to_owned(),
+        (FindingKind::Delayed, Some(status)) if status.class == 4 => status.to_string(),
+        (FindingKind::Delayed, _) => "4.0.0".to_owned(),
         (FindingKind::Relayed, Some(status)) if status.class == 2 => status.to_string(),
         (FindingKind::Relayed, _) => "2.0.0".to_owned(),
     }

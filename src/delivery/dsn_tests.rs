@@ -142,6 +142,20 @@ fn one_report_holds_three_parts_about_all_failures() {
 }
 
 #[test]
+fn a_delay_is_told_as_one_and_not_as_an_end() {
+    let findings = [failure("a@y.example", FindingKind::Delayed, 451, "4.3.0 later")];
+    let text = String::from_utf8(whole(&report(sender(), b"Subject: x\r\n\r\n", &findings).unwrap())).unwrap();
+    for wanted in
+        ["Subject: Delayed mail", "Action: delayed\r\nStatus: 4.3.0\r\n", "Will-Retry-Until: ", "you need not send"]
+    {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    let both = [findings[0].clone(), failure("b@y.example", FindingKind::Bounced, 550, "5.1.1 no")];
+    let text = String::from_utf8(whole(&report(sender(), b"Subject: x\r\n\r\n", &both).unwrap())).unwrap();
+    assert!(text.contains("Undelivered mail") && text.contains("Action: failed") && text.contains("Action: delayed"));
+}
+
+#[test]
 fn the_senders_own_names_for_envelope_and_recipient_come_back_without_xtext() {
     let mut finding = failure("a@y.example", FindingKind::Bounced, 550, "5.1.1 unknown");
     finding.recipient.original = Some(OriginalRecipient::parse("rfc822;a+2Bb@z.example").unwrap());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Finding, Leased, Recheck, Ruling, Source, Unavailable};
+use super::{DeadMailbox, Finding, LOOK_AGAIN, Leased, Recheck, Ruling, Selector, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
 use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
 use crate::time::Timestamp;
@@ -17,6 +17,9 @@ pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(super) struct Ledger {
     pub(super) waiting: Mutex<Vec<(Entry, Vec<String>)>>,
     pub(super) settled: Mutex<Vec<(u64, Settlements)>>,
+    /// What is suspended from the start.
+    pub(super) suspended: Option<Selector>,
+    pub(super) postponed: Mutex<Vec<(u64, Timestamp)>>,
     pub(super) changed: tokio::sync::Notify,
     pub(super) returned: tokio::sync::Notify,
     pub(super) fail: Option<SpoolError>,
@@ -68,10 +71,16 @@ impl Leased for FakeLease {
         self.ledger.changed.notify_one();
         self.ledger.fail.clone().map_or(Ok(()), Err)
     }
-    fn put_back(self, _: Timestamp) {
-        let recipients = self.pending.iter().map(|(_, recipient)| recipient.mailbox.as_str().to_owned()).collect();
-        self.ledger.waiting.lock().unwrap().push((self.entry, recipients));
-        self.ledger.returned.notify_one();
+    fn put_back(self, until: Timestamp) {
+        let ledger = self.ledger;
+        ledger.postponed.lock().unwrap().push((self.entry.id.as_u64(), until));
+        ledger.changed.notify_one();
+        // The test's clock stands still: what is put off for long does not come again.
+        if until < NOW.plus(LOOK_AGAIN) {
+            let recipients = self.pending.iter().map(|(_, recipient)| recipient.mailbox.as_str().to_owned()).collect();
+            ledger.waiting.lock().unwrap().push((self.entry, recipients));
+            ledger.returned.notify_one();
+        }
     }
 }
 
@@ -83,6 +92,9 @@ pub(super) struct Judge {
     pub(super) short: bool,
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) reported: Mutex<Vec<Finding>>,
+    pub(super) suppressed: Arc<Mutex<Vec<String>>>,
+    /// How often the store does not answer before it does.
+    pub(super) store_away: Mutex<u32>,
 }
 
 impl Recheck for Judge {
@@ -104,6 +116,16 @@ impl Recheck for Judge {
     fn report(&self, _: &Entry, failures: &[Finding]) -> Option<Batch> {
         self.reported.lock().unwrap().extend_from_slice(failures);
         None
+    }
+
+    async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
+        let mut away = self.store_away.lock().unwrap();
+        if *away > 0 {
+            *away -= 1;
+            return Err(Unavailable);
+        }
+        self.suppressed.lock().unwrap().push(dead.mailbox.as_str().to_owned());
+        Ok(())
     }
 }
 

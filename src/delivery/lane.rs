@@ -93,9 +93,9 @@ impl<L> Lane<L> {
 
 /// Lanes of which any will do: the smarthosts of one route.
 #[derive(Debug)]
-pub(super) struct Group<L> {
+pub(super) struct Pool<L> {
     lanes: Vec<Arc<Lane<L>>>,
-    /// For each lane by how much it is behind its share; see [`Group::by_weight`].
+    /// For each lane by how much it is behind its share; see [`Pool::by_weight`].
     credits: Mutex<Vec<i64>>,
 }
 
@@ -104,13 +104,13 @@ pub(super) struct Group<L> {
 pub(super) struct Post<L> {
     pub(super) lane: Arc<Lane<L>>,
     /// With those that may take its place.
-    pub(super) group: Arc<Group<L>>,
+    pub(super) pool: Arc<Pool<L>>,
 }
 
 impl<L> Post<L> {
     /// At a lane that no other can replace.
     pub(super) fn alone(lane: Arc<Lane<L>>) -> Self {
-        Self { group: Arc::new(Group::new(vec![Arc::clone(&lane)])), lane }
+        Self { pool: Arc::new(Pool::new(vec![Arc::clone(&lane)])), lane }
     }
 
     pub(super) fn line(&self) -> &Line {
@@ -128,7 +128,7 @@ pub(super) enum Choice<L> {
     Rests(Timestamp),
 }
 
-impl<L> Group<L> {
+impl<L> Pool<L> {
     pub(super) fn new(lanes: Vec<Arc<Lane<L>>>) -> Self {
         let credits = Mutex::new(vec![0; lanes.len()]);
         Self { lanes, credits }
@@ -212,7 +212,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
 
-    fn group(weights: &[u32], capacity: usize) -> Group<usize> {
+    fn pool(weights: &[u32], capacity: usize) -> Pool<usize> {
         let route = Route::smarthost(RouteName::new("r").unwrap(), "x".to_owned(), 25, "g".to_owned());
         let stock = Arc::new(Stock::new(1000, 1));
         let lane = |weight: &u32| {
@@ -220,15 +220,15 @@ mod tests {
             let line = Line::new(Arc::new(route.clone()), place, Circuit::new(default_rest()), None);
             Arc::new(Lane::new(Queue::new(capacity, Arc::clone(&stock)), line))
         };
-        Group::new(weights.iter().map(lane).collect())
+        Pool::new(weights.iter().map(lane).collect())
     }
 
     /// How often each lane was chosen in `count` choices.
-    fn shares(group: &Group<usize>, count: usize) -> Vec<usize> {
-        let mut shares = vec![0; group.lanes.len()];
+    fn shares(pool: &Pool<usize>, count: usize) -> Vec<usize> {
+        let mut shares = vec![0; pool.lanes.len()];
         for _ in 0..count {
-            let Choice::Lane(lane) = group.choose(NOW) else { panic!("no lane") };
-            let place = group.lanes.iter().position(|known| Arc::ptr_eq(known, &lane)).unwrap();
+            let Choice::Lane(lane) = pool.choose(NOW) else { panic!("no lane") };
+            let place = pool.lanes.iter().position(|known| Arc::ptr_eq(known, &lane)).unwrap();
             shares[place] += 1;
         }
         shares
@@ -236,25 +236,25 @@ mod tests {
 
     #[test]
     fn weights_hold_and_whoever_was_away_is_owed_nothing() {
-        let group = group(&[3, 1], 10);
-        assert_eq!(shares(&group, 40), [30, 10]);
-        let until = group.lanes[0].line.circuit.fault(NOW, 0.5).until;
-        assert_eq!(shares(&group, 40), [0, 40]);
-        assert_eq!(group.usable_at(NOW), NOW);
-        assert!(Arc::ptr_eq(&group.instead_of(&group.lanes[0], NOW).unwrap(), &group.lanes[1]));
-        assert!(group.instead_of(&group.lanes[1], NOW).is_none());
-        let Choice::Lane(probed) = group.choose(until) else { panic!("no lane") };
-        assert!(Arc::ptr_eq(&probed, &group.lanes[0]), "one copy to see");
-        let Choice::Lane(next) = group.choose(until) else { panic!("no lane") };
-        assert!(Arc::ptr_eq(&next, &group.lanes[1]), "and no second one");
-        group.lanes[0].line.circuit.success();
-        assert_eq!(shares(&group, 40), [30, 10]);
+        let pool = pool(&[3, 1], 10);
+        assert_eq!(shares(&pool, 40), [30, 10]);
+        let until = pool.lanes[0].line.circuit.fault(NOW, 0.5).until;
+        assert_eq!(shares(&pool, 40), [0, 40]);
+        assert_eq!(pool.usable_at(NOW), NOW);
+        assert!(Arc::ptr_eq(&pool.instead_of(&pool.lanes[0], NOW).unwrap(), &pool.lanes[1]));
+        assert!(pool.instead_of(&pool.lanes[1], NOW).is_none());
+        let Choice::Lane(probed) = pool.choose(until) else { panic!("no lane") };
+        assert!(Arc::ptr_eq(&probed, &pool.lanes[0]), "one copy to see");
+        let Choice::Lane(next) = pool.choose(until) else { panic!("no lane") };
+        assert!(Arc::ptr_eq(&next, &pool.lanes[1]), "and no second one");
+        pool.lanes[0].line.circuit.success();
+        assert_eq!(shares(&pool, 40), [30, 10]);
     }
 
     #[test]
     fn workers_come_when_more_waits_than_they_can_take_and_none_leaves_a_lease_behind() {
-        let group = group(&[1], 100);
-        let lane = &group.lanes[0];
+        let pool = pool(&[1], 100);
+        let lane = &pool.lanes[0];
         let mut hired = 0;
         for lease in 0..10 {
             lane.queue.push(vec![lease]);
@@ -276,15 +276,15 @@ mod tests {
 
     #[test]
     fn a_full_lane_is_passed_over_and_all_resting_is_said() {
-        let group = group(&[1, 1], 1);
-        group.lanes[0].queue.push(vec![1]);
-        assert_eq!(shares(&group, 4), [0, 4]);
-        group.lanes[1].queue.push(vec![1]);
-        assert!(matches!(group.choose(NOW), Choice::Full));
-        let first = group.lanes[0].line.circuit.fault(NOW, 0.0).until;
-        assert!(matches!(group.choose(NOW), Choice::Full), "one of them is in order");
-        group.lanes[1].line.circuit.fault(NOW, 1.0);
-        assert!(matches!(group.choose(NOW), Choice::Rests(until) if until == first));
-        assert_eq!(group.usable_at(NOW), first);
+        let pool = pool(&[1, 1], 1);
+        pool.lanes[0].queue.push(vec![1]);
+        assert_eq!(shares(&pool, 4), [0, 4]);
+        pool.lanes[1].queue.push(vec![1]);
+        assert!(matches!(pool.choose(NOW), Choice::Full));
+        let first = pool.lanes[0].line.circuit.fault(NOW, 0.0).until;
+        assert!(matches!(pool.choose(NOW), Choice::Full), "one of them is in order");
+        pool.lanes[1].line.circuit.fault(NOW, 1.0);
+        assert!(matches!(pool.choose(NOW), Choice::Rests(until) if until == first));
+        assert_eq!(pool.usable_at(NOW), first);
     }
 }

@@ -6,20 +6,26 @@
 //! copies can be sent a second time: those whose final dot had left and whose settlement was not on disk yet.
 //!
 //! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
-//! schedule, the rest of an unhealthy way, what replies mean, the text of delivery reports.
+//! schedule, the rest of an unhealthy way, what follows from refusals, what is suspended or slowed, the text of delivery
+//! reports.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
 //! **Standards:** RFC 5321 sections 4.5.4.1 (retries), 5.1 (where mail goes) and 6.1 (responsibility), RFC 3461, RFC 3464
 //! and RFC 6522 (reports).
 
+pub mod backoff;
+pub mod breaker;
 pub mod dsn;
 pub mod outcome;
 pub mod retry;
 
 mod attempt;
+mod board;
 mod circuit;
+mod consequence;
 mod dispatch;
+mod group;
 mod lane;
 mod mx;
 mod opening;
@@ -27,8 +33,12 @@ mod queue;
 mod record;
 mod routes;
 mod share;
+mod standing;
+mod suspension;
 mod worker;
 
+#[cfg(test)]
+mod consequence_tests;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -42,20 +52,24 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use crate::dns;
-use crate::mail::{Notify, Recipient, Reply};
+use crate::mail::{Label, Mailbox, Notify, QueueId, Recipient, Reply};
+use crate::replies::Book;
 use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
-pub use circuit::{default_domain_rest, default_rest};
+pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
+pub use circuit::{Trouble, default_domain_rest, default_rest};
 pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
+pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
 pub use routes::{Route, Routes, Smarthost, Way};
+pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 
 use attempt::Desk;
-use dispatch::Board;
+use dispatch::Dispatcher;
 use record::Recorder;
 
 /// After a lease of nothing, which a source in good order does not give: it must not become a hot loop.
@@ -101,6 +115,27 @@ pub trait Recheck: Send + Sync + 'static {
     /// Composes and signs the delivery report about `findings`; `None` when nothing may be reported (null reverse path,
     /// RFC 5321 section 6.1). [`dsn::compose`] writes the text.
     fn report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch>;
+
+    /// Records that nobody may write to a mailbox that does not exist. Asked again after a failure.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is not recorded.
+    fn suppress(&self, dead: &DeadMailbox) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// A mailbox of which the upstream said for good that it does not exist, and whose group did not trip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadMailbox {
+    /// The copy that found out.
+    pub id: QueueId,
+    /// Its stream, controller, list and campaign.
+    pub label: Label,
+    /// Which mailbox.
+    pub mailbox: Mailbox,
+    /// Codes of the reply, the entry that decided, the message.
+    pub evidence: String,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 /// What became of a recipient that is worth a report.
@@ -110,6 +145,8 @@ pub enum FindingKind {
     Bounced,
     /// Tried until its time was over; the reply is that of the last attempt.
     Expired,
+    /// Not delivered for so long that its sender should know; it is tried on.
+    Delayed,
     /// Handed to an upstream that will not report on it (RFC 3461 section 5.2.2).
     Relayed,
 }
@@ -119,6 +156,7 @@ impl FindingKind {
     pub const fn is_wanted(self, notify: Notify) -> bool {
         match self {
             Self::Bounced | Self::Expired => notify.wants_failure(),
+            Self::Delayed => notify.wants_delay(),
             Self::Relayed => notify.wants_success(),
         }
     }
@@ -156,23 +194,35 @@ pub struct Settings {
     pub max_messages_per_connection: u32,
     /// When a copy is tried again.
     pub retry: retry::Settings,
+    /// After how long the sender is told that a copy is delayed; never when there is nothing.
+    pub warn_after: Option<Duration>,
     /// How long an unhealthy smarthost rests.
     pub rest: retry::Settings,
     /// How long the unhealthy mail servers of a domain rest.
     pub domain_rest: retry::Settings,
+    /// What refusals mean.
+    pub replies: Arc<Book>,
+    /// Whose word a smarthost's refusal for rate or reputation is.
+    pub grouping: Grouping,
+    /// When dead mailboxes are too many to be believed.
+    pub breaker: breaker::Settings,
 }
 
 impl Settings {
-    /// Defaults on `routes`.
-    pub fn new(routes: Routes) -> Self {
+    /// Defaults on `routes`; refusals mean what `replies` says.
+    pub fn new(routes: Routes, replies: Arc<Book>) -> Self {
         Self {
             routes,
             max_unsettled: 64,
             idle_close: Duration::from_secs(30),
             max_messages_per_connection: 1000,
             retry: retry::Settings::default(),
+            warn_after: None,
             rest: default_rest(),
             domain_rest: default_domain_rest(),
+            replies,
+            grouping: Grouping::Upstream,
+            breaker: breaker::Settings::default(),
         }
     }
 }
@@ -192,6 +242,8 @@ pub struct Delivery<R> {
     pub recheck: Arc<R>,
     /// Settings.
     pub settings: Settings,
+    /// What is suspended, slowed or about to be suppressed.
+    pub board: Arc<Board>,
     /// Finds the mail servers of domains.
     pub resolver: dns::Resolver,
     /// Where attempts are logged.
@@ -210,13 +262,20 @@ impl<R: Recheck> Delivery<R> {
     /// # Errors
     /// [`DeliveryError`] when it had to stop by itself.
     pub async fn run(self, spool: Spool, shutdown: watch::Receiver<bool>) -> Result<(), DeliveryError> {
-        self.run_from(spool, shutdown).await
+        let notes = spool.clone();
+        self.run_from(spool, move |line| notes.note(line), shutdown).await
     }
 
-    async fn run_from<S: Source>(self, source: S, mut shutdown: watch::Receiver<bool>) -> Result<(), DeliveryError> {
+    async fn run_from<S: Source>(
+        self,
+        source: S,
+        audit: impl Fn(Bytes) + Send + Sync,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), DeliveryError> {
         let unsettled = self.settings.max_unsettled.clamp(1, Semaphore::MAX_PERMITS);
         let desk = Arc::new(Desk {
             recheck: self.recheck,
+            board: self.board,
             resolver: self.resolver,
             recorder: Recorder::new(self.events, self.privacy),
             clock: self.clock,
@@ -224,15 +283,16 @@ impl<R: Recheck> Delivery<R> {
             settings: self.settings,
             broken: watch::Sender::new(None),
         });
-        let mut board = Board::new(Arc::clone(&desk));
+        let mut dispatcher = Dispatcher::new(Arc::clone(&desk));
         let mut broken = desk.broken.subscribe();
         tokio::select! {
-            () = board.dispatch(&source) => {}
+            () = dispatcher.dispatch(&source) => {}
+            () = desk.keep_looking(audit) => {}
             // A sender that is gone will never ask for more either.
             _ = shutdown.wait_for(|asked| *asked) => {}
             _ = broken.wait_for(Option::is_some) => {}
         }
-        board.close().await;
+        dispatcher.close().await;
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;

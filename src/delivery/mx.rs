@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use super::outcome::{Fate, Verdict};
+use super::outcome::{self, Fate, Verdict};
 use crate::dns::{DnsError, Exchange, Resolver};
 use crate::mail::{Domain, EnhancedStatus, Reply};
+use crate::replies::Class;
 use crate::smtp::client::Target;
 
 /// Hosts of one domain that are looked up; what comes behind is not tried. Large providers name five at most, and a
@@ -44,16 +45,16 @@ impl NoWay {
     /// What it means for the recipients there. What a zone says is final; what it could not say is not.
     pub(super) fn verdict(&self) -> Verdict {
         let status = |class, subject, detail| EnhancedStatus::new(class, subject, detail);
-        let (fate, code, status) = match self {
+        let (fate, code, status, class) = match self {
             // RFC 7505 section 4.2 and RFC 3463 (registry of enhanced status codes): 556 5.1.10.
-            Self::NullMx(_) => (Fate::Bounced, 556, status(5, 1, 10)),
-            Self::NoDomain(_) => (Fate::Bounced, 550, status(5, 1, 2)),
-            Self::NoAddress(_) => (Fate::Bounced, 550, status(5, 4, 4)),
-            Self::Loop(_) => (Fate::Bounced, 554, status(5, 4, 6)),
-            Self::Unknown(_) => (Fate::Deferred, 451, status(4, 4, 3)),
+            Self::NullMx(_) => (Fate::Bounced, 556, status(5, 1, 10), Class::DomainDead),
+            Self::NoDomain(_) => (Fate::Bounced, 550, status(5, 1, 2), Class::DomainDead),
+            Self::NoAddress(_) => (Fate::Bounced, 550, status(5, 4, 4), Class::Routing),
+            Self::Loop(_) => (Fate::Bounced, 554, status(5, 4, 6), Class::Routing),
+            Self::Unknown(_) => (Fate::Deferred, 451, status(4, 4, 3), Class::Dns),
         };
         let reply = Reply::new(code, status, self.to_string());
-        Verdict { fate, reply, said_by_upstream: false, route_fault: fate == Fate::Deferred }
+        outcome::own_words(reply, fate, fate == Fate::Deferred, class)
     }
 }
 

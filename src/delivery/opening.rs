@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attempt::random;
 use super::lane::{Line, Place};
 use super::mx::{self, NoWay};
-use super::outcome::{self, Verdict};
+use super::outcome::{self, Reading, Verdict};
 use super::routes::Way;
 use crate::dns::Resolver;
 use crate::smtp::client::{Blame, ClientError, Session, Target, TlsFault};
@@ -27,19 +27,19 @@ pub(super) enum Unopened {
 
 impl Unopened {
     /// What it means for everyone who is sent to there.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self, reading: Reading<'_>) -> Verdict {
         match self {
             Self::NoWay(no_way) => no_way.verdict(),
-            Self::Refused(error) => outcome::of_error(error, false),
+            Self::Refused(error) => outcome::of_error(reading, error, false),
         }
     }
 
-    /// Whose fault it is.
-    pub(super) const fn blame(&self) -> Blame {
+    /// Whose fault it is; `verdict` is what it means.
+    pub(super) fn blame(&self, verdict: &Verdict) -> Blame {
         match self {
             Self::Refused(ClientError::Tls(fault)) => fault.blame(),
             Self::Refused(ClientError::Login(_) | ClientError::Loop(_)) => Blame::Local,
-            Self::NoWay(_) | Self::Refused(_) => Blame::Peer,
+            Self::NoWay(_) | Self::Refused(_) => verdict.blame(),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! everybody and let the route rest. Only what the upstream says about this message or this mailbox is final.
 
 use crate::mail::{EnhancedStatus, Reply};
-use crate::smtp::client::{ClientError, EnvelopeReplies, LoginFault, Misfit, Stage, TlsFault};
+use crate::replies::{self, Book, Class, Follows, Schedule, Whom};
+use crate::smtp::client::{Blame, ClientError, EnvelopeReplies, LoginFault, Misfit, Stage, TlsFault};
 
 /// How an attempt ended for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,19 @@ pub enum Fate {
     Bounced,
 }
 
+/// What a refusal was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its class.
+    pub class: Class,
+    /// The entry that decided.
+    pub by: &'static str,
+    /// What follows.
+    pub follows: Follows,
+    /// When it is tried again, where the class has a schedule of its own.
+    pub schedule: Option<Schedule>,
+}
+
 /// A fate, with what led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -30,110 +44,179 @@ pub struct Verdict {
     pub said_by_upstream: bool,
     /// Whether the route is to blame and should rest.
     pub route_fault: bool,
+    /// What a refusal was taken for; of what we say ourselves, the class alone.
+    pub told: Option<Told>,
 }
 
-/// The class of one reply at one stage. 2yz counts as delivered, so this is for refusals and for the final dot.
-pub fn of_reply(stage: Stage, reply: Reply) -> Verdict {
-    let code = reply.code();
-    let (fate, route_fault) = match code.as_u16() {
-        200..=299 => (Fate::Delivered, false),
-        // It closes the session (RFC 5321 section 3.8); commands not understood or out of order; TLS or
-        // authentication wanted or failed (RFC 4954 section 6, RFC 3207 section 4): between the upstream and us.
-        421 | 432 | 454 | 500 | 502 | 503 | 530 | 534 | 535 | 538 => (Fate::Deferred, true),
-        // A parameter that it cannot read (RFC 5321 section 4.2.4) may be an address it does not like; then it says
-        // so in the status, and it is final. Else it is between us, but not for the whole route to rest: one odd
-        // address must not stop everybody's mail.
-        501 | 504 | 555 => (if is_about_address(stage, &reply) { Fate::Bounced } else { Fate::Deferred }, false),
-        _ if denies_relay(&reply) => (Fate::Deferred, true),
-        _ if code.is_permanent() => (Fate::Bounced, false),
-        _ => (Fate::Deferred, false),
+impl Verdict {
+    /// Whose fault the fault of the route is: ours when somebody here has to mend it.
+    pub fn blame(&self) -> Blame {
+        match self.told.map(|told| told.follows) {
+            Some(Follows::Circuit) => Blame::Local,
+            Some(Follows::Retry | Follows::Slow | Follows::Suspend | Follows::Fail | Follows::Suppress) | None => {
+                Blame::Peer
+            }
+        }
+    }
+}
+
+/// Who speaks: what "I do not know you" means depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// A smarthost. It is to know us; when it does not, somebody here or there has to mend that, and everything waits.
+    Smarthost,
+    /// The mail server of the recipients' domain. We are strangers to it, as everybody is: that it does not relay, or
+    /// wants a login, is its word about the recipient and no fault of ours.
+    Exchange,
+}
+
+/// How replies are read on one way.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// What refusals mean.
+    pub book: &'a Book,
+    /// Who says them.
+    pub speaker: Speaker,
+}
+
+impl Reading<'_> {
+    fn told(self, stage: Stage, whom: Whom, reply: &Reply) -> Told {
+        let meaning = self.book.classify(stage_of(stage), whom, reply);
+        let stranger = self.speaker == Speaker::Exchange && matches!(meaning.class, Class::RelayDenied | Class::Auth);
+        let follows = match (stranger, reply.code().is_permanent()) {
+            (false, _) => meaning.follows,
+            (true, true) => Follows::Fail,
+            (true, false) => Follows::Retry,
+        };
+        Told { class: meaning.class, by: meaning.by.id(), follows, schedule: meaning.schedule }
+    }
+}
+
+/// What one reply at one stage means for one recipient, or, at the dot, for all that `whom` names.
+pub fn of_reply(reading: Reading<'_>, stage: Stage, whom: Whom, reply: Reply) -> Verdict {
+    if reply.code().is_success() {
+        return Verdict { fate: Fate::Delivered, reply, said_by_upstream: true, route_fault: false, told: None };
+    }
+    let told = reading.told(stage, whom, &reply);
+    // With 421 it closes the session (RFC 5321 section 3.8), whatever the reason.
+    let closes = reply.code().as_u16() == 421;
+    let (fate, route_fault) = match told.follows {
+        Follows::Retry | Follows::Slow | Follows::Suspend => (Fate::Deferred, closes),
+        Follows::Circuit => (Fate::Deferred, true),
+        Follows::Fail | Follows::Suppress => (Fate::Bounced, false),
     };
-    Verdict { fate, reply, said_by_upstream: true, route_fault }
+    Verdict { fate, reply, said_by_upstream: true, route_fault, told: Some(told) }
 }
 
-/// RFC 3463 section 3.2: X.1.XXX is about an address.
-fn is_about_address(stage: Stage, reply: &Reply) -> bool {
-    matches!(stage, Stage::Mail | Stage::Rcpt) && reply.enhanced().is_some_and(|status| status.subject == 1)
+/// The stage as entries name it.
+const fn stage_of(stage: Stage) -> replies::Stage {
+    match stage {
+        Stage::Connect | Stage::Greeting => replies::Stage::Connect,
+        Stage::Hello | Stage::Tls | Stage::Auth => replies::Stage::Hello,
+        Stage::Mail => replies::Stage::Mail,
+        Stage::Rcpt => replies::Stage::Rcpt,
+        Stage::Data | Stage::Reset => replies::Stage::Data,
+        Stage::Content => replies::Stage::Dot,
+    }
 }
 
-/// A smarthost that does not relay for us does not know us; that is no news about the recipient.
-fn denies_relay(reply: &Reply) -> bool {
-    let status_allows = reply.enhanced().is_none_or(|status| status.subject == 7);
-    let text = reply.text().to_ascii_lowercase();
-    reply.code().is_permanent()
-        && status_allows
-        && text.contains("relay")
-        && ["denied", "not permitted", "not allowed", "prohibited", "refused"].iter().any(|word| text.contains(word))
+/// How many a reply to the content speaks of: everyone who has no verdict yet.
+pub fn whom(verdicts: &[Option<Verdict>]) -> Whom {
+    match verdicts.iter().filter(|verdict| verdict.is_none()).count() {
+        0 | 1 => Whom::One,
+        _ => Whom::Several,
+    }
 }
 
 /// For each recipient of an envelope, in the order of RCPT: its verdict, or `None` when it was accepted and its fate
 /// is that of the content.
-pub fn of_envelope(replies: &EnvelopeReplies, recipients: usize) -> Vec<Option<Verdict>> {
+pub fn of_envelope(reading: Reading<'_>, replies: &EnvelopeReplies, recipients: usize) -> Vec<Option<Verdict>> {
+    let of_all = |stage, reply: &Reply| of_reply(reading, stage, Whom::Several, reply.clone());
     if !replies.mail.code().is_success() {
-        return vec![Some(of_reply(Stage::Mail, replies.mail.clone())); recipients];
+        return vec![Some(of_all(Stage::Mail, &replies.mail)); recipients];
     }
     let data = replies.data.as_ref().filter(|data| data.code().as_u16() != 354);
     let of_one = |reply: &Reply| match data {
-        _ if !reply.code().is_success() => Some(of_reply(Stage::Rcpt, reply.clone())),
-        Some(data) => Some(of_reply(Stage::Data, data.clone())),
+        _ if !reply.code().is_success() => Some(of_reply(reading, Stage::Rcpt, Whom::One, reply.clone())),
+        Some(data) => Some(of_all(Stage::Data, data)),
         None => None,
     };
     replies.recipients.iter().map(of_one).collect()
 }
 
 /// What a broken session means for everyone on it. `sent`: the content and its final dot had left.
-pub fn of_error(error: &ClientError, sent: bool) -> Verdict {
-    let own = |code, status, fate, route_fault| {
+pub fn of_error(reading: Reading<'_>, error: &ClientError, sent: bool) -> Verdict {
+    let own = |code, status, fate, route_fault, class| {
         let again = if sent { "; the message may be sent more than once" } else { "" };
-        let reply = Reply::new(code, status, format!("{error}{again}"));
-        Verdict { fate, reply, said_by_upstream: false, route_fault }
+        own_words(Reply::new(code, status, format!("{error}{again}")), fate, route_fault, class)
     };
     let status = |subject, detail| EnhancedStatus::new(4, subject, detail);
     // What happens at the content may be due to the content; what happens before it is due to the upstream.
     let early = |stage: Stage| !matches!(stage, Stage::Content | Stage::Reset);
     match error {
+        ClientError::Refused { stage, reply } | ClientError::Closing { stage, reply } => {
+            // Whatever it says, it speaks to us and not about a message: nobody's mail ends by it.
+            let verdict = of_reply(reading, *stage, Whom::Several, reply.clone());
+            Verdict { fate: Fate::Deferred, route_fault: true, ..verdict }
+        }
         // A password that is refused, a certificate that is not trusted, a smarthost that is ourselves: between the
         // upstream and our operator, and final for nobody.
-        ClientError::Refused { reply, .. }
-        | ClientError::Closing { reply, .. }
-        | ClientError::Login(LoginFault::Refused(reply)) => {
-            Verdict { fate: Fate::Deferred, reply: reply.clone(), said_by_upstream: true, route_fault: true }
+        ClientError::Login(LoginFault::Refused(reply)) => {
+            let verdict = of_reply(reading, Stage::Auth, Whom::Several, reply.clone());
+            let told = verdict.told.map(|told| Told { class: Class::Auth, follows: Follows::Circuit, ..told });
+            Verdict { fate: Fate::Deferred, route_fault: true, told, ..verdict }
         }
         ClientError::Login(LoginFault::InClear | LoginFault::NoMechanism) => {
-            own(451, status(7, 0), Fate::Deferred, true)
+            own(451, status(7, 0), Fate::Deferred, true, Class::Auth)
         }
         // RFC 3463 section 3.8: X.7.4, security features not supported; X.7.5, cryptographic failure.
-        ClientError::Tls(TlsFault::NotOffered | TlsFault::Refused(_)) => own(451, status(7, 4), Fate::Deferred, true),
-        ClientError::Tls(_) => own(451, status(7, 5), Fate::Deferred, true),
-        ClientError::Loop(_) => own(451, status(4, 6), Fate::Deferred, true),
-        ClientError::Resolve(_) => own(451, status(4, 3), Fate::Deferred, true),
-        ClientError::Connect(_) => own(451, status(4, 1), Fate::Deferred, true),
+        ClientError::Tls(TlsFault::NotOffered | TlsFault::Refused(_)) => {
+            own(451, status(7, 4), Fate::Deferred, true, Class::Tls)
+        }
+        ClientError::Tls(_) => own(451, status(7, 5), Fate::Deferred, true, Class::Tls),
+        ClientError::Loop(_) => own(451, status(4, 6), Fate::Deferred, true, Class::Routing),
+        ClientError::Resolve(_) => own(451, status(4, 3), Fate::Deferred, true, Class::Dns),
+        ClientError::Connect(_) => own(451, status(4, 1), Fate::Deferred, true, Class::Temporary),
         ClientError::Timeout(stage) | ClientError::Closed(stage) | ClientError::Io { stage, .. } => {
-            own(451, status(4, 2), Fate::Deferred, early(*stage))
+            own(451, status(4, 2), Fate::Deferred, early(*stage), Class::Temporary)
         }
         ClientError::Garbled { stage, .. } | ClientError::OutOfStep { stage, .. } => {
-            own(451, status(5, 0), Fate::Deferred, early(*stage))
+            own(451, status(5, 0), Fate::Deferred, early(*stage), Class::Protocol)
         }
-        ClientError::Unclean(_) => own(550, EnhancedStatus::new(5, 6, 0), Fate::Bounced, false),
-        ClientError::Body(_) => own(451, status(3, 0), Fate::Deferred, false),
+        ClientError::Unclean(_) => own(550, EnhancedStatus::new(5, 6, 0), Fate::Bounced, false, Class::Content),
+        ClientError::Body(_) => own(451, status(3, 0), Fate::Deferred, false, Class::Temporary),
     }
+}
+
+/// What we say in the upstream's place.
+pub(super) fn own_words(reply: Reply, fate: Fate, route_fault: bool, class: Class) -> Verdict {
+    let follows = match fate {
+        Fate::Bounced => Follows::Fail,
+        Fate::Delivered | Fate::Relayed | Fate::Deferred => Follows::Retry,
+    };
+    let told = Told { class, by: "built-in", follows, schedule: None };
+    Verdict { fate, reply, said_by_upstream: false, route_fault, told: Some(told) }
 }
 
 /// A message that the upstream cannot take: final, and nothing was sent.
 pub fn of_misfit(misfit: Misfit) -> Verdict {
-    let (code, status) = match misfit {
-        Misfit::Size { .. } => (552, EnhancedStatus::new(5, 3, 4)),
-        Misfit::Utf8 => (550, EnhancedStatus::new(5, 6, 7)),
-        Misfit::EightBit => (550, EnhancedStatus::new(5, 6, 3)),
+    let (code, status, class) = match misfit {
+        Misfit::Size { .. } => (552, EnhancedStatus::new(5, 3, 4), Class::Size),
+        Misfit::Utf8 => (550, EnhancedStatus::new(5, 6, 7), Class::Protocol),
+        Misfit::EightBit => (550, EnhancedStatus::new(5, 6, 3), Class::Protocol),
     };
-    let reply = Reply::new(code, status, misfit.to_string());
-    Verdict { fate: Fate::Bounced, reply, said_by_upstream: false, route_fault: false }
+    own_words(Reply::new(code, status, misfit.to_string()), Fate::Bounced, false, class)
 }
 
 /// Nobody could be asked whether it may be sent.
 pub fn of_missing_facts() -> Verdict {
     let reply = Reply::new(451, EnhancedStatus::new(4, 3, 0), "the decision before the attempt could not be made");
-    Verdict { fate: Fate::Deferred, reply, said_by_upstream: false, route_fault: false }
+    own_words(reply, Fate::Deferred, false, Class::Temporary)
+}
+
+/// The mailbox was said not to exist, while so many were that nobody believes it.
+pub fn of_doubt(verdict: &Verdict) -> Verdict {
+    Verdict { fate: Fate::Deferred, ..verdict.clone() }
 }
 
 #[cfg(test)]
@@ -146,8 +229,20 @@ mod tests {
         Reply::received(ReplyCode::new(code.parse().unwrap()).unwrap(), text.trim_start())
     }
 
+    fn book() -> Book {
+        replies::embedded().unwrap()
+    }
+
+    fn of_smarthost(book: &Book) -> Reading<'_> {
+        Reading { book, speaker: Speaker::Smarthost }
+    }
+
+    fn said_by(speaker: Speaker, stage: Stage, text: &str) -> Verdict {
+        of_reply(Reading { book: &book(), speaker }, stage, Whom::One, reply(text))
+    }
+
     fn class(stage: Stage, text: &str) -> (Fate, bool) {
-        let verdict = of_reply(stage, reply(text));
+        let verdict = said_by(Speaker::Smarthost, stage, text);
         (verdict.fate, verdict.route_fault)
     }
 
@@ -184,6 +279,35 @@ mod tests {
     }
 
     #[test]
+    fn a_strangers_server_that_wants_no_strangers_refuses_its_recipient_and_we_mend_the_rest() {
+        for (text, fate, class) in [
+            ("554 5.7.1 <a@b.example>: Relay access denied", Fate::Bounced, Class::RelayDenied),
+            ("550 relay not permitted", Fate::Bounced, Class::RelayDenied),
+            ("530 5.7.0 Authentication required", Fate::Bounced, Class::Auth),
+            ("454 4.7.0 Temporary authentication failure", Fate::Deferred, Class::Auth),
+        ] {
+            let verdict = said_by(Speaker::Exchange, Stage::Rcpt, text);
+            assert_eq!((verdict.fate, verdict.route_fault), (fate, false), "{text}");
+            assert_eq!(verdict.told.unwrap().class, class, "{text}");
+        }
+        let tls = said_by(Speaker::Exchange, Stage::Mail, "530 5.7.0 Must issue a STARTTLS command first");
+        assert_eq!((tls.fate, tls.route_fault, tls.blame()), (Fate::Deferred, true, Blame::Local));
+    }
+
+    #[test]
+    fn our_faults_are_told_from_theirs() {
+        let blame = |text: &str| said_by(Speaker::Smarthost, Stage::Mail, text).blame();
+        for text in ["535 5.7.8 wrong", "530 5.7.0 authenticate", "550 relay not permitted", "538 5.7.11 encrypt"] {
+            assert_eq!(blame(text), Blame::Local, "{text}");
+        }
+        assert_eq!(blame("421 4.3.2 closing"), Blame::Peer);
+        let login = ClientError::Login(LoginFault::Refused(reply("554 no")));
+        let refused = of_error(of_smarthost(&book()), &login, false);
+        assert_eq!((refused.fate, refused.route_fault, refused.blame()), (Fate::Deferred, true, Blame::Local));
+        assert_eq!(refused.told.unwrap().class, Class::Auth);
+    }
+
+    #[test]
     fn one_odd_address_stops_nobody_else() {
         assert_eq!(class(Stage::Rcpt, "501 5.1.3 bad address syntax"), (Fate::Bounced, false));
         assert_eq!(class(Stage::Mail, "501 5.1.7 bad sender"), (Fate::Bounced, false));
@@ -201,7 +325,7 @@ mod tests {
             data: Some(reply("354 go")),
         };
         let fates = |replies: &EnvelopeReplies| -> Vec<_> {
-            of_envelope(replies, 3).into_iter().map(|verdict| verdict.map(|v| v.fate)).collect()
+            of_envelope(of_smarthost(&book()), replies, 3).into_iter().map(|verdict| verdict.map(|v| v.fate)).collect()
         };
         assert_eq!(fates(&replies), [None, Some(Fate::Deferred), Some(Fate::Bounced)]);
         let refused = EnvelopeReplies { data: Some(reply("554 no")), ..replies };
@@ -212,14 +336,18 @@ mod tests {
 
     #[test]
     fn broken_sessions_defer_and_say_when_a_duplicate_may_come() {
-        let closed = of_error(&ClientError::Closed(Stage::Content), true);
+        let closed = of_error(of_smarthost(&book()), &ClientError::Closed(Stage::Content), true);
         assert_eq!((closed.fate, closed.route_fault), (Fate::Deferred, false));
         assert!(closed.reply.text().contains("may be sent more than once"), "{}", closed.reply);
-        let early = of_error(&ClientError::Closed(Stage::Mail), false);
+        let early = of_error(of_smarthost(&book()), &ClientError::Closed(Stage::Mail), false);
         assert!(early.route_fault && !early.reply.text().contains("more than once"));
-        let refused = of_error(&ClientError::Refused { stage: Stage::Greeting, reply: reply("554 no") }, false);
+        let refused = of_error(
+            of_smarthost(&book()),
+            &ClientError::Refused { stage: Stage::Greeting, reply: reply("554 no") },
+            false,
+        );
         assert_eq!((refused.fate, refused.route_fault), (Fate::Deferred, true));
-        let unclean = of_error(&ClientError::Unclean(crate::smtp::client::Unclean), false);
+        let unclean = of_error(of_smarthost(&book()), &ClientError::Unclean(crate::smtp::client::Unclean), false);
         assert_eq!((unclean.fate, unclean.reply.code().as_u16()), (Fate::Bounced, 550));
     }
 

@@ -33,6 +33,11 @@ impl Stock {
         }
     }
 
+    /// Whether nothing is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) == 0
+    }
+
     fn add(&self, count: usize) {
         self.ready.fetch_add(count, Ordering::Relaxed);
     }

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::backoff::Pace;
+use super::circuit::Trouble;
+use super::group::Group;
 use super::lane::Line;
 use super::opening::Unprotected;
+use super::outcome::Told;
 use crate::mail::{Label, Recipient, Reply};
 use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
@@ -15,6 +19,24 @@ use crate::time::Timestamp;
 
 /// What stands in an upstream's text for an address that the privacy level hides.
 const HIDDEN: &str = "<hidden>";
+
+/// What is alarming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// Too many dead mailboxes at once.
+    MassBounce,
+    /// We are refused for our name.
+    Reputation,
+}
+
+impl Alarm {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::MassBounce => "MASS_BOUNCE",
+            Self::Reputation => "REPUTATION_REFUSED",
+        }
+    }
+}
 
 /// The other end of a session.
 #[derive(Clone, Debug)]
@@ -37,6 +59,8 @@ pub(super) struct Attempt<'a> {
     pub(super) entry: &'a Entry,
     pub(super) recipient: &'a Recipient,
     pub(super) reply: &'a Reply,
+    /// What a refusal was taken for.
+    pub(super) told: Option<Told>,
     pub(super) line: &'a Line,
     /// When a connection was made.
     pub(super) peer: Option<&'a Peer>,
@@ -57,7 +81,7 @@ impl Recorder {
 
     /// Logs the attempt and returns the line for the audit trail.
     pub(super) fn record(&self, attempt: &Attempt<'_>) -> Bytes {
-        let Attempt { kind, at, entry, recipient, reply, line, peer, next } = *attempt;
+        let Attempt { kind, at, entry, recipient, reply, told, line, peer, next } = *attempt;
         let manifest = &entry.manifest;
         let label = &manifest.label;
         let mut event = Event::new(kind, at);
@@ -79,14 +103,24 @@ impl Recorder {
         event.num_attempts = Some(entry.attempts.saturating_add(1));
         event.created = Some(manifest.received);
         event.next_attempt = next;
+        event.bounce_classification = told.map(|told| told.class.as_str());
+        event.classified_by = told.map(|told| told.by);
         self.events.record(&event)
     }
 
-    /// A way is in order no more: whose fault it is, and what was said.
-    pub(super) fn circuit_opened(&self, line: &Line, at: Timestamp, reply: &Reply, blame: Blame) {
+    /// A way is in order no more: whose fault it is, and what was said. One that nobody but us can mend is an alarm.
+    pub(super) fn circuit_opened(&self, line: &Line, at: Timestamp, reply: &Reply, trouble: &Trouble) {
+        let Trouble { route, site, blame, class, .. } = trouble;
+        match blame {
+            Blame::Local | Blame::Policy => {
+                tracing::error!(%route, %site, fault = blame.as_str(), %class, %reply, "a way out does not take our mail");
+            }
+            Blame::Peer => tracing::warn!(%route, %site, %class, %reply, "a way out does not work"),
+        }
         let mut event = of_line(EventType::CircuitOpened, line, at);
         event.response = Some(reply.clone());
         event.fault = Some(blame.as_str());
+        event.bounce_classification = Some(class.as_str());
         self.events.record(&event);
     }
 
@@ -105,8 +139,36 @@ impl Recorder {
         self.events.record(&event);
     }
 
+    /// Something that somebody should look at now; returns the line for the audit trail.
+    pub(super) fn alarm(&self, alarm: Alarm, text: &str, at: Timestamp) -> Bytes {
+        tracing::error!(alarm = alarm.as_str(), "{text}");
+        self.about(EventType::Alarm, alarm.as_str(), text, at)
+    }
+
+    /// A group is slowed, or slowed further.
+    pub(super) fn slowed(&self, group: &Group, pace: Pace, reply: &Reply, at: Timestamp) -> Bytes {
+        let (level, gap) = (pace.level, pace.gap.as_secs());
+        let text = format!("{group} is slowed to level {level}, one message in {gap} s: {reply}");
+        tracing::warn!("{text}");
+        self.about(EventType::Pace, "SLOWED", &text, at)
+    }
+
+    /// A group has its full pace again.
+    pub(super) fn recovered(&self, group: &Group, at: Timestamp) -> Bytes {
+        let text = format!("{group} has its full pace again");
+        tracing::info!("{text}");
+        self.about(EventType::Pace, "RECOVERED", &text, at)
+    }
+
+    fn about(&self, kind: EventType, reason: &'static str, text: &str, at: Timestamp) -> Bytes {
+        let mut event = Event::new(kind, at);
+        event.reason = Some(reason);
+        event.evidence = Some(text.to_owned());
+        self.events.record(&event)
+    }
+
     /// Upstreams like to repeat the address in their text; there it is hidden as everywhere else.
-    fn shown(&self, reply: &Reply, recipient: &Recipient) -> Reply {
+    pub(super) fn shown(&self, reply: &Reply, recipient: &Recipient) -> Reply {
         match &self.privacy {
             Privacy::Full => reply.clone(),
             Privacy::Hash(_) | Privacy::Domain => hide(reply, recipient.mailbox.as_str()),

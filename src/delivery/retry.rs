@@ -50,6 +50,13 @@ pub fn next(attempts: u32, now: Timestamp, expires: Timestamp, jitter: f64, sett
     if now >= expires { Retry::Expired } else { Retry::At(now.plus(delay(attempts, jitter, settings)).min(expires)) }
 }
 
+/// Whether the failed attempt at `now` is the one at which a sender is warned: the warning falls due before the next
+/// attempt at `next`. So a copy is warned of once, and nothing has to be remembered; an operator who hurries a copy in
+/// between may cause a second warning.
+pub fn is_warned_now(received: Timestamp, now: Timestamp, next: Timestamp, warn_after: Option<Duration>) -> bool {
+    warn_after.map(|after| received.plus(after)).is_some_and(|due| now < due && due <= next)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -86,6 +93,24 @@ mod tests {
     fn settings_of_zero_make_no_hot_loop() {
         let zero = Settings { first: Duration::ZERO, cap: Duration::ZERO, spread: 1.0 };
         assert_eq!(delay(1, 0.0, &zero), DELAY_MIN);
+    }
+
+    #[test]
+    fn a_copy_is_warned_of_once() {
+        let after = Some(Duration::from_hours(4));
+        let settings = Settings::default();
+        let (mut now, mut warnings) = (NOW, 0);
+        for attempts in 1..40 {
+            let Retry::At(at) = next(attempts, now, NOW.plus(Duration::from_hours(96)), 0.5, &settings) else { break };
+            warnings += u32::from(is_warned_now(NOW, now, at, after));
+            assert!(!is_warned_now(NOW, now, at, None));
+            now = at;
+        }
+        assert_eq!(warnings, 1);
+        let due = NOW.plus(Duration::from_hours(4));
+        let before = Timestamp::from_millis(due.as_millis() - 1);
+        assert!(is_warned_now(NOW, before, due, after) && !is_warned_now(NOW, due, due, after));
+        assert!(!is_warned_now(NOW, NOW, before, after));
     }
 
     proptest! {

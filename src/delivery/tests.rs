@@ -14,37 +14,38 @@ use crate::time::ManualClock;
 
 /// How long the route rests after a fault.
 const REST: Duration = Duration::from_millis(100);
-const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
-const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
-const BYE: &str = "C: QUIT\nS: 221 bye\n";
+pub(super) const OPEN: &str = "S: 220 up.example ESMTP\nC: EHLO\nS: 250-up.example\nS: 250 PIPELINING\n";
+pub(super) const GO: &str = "S: 250 ok\nS: 250 ok\nS: 354 go\n";
+pub(super) const BYE: &str = "C: QUIT\nS: 221 bye\n";
 
 /// The group of commands for `n@y.example`.
-fn group(n: u32) -> String {
+pub(super) fn group(n: u32) -> String {
     format!("C: MAIL\nC: RCPT TO:<{n}@y.example>\nC: DATA\n")
 }
 
-fn whole(n: u32) -> String {
+pub(super) fn whole(n: u32) -> String {
     format!("{}{GO}TAKE\nS: 250 2.0.0 queued\n", group(n))
 }
 
-struct Run {
-    settled: Vec<(u64, Settlements)>,
+pub(super) struct Run {
+    pub(super) settled: Vec<(u64, Settlements)>,
+    pub(super) postponed: Vec<(u64, Timestamp)>,
     heard: Vec<String>,
     log: Vec<serde_json::Value>,
-    judge: Arc<Judge>,
+    pub(super) judge: Arc<Judge>,
     result: Result<(), DeliveryError>,
 }
 
 impl Run {
     /// Kind of the only outcome of copy `n`, which must have been settled once.
-    fn outcome(&self, n: u64) -> Settlement {
+    pub(super) fn outcome(&self, n: u64) -> Settlement {
         let of_n: Vec<_> = self.settled.iter().filter(|(id, _)| *id == n).collect();
         assert_eq!(of_n.len(), 1, "copy {n}");
         assert_eq!(of_n[0].1.outcomes.len(), 1, "copy {n}");
         of_n[0].1.outcomes[0].1.clone()
     }
 
-    fn notes(&self, n: u64) -> Vec<String> {
+    pub(super) fn notes(&self, n: u64) -> Vec<String> {
         let of_n = self.settled.iter().filter(|(id, _)| *id == n);
         of_n.flat_map(|(_, s)| s.notes.iter().map(|note| String::from_utf8(note.to_vec()).unwrap())).collect()
     }
@@ -68,7 +69,7 @@ async fn deliver(scripts: &[&str], copies: Vec<(Entry, Vec<String>)>, judge: Jud
     deliver_with(scripts, Ledger { waiting: Mutex::new(copies), ..Ledger::default() }, judge, endings, |_| {}).await
 }
 
-async fn deliver_with(
+pub(super) async fn deliver_with(
     scripts: &[&str],
     ledger: Ledger,
     judge: Judge,
@@ -87,7 +88,7 @@ async fn deliver_with(
 }
 
 /// Delivers until `endings` leases are settled and `also` has happened; what was heard is left to the caller.
-async fn drive(
+pub(super) async fn drive(
     port: u16,
     ledger: Ledger,
     judge: Judge,
@@ -95,7 +96,7 @@ async fn drive(
     adjust: impl FnOnce(&mut Settings),
     also: impl Future<Output = ()>,
 ) -> Run {
-    let mut settings = Settings::new(Routes::new(to(&[(port, 1)], 1)));
+    let mut settings = Settings::new(Routes::new(to(&[(port, 1)], 1)), book());
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     adjust(&mut settings);
     run(settings, Arc::new(ledger), Arc::new(ManualClock::new(NOW)), judge, endings, also).await
@@ -106,6 +107,11 @@ fn to(ports: &[(u16, u32)], max_connections: usize) -> Route {
     let host = |&(port, weight): &(u16, u32)| Smarthost { host: "127.0.0.1".to_owned(), port, weight };
     let (name, way) = (RouteName::new("up").unwrap(), Way::Smarthosts(ports.iter().map(host).collect()));
     Route { name, way, client: script::settings(), max_connections }
+}
+
+/// What refusals mean, as shipped.
+fn book() -> Arc<crate::replies::Book> {
+    Arc::new(crate::replies::embedded().unwrap())
 }
 
 async fn run(
@@ -121,9 +127,16 @@ async fn run(
     let judge = Arc::new(judge);
     let recheck = Arc::clone(&judge);
     let resolver = dns::Resolver::new(&dns::Settings::default()).unwrap();
-    let delivery = Delivery { recheck, settings, resolver, events, privacy: Privacy::Full, clock };
+    let folder = tempfile::tempdir().unwrap();
+    let board = Arc::new(Board::open(folder.path(), &settings).unwrap());
+    if let Some(selector) = ledger.suspended.clone() {
+        let (by, because) = ("ann".to_owned(), "test".to_owned());
+        let suspension = Suspension { selector, since: NOW, until: None, hand: Hand::Operator, by, because };
+        board.suspend(suspension, NOW).unwrap();
+    }
+    let delivery = Delivery { recheck, settings, board, resolver, events, privacy: Privacy::Full, clock };
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), stopped));
+    let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), |_| {}, stopped));
     while ledger.settled.lock().unwrap().len() < endings {
         ledger.changed.notified().await;
     }
@@ -131,9 +144,10 @@ async fn run(
     stop.send_replace(true);
     let result = running.await.unwrap();
     let settled = std::mem::take(&mut *ledger.settled.lock().unwrap());
+    let postponed = std::mem::take(&mut *ledger.postponed.lock().unwrap());
     // Every clone of the log is gone, so its writer comes to an end.
     writer.join().unwrap();
-    Run { settled, heard: Vec::new(), log: log.lines(), judge, result }
+    Run { settled, postponed, heard: Vec::new(), log: log.lines(), judge, result }
 }
 
 /// An event log in memory.

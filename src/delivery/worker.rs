@@ -92,9 +92,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             if self.post.line().circuit.rests_for(now).is_zero() {
                 return Some(lease);
             }
-            match self.post.group.instead_of(&self.post.lane, now) {
+            match self.post.pool.instead_of(&self.post.lane, now) {
                 Some(other) => other.queue.push(vec![lease]),
-                None => lease.put_back(self.post.group.usable_at(now)),
+                None => lease.put_back(self.post.pool.usable_at(now)),
             }
         }
     }
@@ -112,6 +112,11 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         // Twice at most: only a session that has served before can turn out to be stale, and the next one is new.
         loop {
             if self.session.is_none() {
+                // Nobody is called for a copy that may not go now.
+                match self.desk.let_pass(&self.post, draft).await {
+                    Some(passed) => draft = passed,
+                    None => return,
+                }
                 match self.open().await {
                     Ok(session) => self.session = Some(session),
                     Err(error) => return self.without_session(draft, &error).await,
@@ -141,14 +146,14 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
     /// The copy goes to another lane when there is one in order: nothing of it was sent. Else it waits with the others.
     async fn without_session(&self, draft: Draft<L>, error: &Unopened) {
         let line = self.post.line();
-        let verdict = error.verdict();
+        let verdict = error.verdict(self.desk.reading(line));
         if verdict.route_fault {
             tracing::warn!(%error, route = %line.route.name, place = %line.place, "no session with the upstream");
-            self.desk.fault(line, &verdict, error.blame());
+            self.desk.fault(line, &verdict, &verdict.reply, error.blame(&verdict));
         }
         if verdict.route_fault
             && draft.is_untouched()
-            && let Some(other) = self.post.group.instead_of(&self.post.lane, self.desk.clock.now())
+            && let Some(other) = self.post.pool.instead_of(&self.post.lane, self.desk.clock.now())
         {
             return other.queue.push(vec![draft.into_lease()]);
         }
@@ -169,11 +174,19 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             Ok(replies) => replies,
             Err(error) if session.transactions() > 1 && has_gone(&error) => return Some(job.draft),
             Err(error) => {
-                self.desk.conclude_all(&self.post, job.draft, &outcome::of_error(&error, false), Some(&peer)).await;
+                self.desk
+                    .conclude_all(
+                        &self.post,
+                        job.draft,
+                        &outcome::of_error(self.desk.reading(self.post.line()), &error, false),
+                        Some(&peer),
+                    )
+                    .await;
                 return None;
             }
         };
-        let verdicts = outcome::of_envelope(&replies, job.outgoing.recipients().len());
+        let reading = self.desk.reading(self.post.line());
+        let verdicts = outcome::of_envelope(reading, &replies, job.outgoing.recipients().len());
         if replies.goes_ahead() {
             self.hand_over(session, job, verdicts).await;
             return None;
@@ -204,13 +217,14 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         let reports_go_on = session.offers().dsn;
         let mut last = match session.content(&job.outgoing, next.as_ref().map(|next| &next.outgoing)).await {
             Ok(reply) => {
-                let verdict = outcome::of_reply(Stage::Content, reply);
+                let whom = outcome::whom(&verdicts);
+                let verdict = outcome::of_reply(self.desk.reading(self.post.line()), Stage::Content, whom, reply);
                 self.keep(session, verdict.route_fault);
                 verdict
             }
             Err(interrupted) => {
                 tracing::warn!(error = %interrupted.error, sent = interrupted.sent, "a session broke off at the content");
-                outcome::of_error(&interrupted.error, interrupted.sent)
+                outcome::of_error(self.desk.reading(self.post.line()), &interrupted.error, interrupted.sent)
             }
         };
         if last.fate == Fate::Delivered && !reports_go_on {

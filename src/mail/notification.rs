@@ -46,7 +46,7 @@ pub struct Occasions {
     pub success: bool,
     /// It failed for good.
     pub failure: bool,
-    /// It is late. RFC 3461 section 4.1 leaves it to us whether to report that, and we do not.
+    /// It is late. RFC 3461 section 4.1 leaves it to us whether to report that: an operator says so.
     pub delay: bool,
 }
 
@@ -95,6 +95,15 @@ impl Notify {
             Self::Unsaid => true,
             Self::Never => false,
             Self::On(occasions) => occasions.failure,
+        }
+    }
+
+    /// Whether a delay may be reported: who says nothing leaves it to us (RFC 3461 section 4.1).
+    pub const fn wants_delay(self) -> bool {
+        match self {
+            Self::Unsaid => true,
+            Self::Never => false,
+            Self::On(occasions) => occasions.delay,
         }
     }
 
@@ -274,15 +283,16 @@ mod tests {
 
     #[test]
     fn notify_is_never_or_a_list() {
-        for (text, value, failure, success) in [
-            ("never", "NEVER", false, false),
-            ("FAILURE", "FAILURE", true, false),
-            ("delay,Success", "SUCCESS,DELAY", false, true),
-            ("SUCCESS,FAILURE,DELAY,FAILURE", "SUCCESS,FAILURE,DELAY", true, true),
+        for (text, value, failure, success, delay) in [
+            ("never", "NEVER", false, false, false),
+            ("FAILURE", "FAILURE", true, false, false),
+            ("delay,Success", "SUCCESS,DELAY", false, true, true),
+            ("SUCCESS,FAILURE,DELAY,FAILURE", "SUCCESS,FAILURE,DELAY", true, true, true),
         ] {
             let notify = Notify::parse(text).unwrap();
             assert_eq!(notify.value().as_deref(), Some(value));
             assert_eq!((notify.wants_failure(), notify.wants_success()), (failure, success), "{text}");
+            assert_eq!(notify.wants_delay(), delay, "{text}");
         }
         assert_eq!((Notify::Unsaid.value(), Notify::Unsaid.wants_failure()), (None, true));
         for bad in ["", "NEVER,FAILURE", "FAILURE,", "FAILURE, DELAY", "ALWAYS"] {

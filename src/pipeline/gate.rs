@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::delivery::{Finding, Recheck, Ruling, Unavailable};
+use crate::delivery::{DeadMailbox, Finding, Recheck, Ruling, Unavailable};
 use crate::mail::{ListName, Mailbox, Recipient, Reply};
-use crate::policy::{Case, Decision, Rulebook, Trace, Verdict, decide, precheck};
+use crate::policy::{Case, Cause, Decision, Origin, Rulebook, Scope, Trace, Verdict, decide, precheck};
 use crate::smtp::Transaction;
 use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, RecipientIndex};
-use crate::store::{Dossier, Store, StoreError};
+use crate::store::{Added, Dossier, NewSuppression, Store, StoreError};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
@@ -104,6 +104,31 @@ impl Recheck for Pipeline {
 
     fn report(&self, entry: &Entry, findings: &[Finding]) -> Option<Batch> {
         self.delivery_report(entry, findings)
+    }
+
+    async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
+        // A report that we send ourselves says nothing of a recipient: its address is the sender's.
+        if notice::is_own(&dead.label) {
+            return Ok(());
+        }
+        let (mailbox, evidence) = (dead.mailbox.clone(), Some(dead.evidence.clone()));
+        let new =
+            NewSuppression::lasting(mailbox, Scope::Everything, Cause::HardBounce, Origin::Dsn, evidence, dead.at);
+        let added = self.store.add(new).await.map_err(|error| {
+            tracing::warn!(%error, "a dead mailbox cannot be recorded yet");
+            Unavailable
+        })?;
+        if added == Added::New {
+            let mut event = Event::new(EventType::SuppressionAdded, self.clock.now());
+            event.recipient = Some(self.privacy.form(&dead.mailbox));
+            event.reason = Some(Cause::HardBounce.reason().as_str());
+            event.evidence = Some(dead.evidence.clone());
+            event.id = Some(dead.id.to_string());
+            event.queue = Some(Scope::Everything.to_string());
+            event.stream = Some(dead.label.stream.to_string());
+            self.spool.note(self.log.record(&event));
+        }
+        Ok(())
     }
 }
 

@@ -45,6 +45,7 @@ pub use statute::{
 };
 pub use suppression::{Cause, Origin, Scope, Suppression};
 pub use trace::{Considered, Outcome, Trace};
+pub(crate) use word::words;
 pub use word::{Country, Function, ProductFamily, RegisterName, Sector, TERM_MAX, Topic};
 
 word::words! {

@@ -37,7 +37,7 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(crate) use words;
 
 /// The longest term, in octets: as long as any other name that an operator gives.
 pub const TERM_MAX: usize = 64;

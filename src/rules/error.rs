@@ -43,6 +43,6 @@ impl fmt::Display for Problem {
     }
 }
 
-fn lines(problems: &[Problem]) -> String {
+pub(crate) fn lines(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -16,7 +16,7 @@ pub mod cases;
 mod error;
 mod intern;
 mod pack;
-mod reader;
+pub(crate) mod reader;
 mod reference;
 mod shipped;
 mod terms;
@@ -29,5 +29,6 @@ mod properties;
 mod tests;
 
 pub use book::{embedded, load};
+pub(crate) use error::lines;
 pub use error::{Problem, RulesError};
 pub use reference::reference;

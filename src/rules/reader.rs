@@ -10,19 +10,19 @@ use super::error::Problem;
 use super::intern::intern;
 
 /// Where problems are collected while a file is read.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) const fn new(file: &'a str, text: &'a str) -> Self {
+    pub(crate) const fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text, found: Vec::new() }
     }
 
     /// Notes a problem at an offset of the text.
-    pub(super) fn at(&mut self, offset: usize, within: Option<&str>, message: impl Into<String>) {
+    pub(crate) fn at(&mut self, offset: usize, within: Option<&str>, message: impl Into<String>) {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
         let within = within.map(str::to_owned);
@@ -30,36 +30,36 @@ impl<'a> Problems<'a> {
     }
 
     /// Notes what the TOML parser itself did not understand.
-    pub(super) fn syntax(&mut self, error: &toml::de::Error) {
+    pub(crate) fn syntax(&mut self, error: &toml::de::Error) {
         self.at(error.span().map_or(0, |span| span.start), None, error.message().trim());
     }
 
-    pub(super) fn into_found(self) -> Vec<Problem> {
+    pub(crate) fn into_found(self) -> Vec<Problem> {
         self.found
     }
 }
 
 /// Parses a document; syntax errors become problems.
-pub(super) fn document<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<Spanned<DeTable<'t>>> {
+pub(crate) fn document<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<Spanned<DeTable<'t>>> {
     DeTable::parse(text).map_err(|error| problems.syntax(&error)).ok()
 }
 
 /// A table whose keys are asked for one by one; whatever nobody asked for is a problem.
-pub(super) struct Fields<'t> {
+pub(crate) struct Fields<'t> {
     table: &'t DeTable<'t>,
     place: Range<usize>,
     asked: Vec<&'static str>,
     /// The rule that this stands in.
-    pub(super) within: Option<String>,
+    pub(crate) within: Option<String>,
 }
 
 impl<'t> Fields<'t> {
-    pub(super) const fn new(table: &'t DeTable<'t>, place: Range<usize>, within: Option<String>) -> Self {
+    pub(crate) const fn new(table: &'t DeTable<'t>, place: Range<usize>, within: Option<String>) -> Self {
         Self { table, place, asked: Vec::new(), within }
     }
 
     /// Where the table begins.
-    pub(super) const fn start(&self) -> usize {
+    pub(crate) const fn start(&self) -> usize {
         self.place.start
     }
 
@@ -73,7 +73,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A string, with its place.
-    pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<(&'t str, usize)> {
+    pub(crate) fn text(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<(&'t str, usize)> {
         let value = self.value(key)?;
         let text = value.get_ref().as_str();
         if text.is_none() {
@@ -83,7 +83,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A string that must be there and not be empty, kept for as long as the process lives.
-    pub(super) fn owed_text(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<&'static str> {
+    pub(crate) fn owed_text(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<&'static str> {
         let found = self.text(key, problems);
         match found {
             Some((text, at)) if !text.trim().is_empty() => {
@@ -103,12 +103,12 @@ impl<'t> Fields<'t> {
     }
 
     /// Whether the key is there.
-    pub(super) fn has(&mut self, key: &'static str) -> bool {
+    pub(crate) fn has(&mut self, key: &'static str) -> bool {
         self.value(key).is_some()
     }
 
     /// One word of a vocabulary.
-    pub(super) fn word<T: FromStr<Err = String>>(
+    pub(crate) fn word<T: FromStr<Err = String>>(
         &mut self,
         key: &'static str,
         problems: &mut Problems<'_>,
@@ -128,7 +128,7 @@ impl<'t> Fields<'t> {
     }
 
     /// Some words of a vocabulary, at least one.
-    pub(super) fn words<T: FromStr<Err = String>>(
+    pub(crate) fn words<T: FromStr<Err = String>>(
         &mut self,
         key: &'static str,
         problems: &mut Problems<'_>,
@@ -149,7 +149,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A whole number from 0 to `max`.
-    pub(super) fn number(&mut self, key: &'static str, max: u32, problems: &mut Problems<'_>) -> Option<u32> {
+    pub(crate) fn number(&mut self, key: &'static str, max: u32, problems: &mut Problems<'_>) -> Option<u32> {
         let value = self.value(key)?;
         let number = match value.get_ref() {
             DeValue::Integer(integer) => u32::from_str_radix(integer.as_str(), integer.radix()).ok(),
@@ -168,7 +168,7 @@ impl<'t> Fields<'t> {
     }
 
     /// `true`. A condition or requirement that is not wanted is left out, so `false` is a problem too.
-    pub(super) fn flag(&mut self, key: &'static str, problems: &mut Problems<'_>) -> bool {
+    pub(crate) fn flag(&mut self, key: &'static str, problems: &mut Problems<'_>) -> bool {
         let Some(value) = self.value(key) else { return false };
         let is_true = value.get_ref().as_bool() == Some(true);
         if !is_true {
@@ -178,7 +178,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A table of its own.
-    pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<Self> {
+    pub(crate) fn table(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<Self> {
         let value = self.value(key)?;
         let table = value.get_ref().as_table();
         if table.is_none() {
@@ -188,7 +188,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A list of tables.
-    pub(super) fn tables(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Vec<Self> {
+    pub(crate) fn tables(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Vec<Self> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let items = value.get_ref().as_array();
         let tables: Option<Vec<_>> = items.and_then(|items| {
@@ -204,12 +204,12 @@ impl<'t> Fields<'t> {
     }
 
     /// Notes a problem with this table as a whole.
-    pub(super) fn wrong(&self, message: impl Into<String>, problems: &mut Problems<'_>) {
+    pub(crate) fn wrong(&self, message: impl Into<String>, problems: &mut Problems<'_>) {
         problems.at(self.start(), self.within.as_deref(), message);
     }
 
     /// Every key that nobody asked for is a problem, named with the keys that there are.
-    pub(super) fn finish(mut self, problems: &mut Problems<'_>) {
+    pub(crate) fn finish(mut self, problems: &mut Problems<'_>) {
         self.asked.sort_unstable();
         self.asked.dedup();
         for (key, _) in self.table {

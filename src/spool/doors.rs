@@ -14,9 +14,10 @@ use super::error::SpoolError;
 use super::frame::{SEGMENT_HEADER, SegmentHeader};
 use super::handle::{Handle, Shared};
 use super::index::{Index, Segment, Taken};
-use super::lease::{Claim, Lease, lease_cached, lease_stored, read_mail};
+use super::labels::{self, Labels};
+use super::lease::{Claim, Lease, Settlement, lease_cached, lease_stored, read_mail};
 use super::notes::NoteSink;
-use super::queue::{Dropped, Health, PendingCopy, Shown, Stats};
+use super::queue::{Changed, Health, PendingCopy, Shown, Stats};
 use super::recovery::{Recovered, Recovery};
 use super::segment::random;
 use super::settings::Settings;
@@ -198,6 +199,17 @@ impl Spool {
         index.copies_after(after.map(QueueId::as_u64)).take(limit).map(|(id, copy)| PendingCopy::of(id, copy)).collect()
     }
 
+    /// [`Spool::pending`], with what each copy shares with its batch and its open recipients, read from the disk; `None`
+    /// for those that cannot be read back. Reads each frame once.
+    pub async fn labelled(&self, limit: usize, after: Option<QueueId>) -> Vec<(PendingCopy, Option<Labels>)> {
+        let found: Vec<_> = {
+            let index = self.handle.shared.index();
+            let copies = index.copies_after(after.map(QueueId::as_u64)).take(limit);
+            copies.map(|(id, copy)| (PendingCopy::of(id, copy), copy.pending.clone(), index.stored(id))).collect()
+        };
+        tokio::task::spawn_blocking(move || labels::read(found)).await.unwrap_or_default()
+    }
+
     /// One pending copy with its mail and open recipients, read from the disk; `None` when there is no such copy.
     ///
     /// # Errors
@@ -223,42 +235,73 @@ impl Spool {
         Ok(Some(Shown::of(facts, mail, &open)))
     }
 
-    /// Makes one copy, or with `None` all of them, due now; says how many were waiting for later. This changes nothing
-    /// on disk: after a restart their old times count again.
-    pub fn retry_now(&self, id: Option<QueueId>) -> usize {
+    /// Makes a waiting copy due now, with `note` as the audit record; says whether it was waiting for later. This changes
+    /// nothing on disk: after a restart its old time counts again.
+    pub fn retry_now(&self, id: QueueId, note: Bytes) -> bool {
         let shared = &self.handle.shared;
-        let now = shared.clock.now();
-        let hurried = {
-            let mut index = shared.index();
-            let ids = id.map_or_else(|| index.later(now), |id| vec![id.as_u64()]);
-            ids.into_iter().filter(|id| index.hurry(*id, now)).count()
-        };
-        if hurried > 0 {
+        let hurried = shared.index().hurry(id.as_u64(), shared.clock.now());
+        if hurried {
             shared.due.notify_one();
+            self.note(note);
         }
         hurried
     }
 
-    /// Takes a waiting copy out of the queue: its open recipients are settled as withdrawn, with `note` as the audit
-    /// record.
+    /// Takes a waiting or held copy out of the queue: its open recipients are settled as withdrawn, with `note` as the
+    /// audit record.
     ///
     /// # Errors
     /// As for a settlement.
-    pub async fn drop(&self, id: QueueId, note: Bytes) -> Result<Dropped, SpoolError> {
+    pub async fn drop(&self, id: QueueId, note: Bytes) -> Result<Changed, SpoolError> {
+        self.change(id, &Settlement::Withdrawn, note).await
+    }
+
+    /// Puts a waiting copy aside until [`Spool::release`], also over a restart. It does not expire meanwhile.
+    ///
+    /// # Errors
+    /// As for a settlement.
+    pub async fn hold(&self, id: QueueId, note: Bytes) -> Result<Changed, SpoolError> {
+        self.change(id, &Settlement::Held, note).await
+    }
+
+    /// Makes a held copy due.
+    ///
+    /// # Errors
+    /// As for a settlement.
+    pub async fn release(&self, id: QueueId, note: Bytes) -> Result<Changed, SpoolError> {
+        self.change(id, &Settlement::Released, note).await
+    }
+
+    async fn change(&self, id: QueueId, how: &Settlement, note: Bytes) -> Result<Changed, SpoolError> {
         let shared = &self.handle.shared;
         shared.check()?;
         let (claim, open) = {
             let mut index = shared.index();
-            let Some(copy) = index.get(id.as_u64()) else { return Ok(Dropped::Unknown) };
+            let Some(copy) = index.get(id.as_u64()) else { return Ok(Changed::Unknown) };
             if copy.is_leased() {
-                return Ok(Dropped::Leased);
+                return Ok(Changed::Leased);
+            }
+            if copy.is_damaged() && matches!(how, Settlement::Held | Settlement::Released) {
+                return Ok(Changed::Unknown);
+            }
+            let is_so_already = match how {
+                Settlement::Held => copy.is_held(),
+                Settlement::Released => !copy.is_held(),
+                Settlement::Delivered
+                | Settlement::Deferred { .. }
+                | Settlement::Bounced
+                | Settlement::Expired
+                | Settlement::Withdrawn => false,
+            };
+            if is_so_already {
+                return Ok(Changed::Already);
             }
             let open = copy.pending.clone();
             index.take_one(id.as_u64());
             (Claim::new(Arc::clone(&self.handle), id.as_u64()), open)
         };
-        claim.withdraw(&open, note).await?;
-        Ok(Dropped::Done)
+        claim.settle_all(&open, how, note).await?;
+        Ok(Changed::Done)
     }
 }
 

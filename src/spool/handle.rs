@@ -17,7 +17,7 @@ use super::index::Index;
 use super::job::Job;
 use super::record::{FileRecord, SettleRecord};
 use super::settings::{COMMIT_CHARGE_MIN, QUEUE_OCTETS_MAX, Settings};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// State behind every [`super::Spool`], lease and the appender.
 pub(super) struct Shared {
@@ -110,8 +110,12 @@ impl Shared {
     }
 
     pub(super) fn give_back(&self, id: u64, after: Duration) {
-        let due = self.clock.now().plus(after);
-        self.index().give_back(id, due);
+        self.give_back_at(id, self.clock.now().plus(after));
+    }
+
+    pub(super) fn give_back_at(&self, id: u64, due: Timestamp) {
+        let now = self.clock.now();
+        self.index().give_back(id, due, now);
         self.due.notify_one();
     }
 }

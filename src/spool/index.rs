@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,12 +11,11 @@ use super::frame::Home;
 use super::lease::Settlement;
 use super::recipients::RecipientSet;
 use super::record::FileRecord;
+pub(super) use super::waiting::Waiting;
+use super::waiting::{HELD, State, believable};
 use crate::mail::Recipient;
 use crate::time::Timestamp;
 
-/// Farthest that a deferred copy is believed to lie ahead. Retry schedules stay far below it; a clock that stood in
-/// the future for a while must not put mail off for years.
-pub const DUE_AHEAD_MAX: Duration = Duration::from_hours(24);
 /// What a cached copy costs beside its octets: the structs around it.
 const CACHE_OVERHEAD: usize = 512;
 
@@ -68,43 +66,6 @@ impl Cached {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Queued,
-    Leased,
-    Damaged,
-}
-
-/// One copy as the index keeps it.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) due: i64,
-    pub(super) attempts: u32,
-    pub(super) received: i64,
-    pub(super) expires: i64,
-    pub(super) pending: RecipientSet,
-    pub(super) cached: Option<Box<Cached>>,
-    batch: u64,
-    order: u64,
-    state: State,
-}
-
-impl Waiting {
-    pub(super) const fn new(due: i64, attempts: u32, manifest: &Manifest, pending: RecipientSet) -> Self {
-        let (received, expires) = (manifest.received.as_millis(), manifest.expires.as_millis());
-        let state = State::Queued;
-        Self { due, attempts, received, expires, pending, cached: None, batch: 0, order: 0, state }
-    }
-
-    pub(super) fn is_leased(&self) -> bool {
-        self.state == State::Leased
-    }
-
-    pub(super) fn is_damaged(&self) -> bool {
-        self.state == State::Damaged
-    }
-}
-
 /// Where the mail of a leased copy is.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -127,6 +88,7 @@ pub(super) struct Sums {
     pub(super) recipients: u64,
     pub(super) deferred: u64,
     pub(super) leased: u64,
+    pub(super) held: u64,
     pub(super) damaged: u64,
     pub(super) live: u64,
     pub(super) total: u64,
@@ -206,7 +168,7 @@ impl Index {
         self.forget(id);
         copy.batch = seq;
         copy.due = believable(copy.due, now);
-        if copy.attempts == 0 {
+        if copy.attempts == 0 && copy.due != HELD {
             copy.due = copy.due.min(now.as_millis());
         }
         let cache_max = self.cache_max;
@@ -307,8 +269,9 @@ impl Index {
 
     /// Leases the copy `id` whether it is due or not; `None` when it is not waiting.
     pub(super) fn take_one(&mut self, id: u64) -> Option<Taken> {
-        let copy = self.copies.get(&id).filter(|copy| copy.state == State::Queued)?;
+        let copy = self.copies.get(&id).filter(|copy| matches!(copy.state, State::Queued | State::Held))?;
         self.ready.remove(&(copy.due, copy.order));
+        self.sums.held -= u64::from(copy.is_held());
         self.take(id)
     }
 
@@ -338,9 +301,12 @@ impl Index {
     }
 
     /// Puts a leased copy back, due at `due`.
-    pub(super) fn give_back(&mut self, id: u64, due: Timestamp) {
+    pub(super) fn give_back(&mut self, id: u64, due: Timestamp, now: Timestamp) {
         if let Some(copy) = self.copies.get_mut(&id).filter(|copy| copy.state == State::Leased) {
-            copy.due = due.as_millis();
+            // A copy that was taken while it was held is held again.
+            if copy.due != HELD {
+                copy.due = believable(due.as_millis(), now);
+            }
             self.sums.leased -= 1;
             self.enqueue(id);
         }
@@ -355,6 +321,7 @@ impl Index {
                     self.ready.remove(&(copy.due, copy.order));
                 }
                 State::Leased => self.sums.leased -= 1,
+                State::Held => self.sums.held -= 1,
                 State::Damaged => return,
             }
             copy.state = State::Damaged;
@@ -372,11 +339,6 @@ impl Index {
         true
     }
 
-    /// Waiting copies that are due later than `now`.
-    pub(super) fn later(&self, now: Timestamp) -> Vec<u64> {
-        self.ready.range((now.as_millis().saturating_add(1), 0)..).map(|(_, id)| *id).collect()
-    }
-
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.ready.first_key_value().map(|((due, _), _)| Timestamp::from_millis(*due))
     }
@@ -387,6 +349,7 @@ impl Index {
     pub(super) fn settle(&mut self, id: u64, outcomes: &[(u16, Settlement)], now: Timestamp) {
         let Some(copy) = self.copies.get_mut(&id) else { return };
         let mut retry: Option<i64> = None;
+        let mut tried = false;
         for (index, outcome) in outcomes {
             match outcome {
                 Settlement::Deferred { until } if copy.pending.contains(*index) => {
@@ -394,23 +357,35 @@ impl Index {
                     retry = Some(retry.map_or(until, |first| first.min(until)));
                 }
                 Settlement::Deferred { .. } => {}
+                Settlement::Held => {
+                    retry = Some(HELD);
+                    continue;
+                }
+                Settlement::Released => {
+                    retry = Some(now.as_millis());
+                    continue;
+                }
                 Settlement::Delivered | Settlement::Bounced | Settlement::Expired | Settlement::Withdrawn => {
                     self.sums.recipients -= u64::from(copy.pending.remove(*index));
                 }
             }
+            tried = true;
         }
         if copy.pending.is_empty() {
             self.forget(id);
             return;
         }
-        self.sums.deferred += u64::from(copy.attempts == 0);
-        copy.attempts = copy.attempts.saturating_add(1);
+        if tried {
+            self.sums.deferred += u64::from(copy.attempts == 0);
+            copy.attempts = copy.attempts.saturating_add(1);
+        }
         let due = believable(retry.unwrap_or_else(|| now.as_millis()), now);
         match copy.state {
             State::Queued => {
                 self.ready.remove(&(copy.due, copy.order));
             }
             State::Leased => self.sums.leased -= 1,
+            State::Held => self.sums.held -= 1,
             State::Damaged => self.sums.damaged -= 1,
         }
         copy.due = due;
@@ -420,6 +395,11 @@ impl Index {
 
     fn enqueue(&mut self, id: u64) {
         if let Some(copy) = self.copies.get_mut(&id) {
+            if copy.due == HELD {
+                copy.state = State::Held;
+                self.sums.held += 1;
+                return;
+            }
             copy.order = self.next_order;
             copy.state = State::Queued;
             self.next_order += 1;
@@ -436,6 +416,7 @@ impl Index {
                 self.ready.remove(&(copy.due, copy.order));
             }
             State::Leased => self.sums.leased -= 1,
+            State::Held => self.sums.held -= 1,
             State::Damaged => self.sums.damaged -= 1,
         }
         self.sums.recipients -= copy.pending.len();
@@ -488,8 +469,4 @@ fn memory_len(body: &Body) -> usize {
         Body::Memory(bytes) => bytes.len(),
         Body::File(_) => 0,
     }
-}
-
-fn believable(due: i64, now: Timestamp) -> i64 {
-    due.min(now.plus(DUE_AHEAD_MAX).as_millis())
 }

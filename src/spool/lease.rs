@@ -53,6 +53,10 @@ pub enum Settlement {
     Expired,
     /// The decision before the attempt was no.
     Withdrawn,
+    /// Put aside by an operator until it is released; no attempt.
+    Held,
+    /// Due at once again, after it was held; no attempt.
+    Released,
 }
 
 /// Everything that ends a lease, committed at once.
@@ -95,19 +99,23 @@ impl Claim {
         waiting.wait().await
     }
 
-    /// Back into the queue, due at `until`.
-    fn put_back(&mut self, until: Timestamp) {
-        self.let_go();
-        let shared = &self.handle.shared;
-        shared.give_back(self.id, until.since(shared.clock.now()));
-    }
-
-    /// Settles the open recipients as withdrawn.
-    pub(super) async fn withdraw(mut self, open: &RecipientSet, note: Bytes) -> Result<(), SpoolError> {
+    /// Settles the open recipients alike.
+    pub(super) async fn settle_all(
+        mut self,
+        open: &RecipientSet,
+        how: &Settlement,
+        note: Bytes,
+    ) -> Result<(), SpoolError> {
         let all = (0..=u16::MAX).filter(|index| open.contains(*index));
-        let outcomes = all.map(|index| (index, Settlement::Withdrawn)).collect();
+        let outcomes = all.map(|index| (index, how.clone())).collect();
         let record = SettleRecord { id: self.id, outcomes };
         self.settle(record, vec![note], None).await
+    }
+
+    /// Back into the queue, due at `until`.
+    fn put_back(mut self, until: Timestamp) {
+        self.let_go();
+        self.handle.shared.give_back_at(self.id, until);
     }
 
     /// The copy cannot be read.
@@ -146,8 +154,9 @@ impl Lease {
         &self.pending
     }
 
-    /// Gives the copy back untried, due again at `until`. Nothing is written: after a restart its old time counts again.
-    pub fn put_back(mut self, until: Timestamp) {
+    /// Gives the copy back untried, due again at `until` (and, as every deferral, not farther than [`super::DUE_AHEAD_MAX`]).
+    /// Nothing is written: after a restart its old time counts again.
+    pub fn put_back(self, until: Timestamp) {
         self.claim.put_back(until);
     }
 

@@ -33,6 +33,7 @@ mod handle;
 mod inbox;
 mod index;
 mod job;
+mod labels;
 mod lease;
 mod notes;
 mod quarantine;
@@ -45,6 +46,7 @@ mod segment;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use appender::{AUDIT_SYNC_INTERVAL, SETTLE_SYNC_INTERVAL};
 pub use batch::{Batch, Body, BodyFile, Committed, Manifest};
@@ -57,13 +59,14 @@ pub use error::SpoolError;
 #[cfg(test)]
 pub(crate) use faults::{Fault, Faults};
 pub use frame::FORMAT_VERSION;
-pub use index::DUE_AHEAD_MAX;
+pub use labels::Labels;
 pub use lease::{Entry, LEASE_RETURN_DELAY, Lease, RecipientIndex, Settlement, Settlements};
 pub use notes::{Discard, NoteSink};
 pub use quarantine::Quarantined;
-pub use queue::{Dropped, Health, PendingCopy, Shown, Stats};
+pub use queue::{Changed, Health, PendingCopy, Shown, Stats};
 pub use recovery::Recovered;
 pub use settings::{
     BODY_MEMORY_MAX, CACHE_MAX, COMMIT_CHARGE_MIN, DEAD_MIN, FRAME_MAX, GROUP_OCTETS_MAX, MIN_FREE, NOTES_OCTETS_MAX,
     PENDING_MAX, QUEUE_OCTETS_MAX, SEGMENT_MAX, Settings,
 };
+pub use waiting::DUE_AHEAD_MAX;

@@ -33,6 +33,8 @@ pub struct Stats {
     pub deferred: u64,
     /// Copies in the hands of workers.
     pub leased: u64,
+    /// Copies that an operator holds.
+    pub held: u64,
     /// Copies that cannot be read back and are set aside until the next start.
     pub damaged: u64,
     /// Octets of segments that hold pending mail; body files are not counted.
@@ -58,6 +60,7 @@ impl Stats {
             recipients: sums.recipients,
             deferred: sums.deferred,
             leased: sums.leased,
+            held: sums.held,
             damaged: sums.damaged,
             live_octets: sums.live,
             segment_octets: sums.total,
@@ -77,7 +80,7 @@ pub struct PendingCopy {
     pub received: Timestamp,
     /// When it is given up.
     pub expires: Timestamp,
-    /// When it is tried next.
+    /// When it is tried next; never, while it is held.
     pub due: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
@@ -85,6 +88,8 @@ pub struct PendingCopy {
     pub recipients: u64,
     /// Whether a worker has it.
     pub leased: bool,
+    /// Whether an operator holds it.
+    pub held: bool,
     /// Whether it cannot be read back.
     pub damaged: bool,
 }
@@ -99,6 +104,7 @@ impl PendingCopy {
             attempts: copy.attempts,
             recipients: copy.pending.len(),
             leased: copy.is_leased(),
+            held: copy.is_held(),
             damaged: copy.is_damaged(),
         }
     }
@@ -128,11 +134,13 @@ impl Shown {
     }
 }
 
-/// What became of a copy that an operator wanted out of the queue.
+/// What became of a copy that an operator wanted dropped, held or released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
-    /// It is gone.
+pub enum Changed {
+    /// It is done.
     Done,
+    /// It was so already.
+    Already,
     /// A worker has it now; ask again.
     Leased,
     /// There is no such copy, or none any more.

@@ -95,6 +95,12 @@ pub enum EventType {
     CircuitClosed,
     /// A session with an upstream could not be protected.
     TlsFailure,
+    /// Somebody should look at once: `reason` says at what.
+    Alarm,
+    /// A group is slowed or has recovered, or the circuit is closed again.
+    Pace,
+    /// An operator, or the gateway itself, changed the queue: held, released, suspended, resumed, retried.
+    QueueControl,
 }
 
 impl EventType {
@@ -120,6 +126,9 @@ impl EventType {
             Self::CircuitOpened => "CircuitOpened",
             Self::CircuitClosed => "CircuitClosed",
             Self::TlsFailure => "TlsFailure",
+            Self::Alarm => "Alarm",
+            Self::Pace => "Pace",
+            Self::QueueControl => "QueueControl",
         }
     }
 }
@@ -242,6 +251,12 @@ pub struct Event {
     /// What was answered, by the upstream or by us.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "response")]
     pub response: Option<Reply>,
+    /// What a refusal was taken for, as KumoMTA calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounce_classification: Option<&'static str>,
+    /// The entry that decided on the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classified_by: Option<&'static str>,
     /// Attempts so far, this one included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_attempts: Option<u32>,
@@ -292,6 +307,8 @@ impl Event {
             tls_cipher: None,
             tls_failure: None,
             response: None,
+            bounce_classification: None,
+            classified_by: None,
             num_attempts: None,
             created: None,
             next_attempt: None,

@@ -10,7 +10,7 @@ fn dead_port() -> u16 {
 }
 
 async fn deliver_to(route: Route, count: u32) -> Run {
-    let mut settings = Settings::new(Routes::new(route));
+    let mut settings = Settings::new(Routes::new(route), book());
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     let ledger = Arc::new(Ledger { waiting: Mutex::new(copies(count)), ..Ledger::default() });
     let endings = usize::try_from(count).unwrap();
@@ -58,7 +58,7 @@ async fn a_smarthost_that_works_again_is_found_out_with_one_copy_and_gets_its_sh
     let takes = "C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nTAKE\nS: 250 ok\n";
     let upstream = Upstream::play(&["S: 421 busy", &format!("{hello}{}{BYE}", takes.repeat(3))]).await;
     let (alive, contents) = script::sink().await;
-    let mut settings = Settings::new(Routes::new(to(&[(upstream.address.port(), 1), (alive, 1)], 1)));
+    let mut settings = Settings::new(Routes::new(to(&[(upstream.address.port(), 1), (alive, 1)], 1)), book());
     settings.rest = retry::Settings { first: REST, cap: REST, spread: 0.0 };
     let ledger = Arc::new(Ledger { waiting: Mutex::new(copies(2)), ..Ledger::default() });
     let clock = Arc::new(ManualClock::new(NOW));

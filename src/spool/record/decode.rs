@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     BATCH_FRESH, BATCH_FRESH_1, BATCH_MOVED, BATCH_MOVED_1, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, BatchRecord,
-    CopyRecord, DEFERRED, DELIVERED, EXPIRED, FileRecord, NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS,
-    RET_FULL, RET_HEADERS, RET_UNSAID, SettleRecord, StoredBody, Transaction, WITHDRAWN,
+    CopyRecord, DEFERRED, DELIVERED, EXPIRED, FileRecord, HELD, NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER,
+    NOTIFY_SUCCESS, RELEASED, RET_FULL, RET_HEADERS, RET_UNSAID, SettleRecord, StoredBody, Transaction, WITHDRAWN,
 };
 use crate::mail::notification::Occasions;
 use crate::mail::{
@@ -58,6 +58,8 @@ fn get_settlement(input: &mut Input<'_>) -> Option<SettleRecord> {
         let (code, until) = (input.u8()?, input.i64()?);
         let outcome = match code {
             DELIVERED => Settlement::Delivered,
+            DEFERRED if until == HELD => Settlement::Held,
+            DEFERRED if until == RELEASED => Settlement::Released,
             DEFERRED => Settlement::Deferred { until: Timestamp::from_millis(until) },
             BOUNCED => Settlement::Bounced,
             EXPIRED => Settlement::Expired,

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::{
-    BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, DEFERRED, DELIVERED, EXPIRED, NOTIFY_DELAY,
-    NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RET_FULL, RET_HEADERS, RET_UNSAID, SettleRecord, StoredBody,
-    WITHDRAWN,
+    BATCH_FRESH, BATCH_MOVED, BATCH_NONE, BODY_FILE, BODY_INLINE, BOUNCED, DEFERRED, DELIVERED, EXPIRED, HELD,
+    NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER, NOTIFY_SUCCESS, RELEASED, RET_FULL, RET_HEADERS, RET_UNSAID,
+    SettleRecord, StoredBody, WITHDRAWN,
 };
 use crate::mail::notification::Occasions;
 use crate::mail::{BodyType, CampaignId, EnvelopeId, ListName, Notify, OriginalRecipient, Recipient, Reporting, Ret};
@@ -71,6 +71,8 @@ fn put_settlement(out: &mut Vec<u8>, settlement: &SettleRecord) -> Option<()> {
             Settlement::Bounced => (BOUNCED, 0),
             Settlement::Expired => (EXPIRED, 0),
             Settlement::Withdrawn => (WITHDRAWN, 0),
+            Settlement::Held => (DEFERRED, HELD),
+            Settlement::Released => (DEFERRED, RELEASED),
         };
         out.extend_from_slice(&index.to_le_bytes());
         out.push(code);

@@ -93,3 +93,7 @@ const DEFERRED: u8 = 2;
 const BOUNCED: u8 = 3;
 const EXPIRED: u8 = 4;
 const WITHDRAWN: u8 = 5;
+/// Instants of a deferral that are none: held until released, and released. A release that does not know them waits for
+/// a day at most, or sends at once, which is what becomes of a queue that nobody can hold.
+const HELD: i64 = i64::MAX;
+const RELEASED: i64 = i64::MIN;

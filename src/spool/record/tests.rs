@@ -46,10 +46,12 @@ fn octets(max: usize) -> impl Strategy<Value = Bytes> {
 fn settlements() -> impl Strategy<Value = SettleRecord> {
     let outcome = prop_oneof![
         Just(Settlement::Delivered),
-        any::<i64>().prop_map(|at| Settlement::Deferred { until: Timestamp::from_millis(at) }),
+        (i64::MIN + 1..i64::MAX).prop_map(|at| Settlement::Deferred { until: Timestamp::from_millis(at) }),
         Just(Settlement::Bounced),
         Just(Settlement::Expired),
         Just(Settlement::Withdrawn),
+        Just(Settlement::Held),
+        Just(Settlement::Released),
     ];
     let outcomes = prop::collection::vec((any::<u16>(), outcome), 0..5);
     (any::<u64>(), outcomes).prop_map(|(id, outcomes)| SettleRecord { id, outcomes })

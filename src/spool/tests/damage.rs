@@ -126,5 +126,5 @@ async fn what_is_damaged_while_running_is_set_aside_and_the_rest_flows() {
     assert_eq!((spool.stats().damaged, spool.stats().leased), (1, 1));
     assert!(matches!(spool.show(QueueId::from_u64(1)).await, Err(SpoolError::Failed(_))));
     let dropped = spool.drop(QueueId::from_u64(1), Bytes::from_static(b"{}")).await;
-    assert_eq!((dropped, spool.stats().damaged), (Ok(Dropped::Done), 0));
+    assert_eq!((dropped, spool.stats().damaged), (Ok(Changed::Done), 0));
 }

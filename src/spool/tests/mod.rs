@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod files;
 mod frozen;
+mod hold;
 mod queue;
 mod reclaim;
 

@@ -228,25 +228,26 @@ async fn operators_list_show_hurry_and_drop() {
         spool.commit(batch(id)).await.unwrap();
     }
     let mut leases = lease_all(&spool).await;
-    assert_eq!(spool.drop(QueueId::from_u64(1), Bytes::new()).await, Ok(Dropped::Leased));
+    assert_eq!(spool.drop(QueueId::from_u64(1), Bytes::new()).await, Ok(Changed::Leased));
     for lease in leases.drain(..) {
         let until = START.plus(Duration::from_mins(10));
         let outcomes = lease.pending().iter().map(|(index, _)| (*index, Settlement::Deferred { until })).collect();
         lease.settle(Settlements { outcomes, ..Settlements::default() }).await.unwrap();
     }
     assert!(lease_all(&spool).await.is_empty());
-    assert_eq!(spool.retry_now(Some(QueueId::from_u64(2))), 1);
+    assert!(
+        spool.retry_now(QueueId::from_u64(2), Bytes::new()) && !spool.retry_now(QueueId::from_u64(2), Bytes::new())
+    );
     let second = lease_all(&spool).await;
     assert_eq!(ids(&second), [2]);
-    assert_eq!(spool.retry_now(None), 2);
     let listed: Vec<u64> = spool.pending(10, Some(QueueId::from_u64(1))).iter().map(|copy| copy.id.as_u64()).collect();
     assert_eq!(listed, [2, 3]);
     let shown = spool.show(QueueId::from_u64(3)).await.unwrap().unwrap();
     assert_eq!((shown.header, memory(&shown.body), shown.recipients.len()), (header(3), body(3), 2));
     assert!(spool.show(QueueId::from_u64(4)).await.unwrap().is_none());
     let note = Bytes::from_static(b"{\"dropped\":3}");
-    assert_eq!(spool.drop(QueueId::from_u64(3), note).await, Ok(Dropped::Done));
-    assert_eq!(spool.drop(QueueId::from_u64(3), Bytes::new()).await, Ok(Dropped::Unknown));
+    assert_eq!(spool.drop(QueueId::from_u64(3), note).await, Ok(Changed::Done));
+    assert_eq!(spool.drop(QueueId::from_u64(3), Bytes::new()).await, Ok(Changed::Unknown));
     let (_, found) = rig.crashed().into_recovered();
     assert_eq!(found.copies, 2);
     assert!(rig.seen.lines().contains(&"{\"dropped\":3}".to_owned()));

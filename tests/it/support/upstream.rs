@@ -40,7 +40,10 @@ struct Shared {
     received: Mutex<Vec<Received>>,
     named: Mutex<HashMap<String, Vec<Naming>>>,
     connections: Mutex<Vec<Arc<Socket>>>,
-    refused: Mutex<Vec<String>>,
+    /// What is answered to a forward path, instead of taking it.
+    refused: Mutex<HashMap<String, String>>,
+    /// What is answered to a command, whoever it is about; `.` stands for the content.
+    said: Mutex<HashMap<String, String>>,
     commands: Mutex<Vec<String>>,
     offers_dsn: AtomicBool,
     sessions: Mutex<Vec<TcpStream>>,
@@ -155,7 +158,26 @@ impl Upstream {
 
     /// From now on answers this forward path with 550 5.1.1.
     pub(crate) fn refuse(&self, path: &str) {
-        self.shared.refused.lock().unwrap().push(path.to_owned());
+        self.refuse_with(path, "550 5.1.1 no such mailbox");
+    }
+
+    /// From now on answers this forward path, or every one at this `@domain`, with `reply`.
+    pub(crate) fn refuse_with(&self, path: &str, reply: &str) {
+        self.shared.refused.lock().unwrap().insert(path.to_owned(), reply.to_owned());
+    }
+
+    /// Takes a refusal back.
+    pub(crate) fn take(&self, path: &str) {
+        self.shared.refused.lock().unwrap().remove(path);
+    }
+
+    /// From now on answers every such command (`.` is the content) with `reply`; as usual again with `None`.
+    pub(crate) fn say(&self, command: &str, reply: Option<&str>) {
+        let mut said = self.shared.said.lock().unwrap();
+        match reply {
+            Some(reply) => said.insert(command.to_owned(), reply.to_owned()),
+            None => said.remove(command),
+        };
     }
 
     /// Every forward path that a RCPT ever named, whether a message followed or not.
@@ -201,71 +223,96 @@ impl Drop for Presence<'_> {
 fn session(stream: TcpStream, shared: &Shared, delay: Duration, presence: Presence<'_>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut out = stream.try_clone().ok()?;
-    let socket = Arc::new(Socket { stream, taken: Mutex::default() });
-    let connection = {
-        let mut connections = shared.connections.lock().unwrap();
-        connections.push(Arc::clone(&socket));
-        connections.len() - 1
-    };
+    let (socket, connection) = shared.connected(stream);
     let mut input = Counted { inner: BufReader::new(&*socket), read: 0 };
     out.write_all(b"220 upstream.example ESMTP\r\n").ok()?;
     let (mut from, mut to) = (String::new(), Vec::new());
+    let mut in_transaction = false;
     loop {
         let mut line = Vec::new();
         if input.read_line(&mut line).ok()? == 0 {
             return None;
         }
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        let path = || {
-            line.split_once('<')
-                .and_then(|(_, rest)| rest.rsplit_once('>'))
-                .map_or(String::new(), |(path, _)| path.to_owned())
-        };
         let verb = line.get(..4).unwrap_or_default().to_uppercase();
         if matches!(verb.as_str(), "MAIL" | "RCPT") {
             shared.commands.lock().unwrap().push(line.clone());
         }
-        let reply: &[u8] = match verb.as_str() {
-            "EHLO" if shared.offers_dsn.load(Ordering::Relaxed) => {
-                b"250-upstream.example\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
-            }
-            "EHLO" => {
-                b"250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600\r\n"
-            }
+        if verb == "RCPT" {
+            shared.name(path(&line), Naming { connection, end: input.read });
+        }
+        if let Some(reply) = shared.said(&verb) {
+            in_transaction &= verb != "MAIL";
+            out.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+            continue;
+        }
+        let reply = match verb.as_str() {
+            "EHLO" => shared.hello().to_owned(),
             "MAIL" => {
-                (from, to) = (path(), Vec::new());
-                b"250 2.1.0 ok\r\n"
+                (from, to, in_transaction) = (path(&line), Vec::new(), true);
+                "250 2.1.0 ok".to_owned()
             }
-            "RCPT" => {
-                let naming = Naming { connection, end: input.read };
-                shared.named.lock().unwrap().entry(path()).or_default().push(naming);
-                if shared.refused.lock().unwrap().contains(&path()) {
-                    b"550 5.1.1 no such mailbox\r\n"
-                } else {
-                    to.push(path());
-                    b"250 2.1.5 ok\r\n"
-                }
-            }
-            "DATA" if to.is_empty() => b"554 5.5.1 no valid recipients\r\n",
+            "RCPT" if !in_transaction => "503 5.5.1 MAIL first".to_owned(),
+            "RCPT" => shared.refusal(&path(&line)).unwrap_or_else(|| {
+                to.push(path(&line));
+                "250 2.1.5 ok".to_owned()
+            }),
+            "DATA" if to.is_empty() => "554 5.5.1 no valid recipients".to_owned(),
             "DATA" => {
                 out.write_all(b"354 go\r\n").ok()?;
                 let content = content(&mut input)?;
                 std::thread::sleep(delay);
-                shared.received.lock().unwrap().push(Received {
-                    from: from.clone(),
-                    to: std::mem::take(&mut to),
-                    content,
-                });
-                b"250 2.0.0 taken\r\n"
+                shared.said(".").unwrap_or_else(|| {
+                    let to = std::mem::take(&mut to);
+                    shared.received.lock().unwrap().push(Received { from: from.clone(), to, content });
+                    "250 2.0.0 taken".to_owned()
+                })
             }
             "QUIT" => {
                 drop(presence);
                 out.write_all(b"221 bye\r\n").ok()?;
                 return None;
             }
-            _ => b"250 ok\r\n",
+            _ => "250 ok".to_owned(),
         };
-        out.write_all(reply).ok()?;
+        out.write_all(format!("{reply}\r\n").as_bytes()).ok()?;
+    }
+}
+
+/// What stands between the brackets.
+fn path(line: &str) -> String {
+    let inner = line.split_once('<').and_then(|(_, rest)| rest.rsplit_once('>'));
+    inner.map_or(String::new(), |(path, _)| path.to_owned())
+}
+
+impl Shared {
+    fn connected(&self, stream: TcpStream) -> (Arc<Socket>, usize) {
+        let socket = Arc::new(Socket { stream, taken: Mutex::default() });
+        let mut connections = self.connections.lock().unwrap();
+        connections.push(Arc::clone(&socket));
+        (socket, connections.len() - 1)
+    }
+
+    fn hello(&self) -> &'static str {
+        if self.offers_dsn.load(Ordering::Relaxed) {
+            "250-upstream.example\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 SMTPUTF8"
+        } else {
+            "250-upstream.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 104857600"
+        }
+    }
+
+    fn name(&self, path: String, naming: Naming) {
+        self.named.lock().unwrap().entry(path).or_default().push(naming);
+    }
+
+    fn said(&self, command: &str) -> Option<String> {
+        self.said.lock().unwrap().get(command).cloned()
+    }
+
+    fn refusal(&self, path: &str) -> Option<String> {
+        let refused = self.refused.lock().unwrap();
+        let domain = path.rsplit_once('@').map(|(_, domain)| format!("@{domain}")).unwrap_or_default();
+        refused.get(path).or_else(|| refused.get(&domain)).cloned()
     }
 }
 
