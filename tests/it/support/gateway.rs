@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::eventually;
@@ -66,23 +65,9 @@ pub(crate) struct Gateway {
     log: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
-/// Ports for servers under test lie here, below those that the kernel gives to clients: none of the many connections of
-/// the tests can take one of them in the moment before its server binds it.
-const PORTS: std::ops::Range<u16> = 10_000..32_000;
-
-/// A port that is free, and that this function does not soon give again.
+/// A port that was free a moment ago.
 pub(crate) fn free_port() -> SocketAddr {
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    let count = u32::from(PORTS.end - PORTS.start);
-    // Another run of the tests begins elsewhere.
-    let start = std::process::id().wrapping_mul(997);
-    loop {
-        let number = start.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % count;
-        let address = SocketAddr::from(([127, 0, 0, 1], PORTS.start + u16::try_from(number).unwrap()));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
 impl Gateway {
