@@ -8,7 +8,7 @@
 //!
 //! **Never knows:** what an answer is for.
 //!
-//! **Standards:** RFC 1035, RFC 2308 (negative answers), RFC 5321 section 5.1 (MX).
+//! **Standards:** RFC 1035, RFC 2308 (negative answers), RFC 5321 section 5.1 (MX), RFC 7208 section 3.3 (TXT).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -110,6 +110,19 @@ impl Resolver {
             })
             .collect();
         if exchanges.is_empty() { Err(DnsError::NoRecord(name.to_owned())) } else { Ok(exchanges) }
+    }
+
+    /// TXT records, the strings of each joined (RFC 6376 section 3.6.2.2, RFC 7208 section 3.3).
+    ///
+    /// # Errors
+    /// [`DnsError`].
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
+        let found = self.0.txt_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
+        let texts = records(&found).filter_map(|data| {
+            let RData::TXT(txt) = data else { return None };
+            Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
+        });
+        Ok(texts.collect())
     }
 
     /// Addresses of a host, IPv6 and IPv4; those that could be had when the other kind could not.

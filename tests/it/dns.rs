@@ -5,8 +5,8 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::authority::Authority;
 use crate::support::gateway::command;
+use crate::support::name_server::NameServer;
 
 const CONFIG: &str = "version = \"v1\"\n[gateway]\nhostname = \"gate.example\"\ndata_dir = \".\"\n\
     [http]\npublic_url = \"https://u.example/mail\"\nmailto = \"leave@u.example\"\n[upstream]\nhost = \"smtp.sendgrid.net\"\n\
@@ -41,7 +41,7 @@ fn good(key: &str) -> Vec<String> {
     ]
 }
 
-fn ask(folder: &Path, authority: &Authority, more: &[&str]) -> Output {
+fn ask(folder: &Path, authority: &NameServer, more: &[&str]) -> Output {
     let server = authority.address.to_string();
     command(folder).args(["dns", "--resolver", &server]).args(more).output().unwrap()
 }
@@ -56,7 +56,7 @@ fn verdicts(output: &Output) -> Vec<(String, String)> {
 #[test]
 fn what_is_published_as_it_should_be_is_right() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::start(&good(&configured(folder.path())));
+    let authority = NameServer::start(&good(&configured(folder.path())).join("\n"));
     let output = ask(folder.path(), &authority, &["--json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let expected = [
@@ -91,7 +91,7 @@ fn each_record_that_is_missing_or_wrong_is_named() {
         let mut records = right.clone();
         records.remove(index);
         records.extend(instead.iter().map(|record| (*record).to_owned()));
-        let authority = Authority::start(&records);
+        let authority = NameServer::start(&records.join("\n"));
         let output = ask(folder.path(), &authority, &["--json"]);
         let not_right: Vec<_> = verdicts(&output).into_iter().filter(|(_, verdict)| verdict != "right").collect();
         assert_eq!(not_right, [(name.to_owned(), verdict.to_owned())], "{instead:?}");

@@ -1,7 +1,7 @@
 //! The door with TLS: behind nginx and Caddy as the how-to shows them, and with a certificate of its own.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::door::{changes, send};
+use crate::support::gateway::free_port;
 use crate::support::http::{Answer, FORM, connect, rest};
 use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
@@ -47,10 +48,6 @@ impl Drop for Proxy {
         let _told = Command::new("kill").arg(self.0.id().to_string()).status();
         let _reaped = self.0.wait();
     }
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
 /// An example of the how-to, with the addresses and files of this test.

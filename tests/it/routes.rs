@@ -41,14 +41,8 @@ fn each_kind_of_domain_has_the_outcome_that_its_zone_asks_for() {
     let names = NameServer::start(ZONE);
     let spec = direct(notices.address, &names, upstream.address.port(), "deliver_to_loopback = true");
     let gateway = Gateway::start(folder.path(), &spec);
-    let delivered = [
-        "a@two.example",
-        "b@implicit.example",
-        "c@alias.example",
-        "d@xn--bcher-kva.example",
-        "e@[127.0.0.1]",
-        "f@half.example",
-    ];
+    let delivered =
+        ["a@two.example", "b@implicit.example", "c@alias.example", "d@xn--bcher-kva.example", "f@half.example"];
     let refused = [
         ("g@null.example", "556 5.1.10"),
         ("h@missing.example", "550 5.1.2"),
@@ -96,7 +90,7 @@ fn mail_that_would_come_back_to_us_is_refused() {
     let names = NameServer::start(zone);
     let gateway = Gateway::start(folder.path(), &direct(notices.address, &names, upstream.address.port(), ""));
     let mut client = Client::connect(gateway.smtp);
-    for to in ["a@we.example", "b@us.example", "c@[127.0.0.1]"] {
+    for to in ["a@we.example", "b@us.example"] {
         assert!(client.message("bounces@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
         let event = eventually(to, || gateway.events("Bounce").into_iter().find(|event| event["recipient"] == to));
         assert_eq!(response(&event), "554 5.4.6");

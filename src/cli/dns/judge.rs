@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ask::{Exchange, Resolver, Silent};
+use super::ask::{Resolver, Silent};
 use super::wanted::{Allows, Expected, Wanted};
+use crate::dns::Exchange;
 use crate::mail::Domain;
 use crate::message::dkim::TxtRecord;
 

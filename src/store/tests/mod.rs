@@ -4,6 +4,8 @@ mod conformance;
 mod fleet;
 mod loss;
 mod people;
+#[path = "../../../tests/it/support/ports.rs"]
+mod ports;
 #[path = "../../../tests/it/support/redis_server.rs"]
 mod redis_server;
 mod secure;

@@ -1,7 +1,7 @@
 //! The real binary, in a folder of its own.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -65,9 +65,9 @@ pub(crate) struct Gateway {
     log: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
-/// A port that was free a moment ago.
+/// An address on loopback where nothing listens.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()))
 }
 
 impl Gateway {
@@ -112,7 +112,8 @@ impl Gateway {
         let mut gateway = Self { child, folder: folder.to_owned(), smtp, http, log };
         eventually("the gateway to listen", || {
             assert!(gateway.child.try_wait().unwrap().is_none(), "the gateway ended");
-            std::net::TcpStream::connect(smtp).ok()
+            // The person's door is the last to open.
+            std::net::TcpStream::connect(smtp).and_then(|_| std::net::TcpStream::connect(http)).ok()
         });
         gateway
     }

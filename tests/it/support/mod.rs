@@ -1,6 +1,5 @@
 //! What the integration tests share: a gateway process in a folder of its own, an upstream that records, a client.
 
-pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
@@ -8,6 +7,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
+pub(crate) mod ports;
 pub(crate) mod postfix;
 pub(crate) mod redis_server;
 pub(crate) mod tool;

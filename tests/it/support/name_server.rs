@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hickory_resolver::net::runtime::{Time, TokioRuntimeProvider};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::rdata::{A, CNAME, MX, SOA};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use hickory_server::Server;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
@@ -24,7 +24,8 @@ pub(crate) struct NameServer {
 }
 
 impl NameServer {
-    /// Serves `zone`: lines such as `x.example MX 10 mail.x.example`, `mail.x.example A 127.0.0.1`.
+    /// Serves `zone`: lines such as `x.example MX 10 mail.x.example`, `mail.x.example A 127.0.0.1`; the strings of a TXT
+    /// stand between `|`.
     pub(crate) fn start(zone: &str) -> Self {
         let handler = zone_handler(zone);
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -57,6 +58,11 @@ fn zone_handler(zone: &str) -> InMemoryZoneHandler<TokioRuntimeProvider> {
         let data = match words[1..] {
             ["MX", preference, host] => RData::MX(MX::new(preference.parse().unwrap(), name(host))),
             ["A", address] => RData::A(A(address.parse().unwrap())),
+            ["AAAA", address] => RData::AAAA(AAAA(address.parse().unwrap())),
+            ["TXT", ..] => {
+                let (_, text) = line.split_once(" TXT ").unwrap();
+                RData::TXT(TXT::new(text.split('|').map(str::to_owned).collect()))
+            }
             ["CNAME", target] => RData::CNAME(CNAME(name(target))),
             _ => panic!("no record: {line}"),
         };

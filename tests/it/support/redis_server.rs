@@ -1,9 +1,11 @@
 //! A real Redis (or Valkey) server of the test's own: on a free loopback port, in a folder of its own, gone with its owner.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::ports::free_port;
 
 /// How long a server may take to start or to change its role.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,16 +85,6 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _already_gone = self.child.kill();
         let _reaped = self.child.wait();
-    }
-}
-
-/// A port that was free a moment ago, low enough for a cluster's second port 10000 above it.
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
     }
 }
 
