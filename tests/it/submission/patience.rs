@@ -131,7 +131,7 @@ async fn lm_08_a_command_has_one_deadline_however_many_pieces_it_comes_in() {
 async fn lm_08_content_slower_than_the_least_rate_is_cut_off_and_faster_content_is_not() {
     let mut settings = settings();
     settings.min_data_rate = 100_000;
-    settings.data_grace = Duration::from_millis(500);
+    settings.data_grace = Duration::from_secs(2);
     let server = server(settings, Opening::Greeting).await;
     let mut dripping = connected(&server).await;
     transaction(&mut dripping).await;
@@ -145,7 +145,7 @@ async fn lm_08_content_slower_than_the_least_rate_is_cut_off_and_faster_content_
     let block = ("x".repeat(78) + "\r\n").repeat(5000);
     for _ in 0..4 {
         quick.get_mut().write_all(block.as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
     }
     say(&mut quick, ".\r\n", "250 2.0.0 Ok: taken").await;
 }
