@@ -264,8 +264,8 @@ pub async fn start(
     let opt_outs = opt_outs.join(&hall, &tools, &clock);
     let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(&keyring), Arc::clone(&live.feedback));
     let mailbox = Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?);
-    let addresses = intake::Addresses { clear: &settings.inbound_listen, tls: &[] };
-    let inbound = intake::open(&addresses, &mut Sockets::default(), settings.inbound, &mailbox, &stops, &mut tasks)?;
+    let (listen, shown) = (&settings.inbound_listen, live.certificates.as_ref());
+    let inbound = intake::open_mailbox(listen, settings.inbound, shown, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
     outgoing.spawn(teller.run(delivery_stops.clone()));
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
@@ -288,7 +288,7 @@ pub async fn start(
     Ok(Gateway {
         submission: submission.clear,
         submission_tls: submission.tls,
-        inbound: inbound.clear,
+        inbound,
         http,
         store,
         spool,

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::smtp::Intake;
 use crate::smtp::server::{Limits, Listener, Opening, Settings, serve};
+use crate::tls::Certificates;
 
 use super::StartError;
 use super::sockets::{Sockets, listeners};
@@ -53,4 +54,19 @@ pub(super) fn open<I: Intake>(
     let clear = clear.into_iter().map(|socket| begin(socket, Opening::Greeting)).collect::<Result<_, _>>()?;
     let tls = tls.into_iter().map(|socket| begin(socket, Opening::Handshake)).collect::<Result<_, _>>()?;
     Ok(Open { clear, tls })
+}
+
+/// Opens those of the unsubscribe mailbox. Mail servers start TLS where it is offered, whatever name the certificate has, so
+/// that of submission will do.
+pub(super) fn open_mailbox<I: Intake>(
+    addresses: &[SocketAddr],
+    mut settings: Settings,
+    certificates: Option<&Certificates>,
+    mailbox: &Arc<I>,
+    stops: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Vec<SocketAddr>, StartError> {
+    settings.tls = certificates.cloned();
+    let addresses = Addresses { clear: addresses, tls: &[] };
+    Ok(open(&addresses, &mut Sockets::default(), settings, mailbox, stops, tasks)?.clear)
 }

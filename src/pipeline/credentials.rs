@@ -47,7 +47,7 @@ pub(super) fn mechanisms(settings: &Settings) -> &'static [Mechanism] {
 
 /// The verifier of `name`; when it has none, one that looks like it and that nobody's password fits.
 pub(super) fn verifier(settings: &Settings, name: &str) -> Verifier {
-    let decoy = decoy(settings, name);
+    let decoy = decoy(&settings.credentials, name);
     match named(settings, name).map(|credential| &credential.proof) {
         Some(Proof::Scram(verifier)) => verifier.clone(),
         Some(Proof::Token(_) | Proof::Password(_) | Proof::Certificate(_) | Proof::Addresses(_)) | None => decoy,
@@ -56,10 +56,10 @@ pub(super) fn verifier(settings: &Settings, name: &str) -> Verifier {
 
 /// The secret of decoys follows from the verifiers, which nobody outside knows: a decoy looks the same after a restart,
 /// as a true verifier does.
-fn decoy(settings: &Settings, name: &str) -> Verifier {
+fn decoy(credentials: &[Credential], name: &str) -> Verifier {
     let mut secret = digest::Context::new(&digest::SHA256);
     let mut iterations = None;
-    for credential in &settings.credentials {
+    for credential in credentials {
         if let Proof::Scram(verifier) = &credential.proof {
             secret.update(verifier.to_string().as_bytes());
             iterations.get_or_insert(verifier.iterations());
@@ -106,7 +106,7 @@ async fn password_fits(
     if constant_time::verify_slices_are_equal(given.as_ref(), expected).is_ok() {
         return Ok(true);
     }
-    let checks = checks(settings, named, name);
+    let checks = checks(&settings.credentials, named, name);
     if checks.argon2.is_none() && checks.scram.is_none() {
         return Ok(false);
     }
@@ -114,12 +114,12 @@ async fn password_fits(
 }
 
 /// One check of each kind that the configuration has: that of `named`, or another that takes as long.
-fn checks(settings: &Settings, named: Option<&Credential>, name: &str) -> Checks {
+fn checks(credentials: &[Credential], named: Option<&Credential>, name: &str) -> Checks {
     let mut checks = Checks::default();
-    for credential in &settings.credentials {
+    for credential in credentials {
         match &credential.proof {
             Proof::Password(hash) => checks.argon2 = checks.argon2.or_else(|| Some((hash.clone(), Counts::No))),
-            Proof::Scram(_) => checks.scram = checks.scram.or_else(|| Some((decoy(settings, name), Counts::No))),
+            Proof::Scram(_) => checks.scram = checks.scram.or_else(|| Some((decoy(credentials, name), Counts::No))),
             Proof::Token(_) | Proof::Certificate(_) | Proof::Addresses(_) => {}
         }
     }
@@ -138,4 +138,66 @@ pub(super) fn still_holds(settings: &Settings, identity: &Identity) -> bool {
 
 fn identity(credential: &Credential) -> Identity {
     Identity { credential: credential.name.clone(), stream: credential.stream.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$";
+
+    fn credential(name: &str, proof: Proof) -> Credential {
+        Credential { name: name.parse().unwrap(), stream: "news".parse().unwrap(), proof }
+    }
+
+    fn verifier_of(password: &str) -> Verifier {
+        Verifier::derive(password, b"saltsaltsalt", NonZeroU32::MIN.saturating_add(4095))
+    }
+
+    /// What the checks cost: the parameters of the hash, the iterations of the verifier.
+    fn work(checks: &Checks) -> (Option<String>, Option<NonZeroU32>) {
+        let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        (
+            checks.argon2.as_ref().map(|(hash, _)| parameters(hash)),
+            checks.scram.as_ref().map(|(verifier, _)| verifier.iterations()),
+        )
+    }
+
+    /// A clock would tell less: what takes the time is counted.
+    #[test]
+    fn au_05_a_wrong_login_costs_the_same_checks_whoever_it_names() {
+        let proofs = [
+            ("token", Proof::Token([1; 32])),
+            ("password", Proof::Password(format!("{HASH}b25l"))),
+            ("other", Proof::Password(format!("{HASH}dHdv"))),
+            ("scram", Proof::Scram(verifier_of("right"))),
+            ("address", Proof::Addresses(Vec::new())),
+        ];
+        let all: Vec<_> = proofs.map(|(name, proof)| credential(name, proof)).into();
+        // Every set of credentials that a configuration may have.
+        for set in 0_u32..1 << all.len() {
+            let some: Vec<_> = (0..all.len()).filter(|at| set >> at & 1 == 1).map(|at| all[at].clone()).collect();
+            let nobody = checks(&some, None, "nobody");
+            let [has_hash, has_verifier] = [
+                |credential: &Credential| matches!(credential.proof, Proof::Password(_)),
+                |credential: &Credential| matches!(credential.proof, Proof::Scram(_)),
+            ]
+            .map(|kind| some.iter().any(kind));
+            assert_eq!((nobody.argon2.is_some(), nobody.scram.is_some()), (has_hash, has_verifier));
+            for named in &some {
+                let theirs = checks(&some, Some(named), named.name.as_str());
+                assert_eq!(work(&theirs), work(&nobody), "{} among {set:b}", named.name);
+            }
+        }
+    }
+
+    #[test]
+    fn au_05_only_the_check_of_the_name_counts() {
+        let all = [credential("scram", Proof::Scram(verifier_of("right"))), credential("token", Proof::Token([1; 32]))];
+        assert!(checks(&all, Some(&all[0]), "scram").run("right"));
+        assert!(!checks(&all, Some(&all[0]), "scram").run("wrong"));
+        for (named, name) in [(Some(&all[1]), "token"), (None, "nobody")] {
+            assert!(!checks(&all, named, name).run("right"), "{name}");
+        }
+    }
 }

@@ -49,7 +49,8 @@ impl Checks {
         argon2.chain(scram).next()
     }
 
-    fn run(&self, password: &str) -> bool {
+    /// Makes all of them.
+    pub(super) fn run(&self, password: &str) -> bool {
         let mut right = false;
         if let Some((hash, counts)) = &self.argon2 {
             let fits = PasswordHash::new(hash)

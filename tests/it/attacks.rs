@@ -4,8 +4,8 @@ use std::path::Path;
 
 const PAGE: &str = "docs/reference/attack-tests.md";
 /// Families of ids with the number of the last one.
-const FAMILIES: [(&str, usize); 9] =
-    [("SM", 67), ("TL", 12), ("AU", 8), ("RL", 7), ("IN", 11), ("SD", 6), ("LM", 11), ("EX", 6), ("LP", 6)];
+const FAMILIES: [(&str, usize); 10] =
+    [("SM", 67), ("TL", 12), ("AU", 8), ("PX", 5), ("RL", 7), ("IN", 11), ("SD", 6), ("LM", 11), ("EX", 6), ("LP", 6)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

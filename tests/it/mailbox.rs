@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::support::client::GATEWAY;
 use crate::support::gateway::free_port;
-use crate::support::{Client, Gateway, Spec, Upstream, eventually};
+use crate::support::{Authority, Client, Gateway, Spec, Upstream, eventually};
 
 const MAILBOX: &str = "u@u.test.example";
 
@@ -57,6 +58,39 @@ fn subject(kind: &str, token: &str) -> String {
         "encoded" => format!("Subject: =?utf-8?q?{start}?=\r\n =?utf-8?q?{end}?="),
         _ => format!("Subject: {token}"),
     }
+}
+
+#[test]
+fn mail_servers_start_tls_with_the_certificate_of_submission_and_prove_nothing_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, authority) = (Upstream::start(), Authority::new(folder.path()));
+    authority.issue("gate", GATEWAY);
+    let inbound = free_port();
+    let mut spec = Spec::new(upstream.address);
+    spec.smtp = "[[smtp.tls]]\ncertificate = \"gate.pem\"\nkey = \"gate.key\"\n".to_owned();
+    spec.more = format!("[inbound]\nlisten = [\"{inbound}\"]\n");
+    let gateway = Gateway::start(folder.path(), &spec);
+    let token = token_of(&gateway, &upstream, "ann@b.example");
+    let mut clear = Client::connect(inbound);
+    assert!(clear.ask("EHLO mx.b.example").contains(&"250-STARTTLS".to_owned()));
+    let mut client = clear.start_tls(&authority.trust());
+    let offered = client.ask("EHLO mx.b.example");
+    assert!(!offered.iter().any(|line| line.contains("STARTTLS") || line.contains("AUTH")), "{offered:?}");
+    let (foreign, _) = client.message("ann@b.example", &["bea@c.example"], b"Subject: x\r\n\r\nx\r\n");
+    assert!(foreign[0].starts_with("550 5.7.1"), "{foreign:?}");
+    let content = format!("From: ann@b.example\r\nSubject: {token}\r\n\r\n");
+    let (_, end) = client.message("ann@b.example", &[MAILBOX], content.as_bytes());
+    assert!(end.unwrap().starts_with("250"));
+    eventually("the opt-out", || verdict(&gateway, "ann@b.example").contains("SUP_UNSUBSCRIBE").then_some(()));
+    // A certificate that is renewed is shown here, too.
+    authority.issue("gate", GATEWAY);
+    let new = authority.certificate("gate");
+    gateway.signal("HUP");
+    eventually("the new certificate", || {
+        let mut client = Client::connect(inbound).start_tls(&authority.trust());
+        let _reply = client.say("NOOP");
+        (client.tls().conn.peer_certificates()?.first() == Some(&new)).then_some(())
+    });
 }
 
 #[test]

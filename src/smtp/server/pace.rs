@@ -4,28 +4,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long content may be waited for in all before the rate counts: a slow start, a pause within a pipe.
-pub(super) const CONTENT_GRACE: Duration = Duration::from_mins(1);
-
 /// How long has been waited for the octets of one content.
 #[derive(Debug)]
 pub(super) struct Pace {
     least: u32,
+    grace: Duration,
     received: u64,
     waited: Duration,
 }
 
 impl Pace {
-    /// Content that has to come at `least` octets a second.
-    pub(super) const fn new(least: u32) -> Self {
-        Self { least, received: 0, waited: Duration::ZERO }
+    /// Content that has to come at `least` octets a second, once it has been waited for as long as `grace`.
+    pub(super) const fn new(least: u32, grace: Duration) -> Self {
+        Self { least, grace, received: 0, waited: Duration::ZERO }
     }
 
     /// How long the next octets may take. Time that we spend ourselves does not count.
     pub(super) fn left(&self) -> Duration {
         let seconds = self.received.checked_div(u64::from(self.least)).map(Duration::from_secs);
         // Without a least rate there is no such limit.
-        seconds.map_or(Duration::MAX, |earned| CONTENT_GRACE.saturating_add(earned).saturating_sub(self.waited))
+        seconds.map_or(Duration::MAX, |earned| self.grace.saturating_add(earned).saturating_sub(self.waited))
     }
 
     /// Notes that `octets` came after this time.
@@ -64,22 +62,23 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const GRACE: Duration = Duration::from_mins(1);
 
     #[test]
     fn content_at_the_least_rate_goes_on_for_ever_and_slower_content_does_not() {
-        let mut steady = Pace::new(100);
+        let mut steady = Pace::new(100, GRACE);
         for _ in 0..10_000 {
             steady.note(100, SECOND);
         }
-        assert_eq!(steady.left(), CONTENT_GRACE);
-        let mut dripping = Pace::new(100);
+        assert_eq!(steady.left(), GRACE);
+        let mut dripping = Pace::new(100, GRACE);
         let mut seconds = 0;
         while !dripping.left().is_zero() {
             dripping.note(10, SECOND);
             seconds += 1;
         }
         assert_eq!(seconds, 66, "a minute, and a second for each hundred octets");
-        let mut free = Pace::new(0);
+        let mut free = Pace::new(0, GRACE);
         free.note(1, Duration::from_hours(1));
         assert_eq!(free.left(), Duration::MAX);
     }

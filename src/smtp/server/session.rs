@@ -324,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send, I: Intake> Session<S, I> {
         self.channel.line(replies::START_DATA);
         let limit = self.settings.max_message_octets;
         let (line_ends, wait) = (self.settings.line_ends, self.settings.data_timeout);
-        let pace = Pace::new(self.settings.min_data_rate);
+        let pace = Pace::new(self.settings.min_data_rate, self.settings.data_grace);
         let mut content = Incoming::new(&mut self.channel, line_ends, limit, wait, pace);
         let result = self.intake.data(transaction, &mut content).await;
         let outcome = content.finish().await;

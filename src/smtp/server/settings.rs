@@ -31,9 +31,11 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// What all sessions may hold in memory, in octets. Ours: room for every connection of the default, and for more
 /// messages at a time than two disks take; the unit file gives the daemon 2 GiB.
 pub const MEMORY_OCTETS_MAX: usize = 512 * 1024 * 1024;
-/// Octets of content a second below which a client is cut off after a minute. Ours: a modem of 1990 sends three times as
+/// Octets of content a second below which a client is cut off once [`DATA_GRACE`] is used up. Ours: a modem of 1990 sends three times as
 /// much, and a campaign message of 100 KB would still take less than four minutes.
 pub const DATA_RATE_MIN: u32 = 512;
+/// How long content may be waited for in all before its rate counts. Ours: a slow start, a pause within a pipe.
+pub const DATA_GRACE: Duration = Duration::from_mins(1);
 /// Ours: the tool on one machine opens tens of connections, and many containers may share one address.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     pub max_memory_octets: usize,
     /// Octets a second that content has to come at; 0: none. Default [`DATA_RATE_MIN`].
     pub min_data_rate: u32,
+    /// How long content may be waited for before that counts. Default [`DATA_GRACE`].
+    pub data_grace: Duration,
     /// Default [`AuthOffer::Loopback`].
     pub auth: AuthOffer,
     /// What is made of content with bare CR, bare LF or NUL. Default [`LineEnds::Strict`].
@@ -110,6 +114,7 @@ impl Settings {
             max_connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
             max_memory_octets: MEMORY_OCTETS_MAX,
             min_data_rate: DATA_RATE_MIN,
+            data_grace: DATA_GRACE,
             auth: AuthOffer::default(),
             line_ends: LineEnds::default(),
             tls: None,

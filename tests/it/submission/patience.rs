@@ -128,6 +128,29 @@ async fn lm_08_a_command_has_one_deadline_however_many_pieces_it_comes_in() {
 }
 
 #[tokio::test]
+async fn lm_08_content_slower_than_the_least_rate_is_cut_off_and_faster_content_is_not() {
+    let mut settings = settings();
+    settings.min_data_rate = 100_000;
+    settings.data_grace = Duration::from_secs(2);
+    let server = server(settings, Opening::Greeting).await;
+    let mut dripping = connected(&server).await;
+    transaction(&mut dripping).await;
+    say(&mut dripping, "DATA\r\n", "354").await;
+    drip(&mut dripping).await;
+    expect(&mut dripping, "421 4.4.2 timeout waiting for message content").await;
+    let mut quick = connected(&server).await;
+    transaction(&mut quick).await;
+    say(&mut quick, "DATA\r\n", "354").await;
+    // Its pauses are longer than the grace in all, and what has come before each of them has paid for it.
+    let block = ("x".repeat(78) + "\r\n").repeat(5000);
+    for _ in 0..4 {
+        quick.get_mut().write_all(block.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    say(&mut quick, ".\r\n", "250 2.0.0 Ok: taken").await;
+}
+
+#[tokio::test]
 async fn tl_11_a_handshake_that_stalls_or_drips_is_broken_off() {
     let folder = tempfile::tempdir().unwrap();
     Authority::new(folder.path()).issue("gate", "gw.example");

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use tokio_rustls::rustls::HandshakeKind;
+
 use super::{MESSAGE, SHOP, reconfigured, rewrite, secured, strangers};
 use crate::support::client::{GATEWAY, stuffed};
 use crate::support::{Authority, Client, Gateway, PATIENCE, Upstream, eventually};
@@ -163,7 +165,7 @@ fn tl_10_a_session_that_is_resumed_elsewhere_proves_nothing() {
     // The same configuration remembers the session and offers to go on with it.
     let mut second = Client::connect_tls(tls, &trust);
     assert_eq!(second.say("MAIL FROM:<a@acme.example>"), "530 5.7.0 authentication required");
-    assert!(second.tls().conn.handshake_kind().is_some());
+    assert_eq!(second.tls().conn.handshake_kind(), Some(HandshakeKind::Resumed), "else this shows nothing");
 }
 
 /// One handshake by OpenSSL; what it says, and whether it got through.

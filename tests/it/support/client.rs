@@ -31,10 +31,15 @@ impl Client {
 
     /// Connects and does nothing else.
     pub(crate) fn raw(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::try_raw(address).unwrap()
+    }
+
+    /// The same to a server that may be gone.
+    pub(crate) fn try_raw(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { reader: BufReader::new(stream) })
     }
 
     /// Starts TLS, believing `trust` alone, with the gateway's name.

@@ -7,7 +7,7 @@ use crate::smtp::server::Settings;
 use crate::smtp::wire::LineEnds;
 use crate::smtp::wire::dots::tests::{SMUGGLED, matrix};
 
-const ENVELOPE: &[u8] = b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n";
+pub(super) const ENVELOPE: &[u8] = b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n";
 
 /// Waits for the greeting and for the 354, then sends the content in pieces and leaves.
 struct Sender<'a> {
@@ -30,7 +30,7 @@ impl Client for Sender<'_> {
     }
 }
 
-async fn send(settings: &Arc<Settings>, pieces: Vec<&[u8]>) -> Played {
+pub(super) async fn send(settings: &Arc<Settings>, pieces: Vec<&[u8]>) -> Played {
     play(settings, Sender { pieces, step: 0 }).await
 }
 
@@ -129,7 +129,7 @@ async fn sm_61_every_split_of_every_vector_gives_the_same_verdict() {
 }
 
 /// Behind a genuine end what follows are commands, and whether they wait for their replies depends on the split.
-fn assert_same(split: &Played, whole: &Played, ends: bool, shown: &str) {
+pub(super) fn assert_same(split: &Played, whole: &Played, ends: bool, shown: &str) {
     if ends {
         assert_eq!((verdict(split)[0], split.taken.first()), (verdict(whole)[0], whole.taken.first()), "{shown}");
     } else {

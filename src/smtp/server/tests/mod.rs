@@ -2,6 +2,7 @@
 
 mod matrix;
 mod orders;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use super::channel::Channel;
 use super::session::Session;
 use super::settings::Settings;
 use crate::mail::{EnhancedStatus, Recipient, Reply, ReversePath};
-use crate::smtp::server::Limits;
+use crate::smtp::server::{Limits, Opening};
 use crate::smtp::{
     Content, ContentError, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier,
 };
@@ -157,14 +158,27 @@ struct Played {
 async fn play(settings: &Arc<Settings>, client: impl Client) -> Played {
     let said = Arc::<Mutex<Vec<u8>>>::default();
     let wire = Wire { client, said: Arc::clone(&said), piece: Vec::new(), listens: false };
+    let taken = session(settings, wire, Opening::Greeting).await;
+    let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+    Played { said, taken }
+}
+
+/// One session over `stream` to its end; gives what was taken.
+async fn session<S>(settings: &Arc<Settings>, stream: S, opening: Opening) -> Vec<Taken>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let (_running, shutdown) = watch::channel(false);
     let sink = Arc::new(Sink::default());
     let peer = SocketAddr::from(([127, 0, 0, 1], 4000));
-    let channel = Channel::new(wire, settings.session_timeout, Arc::<Limits>::default().share(settings), shutdown);
+    let share = Arc::<Limits>::default().share(settings);
+    let mut channel = Channel::new(stream, settings.session_timeout, share, shutdown);
+    if opening == Opening::Handshake {
+        let acceptor = settings.tls.as_ref().unwrap().acceptor();
+        channel.secure(&acceptor, settings.handshake_timeout).await.unwrap();
+    }
     Session::new(channel, Arc::clone(settings), Arc::clone(&sink), peer, "test".to_owned()).run().await;
-    let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
-    let taken = sink.0.lock().unwrap().clone();
-    Played { said, taken }
+    sink.0.lock().unwrap().clone()
 }
 
 /// The last line of each reply that is complete.
