@@ -16,6 +16,7 @@ mod inquiry;
 mod keygen;
 pub mod operation;
 mod preflight;
+mod progress;
 mod queue;
 mod rules;
 mod serve;
@@ -39,6 +40,8 @@ use crate::time::{Clock, SystemClock};
 
 use operation::Outcome;
 
+/// Where the journals of imports lie in the data folder.
+const IMPORTS: &str = "imports";
 /// Where the configuration is looked for when nothing is said.
 const DEFAULT_CONFIG: &str = "/etc/consentry/consentry.toml";
 
@@ -127,12 +130,13 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Suppress(arguments) => {
             let settings = place.load()?;
             let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
-            let outcome = suppress::run(&arguments.command, &store, &mut out, &*clock);
+            let journals = settings.data_dir.join(IMPORTS);
+            let outcome = suppress::run(&arguments.command, &store, &journals, &mut out, &*clock);
             if outcome.is_ok() && arguments.command.adds() {
                 settle(&settings)?;
             }
-            if matches!(outcome, Ok(Outcome::Done)) {
-                record(&settings, &arguments.command, &*clock)?;
+            if let Ok(ended) = outcome {
+                record(&settings, &arguments.command, ended, &*clock)?;
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
@@ -199,9 +203,14 @@ fn settle(settings: &config::Settings) -> Result<(), Failure> {
 
 /// Tells a running daemon what was changed by hand, for its log and audit trail. Without one the store's own history,
 /// which says who, when and why, is the record.
-fn record(settings: &config::Settings, command: &suppress::SuppressCommand, clock: &dyn Clock) -> Result<(), Failure> {
+fn record(
+    settings: &config::Settings,
+    command: &suppress::SuppressCommand,
+    ended: Outcome,
+    clock: &dyn Clock,
+) -> Result<(), Failure> {
     let privacy = crate::daemon::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
-    if let Some(event) = command.event(&privacy, clock.now()) {
+    if let Some(event) = command.event(ended, &privacy, clock.now()) {
         let line = String::from_utf8_lossy(&event.to_json()).into_owned();
         small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Record { line }))?;
     }

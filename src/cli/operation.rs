@@ -13,6 +13,13 @@ pub enum Outcome {
     Done,
     /// Nothing was there to show or to confirm.
     Nothing,
+    /// An import was taken back: so many entries went, and so many of its entries stay.
+    Undone {
+        /// Entries that went.
+        removed: u64,
+        /// Entries that somebody confirmed since, or that were gone before.
+        kept: u64,
+    },
     /// An import recorded what it could, and reported lines that it could not read.
     SomeInvalid,
 }
@@ -21,7 +28,7 @@ impl Outcome {
     /// How the command ends.
     pub const fn exit(self) -> Exit {
         match self {
-            Self::Done => Exit::Done,
+            Self::Done | Self::Undone { .. } => Exit::Done,
             Self::Nothing => Exit::No,
             Self::SomeInvalid => Exit::Data,
         }

@@ -4,7 +4,6 @@
 //! class, country or consent proves nothing and is not read.
 
 mod output;
-mod progress;
 mod rows;
 mod tally;
 #[cfg(test)]
@@ -23,11 +22,11 @@ use crate::store::record::csv_line;
 use crate::time::Clock;
 
 use self::output::Output;
-use self::progress::Progress;
 use self::rows::{Row, Rows};
 use self::tally::Tally;
 use super::Place;
 use super::inquiry::About;
+use super::progress::Progress;
 
 /// Rows that are decided with one question to the store: enough to make the question cheap, few enough to hold.
 const BATCH: usize = 500;

@@ -1,10 +1,14 @@
 //! Files that commands read, and what they report of lines that cannot be read.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use aws_lc_rs::digest;
+
 use super::operation::OperationError;
+use crate::hex;
 use crate::store::record::csv_line;
 
 /// How many bad rows are shown when no file for them is given.
@@ -19,10 +23,13 @@ const MEMBERS_MAX: usize = 100;
 /// Reads `path` (`-`: the standard input), or each `.csv` of it when it is a ZIP archive. Nothing is unpacked to disk or as a
 /// whole into memory.
 ///
+/// `octets` tells how many octets of the file were read so far.
+///
 /// # Errors
 /// [`OperationError`] of the file, or what `read` answers.
 pub(super) fn each_file(
     path: &Path,
+    octets: &Cell<u64>,
     read: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), OperationError>,
 ) -> Result<(), OperationError> {
     if path == Path::new("-") {
@@ -33,6 +40,7 @@ pub(super) fn each_file(
     let mut mark = Vec::with_capacity(ZIP_MARK.len());
     (&mut file).take(4).read_to_end(&mut mark).map_err(&failed)?;
     file.rewind().map_err(&failed)?;
+    let file = Counted { file, octets };
     if mark != ZIP_MARK {
         return read(&mut BufReader::new(file));
     }
@@ -48,6 +56,49 @@ pub(super) fn each_file(
         }
     }
     Ok(())
+}
+
+/// A file, and how much of it was read.
+struct Counted<'a> {
+    file: File,
+    octets: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.octets.set(self.octets.get().saturating_add(u64::try_from(count).unwrap_or(0)));
+        Ok(count)
+    }
+}
+
+impl Seek for Counted<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Size and SHA-256 of a file's content; nothing for the standard input (`-`).
+///
+/// # Errors
+/// [`OperationError::File`].
+pub(super) fn size_and_digest(path: &Path) -> Result<Option<(u64, String)>, OperationError> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    let failed = OperationError::file(path);
+    let mut file = BufReader::new(File::open(path).map_err(&failed)?);
+    let (mut size, mut context) = (0, digest::Context::new(&digest::SHA256));
+    loop {
+        let octets = file.fill_buf().map_err(&failed)?;
+        if octets.is_empty() {
+            return Ok(Some((size, hex::encode(context.finish().as_ref()))));
+        }
+        context.update(octets);
+        let count = octets.len();
+        size += u64::try_from(count).unwrap_or(0);
+        file.consume(count);
+    }
 }
 
 /// Bad rows, as CSV for a file and as sentences for a person.

@@ -1,10 +1,12 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
 mod import;
+mod journal;
 mod register;
 mod rollback;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -14,9 +16,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub use self::import::{Imported, import_from};
+pub use self::import::Imported;
+pub use self::journal::ImportId;
 pub use self::register::RegisterArgs;
 pub use self::rollback::RollbackArgs;
+pub use self::undo::UndoArgs;
 use super::operation::{OperationError, Outcome};
 use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
@@ -50,6 +54,10 @@ pub enum SuppressCommand {
     List(ListArgs),
     /// Adds every line of a file; lines that cannot be read are reported, all others are added.
     Import(ImportArgs),
+    /// Takes an import back: removes what it added, and what nobody has confirmed since.
+    Undo(UndoArgs),
+    /// Lists the imports that can be gone on with or taken back.
+    Imports,
     /// Loads a national opt-out list in place of the copy that was there; rules of law ask it, and how fresh it is.
     ImportRegister(register::RegisterArgs),
     /// Writes all entries to a file.
@@ -59,23 +67,38 @@ pub enum SuppressCommand {
 }
 
 impl SuppressCommand {
-    /// What a change of one subject is recorded as in log and audit; `None` when nothing changes, or in bulk.
-    pub fn event(&self, privacy: &Privacy, now: Timestamp) -> Option<Event> {
-        let (kind, subject) = match self {
-            Self::Rollback(args) => {
+    /// What a change is recorded as in log and audit; `None` when nothing changed, or when it came in bulk.
+    pub fn event(&self, ended: Outcome, privacy: &Privacy, now: Timestamp) -> Option<Event> {
+        let (kind, subject) = match (self, ended) {
+            (Self::Add(args), Outcome::Done) => (EventType::SuppressionAdded, &args.subject),
+            (Self::Remove(args), Outcome::Done) => (EventType::SuppressionRemoved, &args.subject),
+            (Self::Rollback(args), Outcome::Done) => {
                 let mut event = Event::new(EventType::SuppressionRemoved, now);
                 event.evidence = Some(args.evidence()?);
                 event.queue = Some(args.pattern.clone());
                 return Some(event);
             }
-            Self::Add(args) => (EventType::SuppressionAdded, &args.subject),
-            Self::Remove(args) => (EventType::SuppressionRemoved, &args.subject),
-            Self::Show(_)
-            | Self::List(_)
-            | Self::Import(_)
-            | Self::ImportRegister(_)
-            | Self::Export(_)
-            | Self::Stats(_) => return None,
+            (Self::Undo(args), Outcome::Undone { removed, kept }) => {
+                let because = args.because.as_deref().unwrap_or_default();
+                let mut event = Event::new(EventType::SuppressionRemoved, now);
+                event.queue = Some(format!("import:{}", args.id));
+                event.evidence = Some(format!("{removed} removed, {kept} stay; undone by {}: {because}", args.by));
+                return Some(event);
+            }
+            (
+                Self::Add(_)
+                | Self::Remove(_)
+                | Self::Rollback(_)
+                | Self::Undo(_)
+                | Self::Imports
+                | Self::Show(_)
+                | Self::List(_)
+                | Self::Import(_)
+                | Self::ImportRegister(_)
+                | Self::Export(_)
+                | Self::Stats(_),
+                Outcome::Done | Outcome::Nothing | Outcome::SomeInvalid | Outcome::Undone { .. },
+            ) => return None,
         };
         let mut event = Event::new(kind, now);
         match subject {
@@ -193,6 +216,12 @@ pub struct ImportArgs {
     /// Reads and checks everything and counts what would be new; adds nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Goes on with an import of this file that ended in the middle.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub resume: bool,
+    /// Who imports it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
     /// Writes the lines that cannot be read here: line, email, level, message.
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
@@ -239,13 +268,14 @@ pub struct StatsArgs {
     pub json: bool,
 }
 
-/// Runs one operation; what it has to say goes to `out`. Blocking.
+/// Runs one operation; what it has to say goes to `out`, and imports keep their journals in the folder `journals`. Blocking.
 ///
 /// # Errors
 /// [`OperationError`]; an import that fails half-way has added the lines before.
 pub fn run(
     command: &SuppressCommand,
     store: &Store,
+    journals: &Path,
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
@@ -255,7 +285,9 @@ pub fn run(
         SuppressCommand::Rollback(args) => rollback::rollback(args, store, out, clock.now()),
         SuppressCommand::Show(args) => show(args, store, out, clock.now()),
         SuppressCommand::List(args) => list(args, store, out, clock.now()),
-        SuppressCommand::Import(args) => import::import(args, store, out, clock.now()),
+        SuppressCommand::Import(args) => import::import(args, store, journals, out, clock),
+        SuppressCommand::Undo(args) => undo::undo(args, store, journals, out, clock),
+        SuppressCommand::Imports => undo::imports(journals, out),
         SuppressCommand::ImportRegister(args) => register::import(args, store, out, clock.now()),
         SuppressCommand::Export(args) => export(args, store, out),
         SuppressCommand::Stats(args) => stats(*args, store, out),
@@ -274,6 +306,7 @@ fn add(args: &AddArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> Re
     let added = store.blocking_add(&NewSuppression::new(args.subject.clone(), fact, now)?)?;
     let said = match added {
         Added::New => "added",
+        Added::Renewed => "already there; its first date stays, and it says more now",
         Added::Existing => "already there; its first date and evidence stay",
     };
     writeln!(out, "{said}").map_err(OperationError::output)?;

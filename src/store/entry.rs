@@ -110,6 +110,11 @@ impl NewSuppression {
         &self.subject
     }
 
+    /// When it was entered.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+
     /// What is recorded about them.
     pub const fn fact(&self) -> &Suppression {
         &self.fact
@@ -221,7 +226,9 @@ impl Match {
 pub enum Added {
     /// It was not known, or a consent that came after it had lifted it: then it counts from now.
     New,
-    /// The same subject, scope and cause was known; its first date and evidence stay, and its expiry moves only later.
+    /// It was known, and now says more: a later expiry, or through which door it was said where only a list had it.
+    Renewed,
+    /// The same subject, scope and cause was known; its first date and evidence stay.
     Existing,
 }
 
@@ -230,7 +237,7 @@ pub enum Added {
 pub struct AddedMany {
     /// How many were [`Added::New`].
     pub new: u64,
-    /// How many were [`Added::Existing`].
+    /// How many were [`Added::Renewed`] or [`Added::Existing`].
     pub existing: u64,
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bulk::{Print, Withdrawal, said_again};
 use super::copy::Copied;
-use super::embedded::later_expiry;
 use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, lookup_key};
 use super::event::{Event, NewEvent, View};
 use super::key::{AddressKey, StoreKey};
 use super::published::{RegisterEntry, published_keys, register_key};
-use super::{AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, StoreError};
+use super::{Added, AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, StoreError};
 use crate::mail::Mailbox;
 use crate::policy::{Cause, ListCheck, Listed, RegisterName, Suppression};
 use crate::time::Timestamp;
@@ -140,7 +140,7 @@ impl Memory {
         let mut counts = AddedMany::default();
         for fact in copied {
             let is_new = match fact {
-                Copied::Entry(entry) => state.add(entry),
+                Copied::Entry(entry) => state.add(entry) == Added::New,
                 Copied::Event(event) if state.events.iter().any(|known| known.is_same(&event)) => false,
                 Copied::Event(event) => {
                     state.seq += 1;
@@ -185,18 +185,31 @@ impl Memory {
         Ok(state.registers.iter().map(shown).collect())
     }
 
-    pub(super) fn add_many(&self, new: &mut dyn Iterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
+    pub(super) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
+        new.entry(&self.0.key, Cleartext::Keep, buffer)
+    }
+
+    pub(super) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
         let mut buffer = String::new();
-        let mut counts = AddedMany::default();
-        for new in new {
-            let entry = new.entry(&self.0.key, Cleartext::Keep, &mut buffer);
-            if self.state()?.add(entry) {
-                counts.new += 1;
-            } else {
-                counts.existing += 1;
+        let mut state = self.state()?;
+        Ok(new.iter().map(|new| state.add(self.entry(new, &mut buffer))).collect())
+    }
+
+    pub(super) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
+        let mut state = self.state()?;
+        let mut gone = 0;
+        for print in &withdrawal.prints {
+            let goes = |entry: &Entry| Print::of(entry) == *print;
+            let found: Vec<Entry> = state.entries.iter().filter(|entry| goes(entry)).cloned().collect();
+            withdrawal.removal(print).check(&found)?;
+            state.entries.retain(|entry| !goes(entry));
+            for _ in &found {
+                state.seq += 1;
+                state.removed += 1;
+                gone += 1;
             }
         }
-        Ok(counts)
+        Ok(gone)
     }
 
     pub(super) fn remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
@@ -249,8 +262,7 @@ impl State {
         View::of(self.events.iter().filter(|event| event.exact == *exact).map(|event| &event.told))
     }
 
-    /// Whether the entry was new.
-    fn add(&mut self, mut entry: Entry) -> bool {
+    fn add(&mut self, mut entry: Entry) -> Added {
         let same = |known: &&mut Entry| {
             (known.kind, known.exact, &known.fact.scope, known.fact.cause)
                 == (entry.kind, entry.exact, &entry.fact.scope, entry.fact.cause)
@@ -259,14 +271,16 @@ impl State {
         if let Some(known) = self.entries.iter_mut().find(same) {
             if view.lifts(&known.fact, entry.fact.since) {
                 known.fact = entry.fact;
-                return true;
+                known.created = entry.created;
+                return Added::New;
             }
-            known.fact.expires = later_expiry(known.fact.expires, entry.fact.expires);
-            return false;
+            let Some(renewed) = said_again(&known.fact, &entry.fact) else { return Added::Existing };
+            known.fact = renewed;
+            return Added::Renewed;
         }
         self.seq += 1;
         entry.cursor = Cursor(self.seq);
         self.entries.push(entry);
-        true
+        Added::New
     }
 }

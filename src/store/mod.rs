@@ -14,6 +14,7 @@
 //! RFC 2104 (HMAC), GDPR articles 5(1)(c) and 17 (a hash instead of an address), 7(1) (consent is proven), 21
 //! (objections stay).
 
+mod bulk;
 mod copy;
 mod dossier;
 mod embedded;
@@ -41,6 +42,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 pub use self::redis::{Census, Rebuilt, Redis, RedisSettings, Security, Server, Status, Topology};
+pub use bulk::{CHUNK_MAX, Print, Withdrawal};
 pub use copy::{Copied, Digest};
 pub use dossier::Dossier;
 pub use embedded::Embedded;
@@ -146,7 +148,8 @@ impl Store {
     }
 
     /// Records a suppression; it is on disk and counts when this returns. Recording again changes nothing but an
-    /// expiry, and that only to later; except that an opt-out which a consent has lifted counts from now again.
+    /// expiry, and that only to later, and makes theirs what only a list had said; except that an opt-out which a consent
+    /// has lifted counts from now again.
     ///
     /// # Errors
     /// Any [`StoreError`]; the caller must not acknowledge the opt-out then. Trying again is safe.
@@ -159,20 +162,7 @@ impl Store {
     /// # Errors
     /// As [`Store::add`].
     pub fn blocking_add(&self, new: &NewSuppression) -> Result<Added, StoreError> {
-        let counts = self.add_many(std::iter::once(new.clone()))?;
-        Ok(if counts.new == 1 { Added::New } else { Added::Existing })
-    }
-
-    /// Records many suppressions in transactions of bounded size; what was recorded before an error stays. Blocking.
-    ///
-    /// # Errors
-    /// As [`Store::add`].
-    pub fn add_many(&self, new: impl IntoIterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
-        match self {
-            Self::Embedded(store) => store.add_many(&mut new.into_iter()),
-            Self::Redis(store) => store.add_many(&mut new.into_iter()),
-            Self::Memory(store) => store.add_many(&mut new.into_iter()),
-        }
+        Ok(self.add_chunk(std::slice::from_ref(new))?.first().copied().unwrap_or(Added::Existing))
     }
 
     /// Removes entries, and keeps who removed what and why. Answers what was removed; nothing is removed on an error.

@@ -13,6 +13,7 @@ mod door;
 mod faults;
 mod france;
 mod hostile;
+mod import_scale;
 mod ledger;
 mod mailbox;
 mod messages;

@@ -3,6 +3,7 @@
 //! Whoever imports a list vouches for it (`--attest`). So its records are asserted, never proven, whatever evidence
 //! their lines name; and a record that is asserted lifts nobody's opt-out (promise P10).
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufWriter, Write};
 
 use super::form::Form;
@@ -43,7 +44,7 @@ pub(super) fn import(
         Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
     let mut all = Imported::default();
-    source::each_file(&args.file, &mut |input| {
+    source::each_file(&args.file, &Cell::new(0), &mut |input| {
         let one = import_from(input, &mut report, args, store, out, now)?;
         all.valid += one.valid;
         all.invalid += one.invalid;

@@ -1,21 +1,26 @@
 //! `consentry suppress import`: any list of addresses, row by row, in bounded memory.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufWriter, Write};
+use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Content, Journal, Journals, State};
 use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
+use crate::cli::progress::Progress;
 use crate::cli::source::{self, Report};
 use crate::imports::{Cells, Format, Reading, Rows, Wanted};
-use crate::policy::Cause;
+use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Defaults, Record};
-use crate::store::{AddedMany, NewSuppression, Store};
-use crate::time::Timestamp;
-
-/// Entries that a dry run looks up at once.
-const LOOK_UP: usize = 1000;
+use crate::store::{Added, CHUNK_MAX, Match, NewSuppression, Store};
+use crate::time::{Clock, Timestamp};
 
 /// What became of an import.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
+    /// Rows that were looked at.
+    pub rows: u64,
     /// Rows that could be read.
     pub valid: u64,
     /// Rows that could not.
@@ -24,6 +29,10 @@ pub struct Imported {
     pub passed: u64,
     /// Entries that are not known.
     pub new: u64,
+    /// In a dry run: entries that are not known, about somebody who is there for a weaker cause or in a narrower scope.
+    pub upgraded: u64,
+    /// Entries that are known, and last longer or are told by a better source now.
+    pub renewed: u64,
     /// Entries that are known.
     pub existing: u64,
 }
@@ -31,86 +40,234 @@ pub struct Imported {
 pub(super) fn import(
     args: &ImportArgs,
     store: &Store,
+    folder: &Path,
     out: &mut dyn Write,
-    now: Timestamp,
+    clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
     let mut report: Box<dyn Write> = match &args.errors {
         None => Box::new(io::sink()),
         Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
-    let mut all = Imported::default();
-    source::each_file(&args.file, &mut |input| {
-        let one = import_from(input, &mut report, args, store, out, now)?;
-        all.valid += one.valid;
-        all.invalid += one.invalid;
-        all.passed += one.passed;
-        all.new += one.new;
-        all.existing += one.existing;
-        Ok(())
-    })?;
-    let Imported { invalid, passed, new, existing, .. } = all;
-    let tense = if args.dry_run { "would be new" } else { "new" };
-    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
-    writeln!(out, "{new} {tense}, {existing} already there{beside}, {invalid} invalid")
+    let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
+    let octets = Cell::new(0);
+    let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
+    let mut watch = |rows| progress.draw(rows, octets.get());
+    if args.dry_run {
+        let mut import = Import::new(args, store, Target::Count, clock.now());
+        source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
+        drop(progress);
+        return tell(args, import.counts, out);
+    }
+    let journals = Journals::open(folder)?;
+    let journal = begin(args, &journals, content, clock.now())?;
+    let id = journal.head.id.clone();
+    let (started, so_far) = (journal.head.started(), journal.counts);
+    writeln!(out, "import {id}").map_err(OperationError::output)?;
+    if so_far.rows > 0 {
+        writeln!(out, "goes on behind row {}", so_far.rows).map_err(OperationError::output)?;
+    }
+    let mut import = Import::new(args, store, Target::Record(Box::new(journal)), started);
+    (import.skip, import.counts) = (so_far.rows, Imported { rows: 0, ..so_far });
+    source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
+    drop(progress);
+    let counts = import.counts;
+    if let Target::Record(journal) = &mut import.target {
+        journal.finish(counts, clock.now())?;
+    }
+    let ended = tell(args, counts, out)?;
+    writeln!(out, "to take it back: consentry suppress undo {id} --because TEXT").map_err(OperationError::output)?;
+    Ok(ended)
+}
+
+fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+    let Imported { invalid, passed, new, upgraded, renewed, existing, .. } = counts;
+    let new = if args.dry_run { format!("{new} would be new, {upgraded} upgraded") } else { format!("{new} new") };
+    let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    let (renewed, passed) = (some(renewed, "prolonged or confirmed"), some(passed, "passed over"));
+    writeln!(out, "{new}{renewed}, {existing} already there{passed}, {invalid} invalid")
         .map_err(OperationError::output)?;
     Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
-/// Imports what `input` holds. Bad rows go to `report` as CSV (`line,email,level,message`); when the arguments name
-/// no file for them, the first ones also go to `out`.
-///
-/// # Errors
-/// [`OperationError`]; the rows before it are added.
-pub fn import_from(
-    input: &mut dyn BufRead,
-    report: &mut dyn Write,
+/// A journal of its own for this import, or the one that it goes on with.
+fn begin(
     args: &ImportArgs,
-    store: &Store,
-    out: &mut dyn Write,
+    journals: &Journals,
+    content: Option<Content>,
     now: Timestamp,
-) -> Result<Imported, OperationError> {
-    let format = match args.format {
-        ImportFormat::Auto => Format::Auto,
-        ImportFormat::Csv => Format::Csv,
-        ImportFormat::Ndjson => Format::Json,
-        ImportFormat::Plain => Format::Plain,
-    };
-    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
-    let mut entries = Entries {
-        rows: Rows::new(input, format, args.source),
-        report: Report::new(report, shown).map_err(OperationError::output)?,
-        wanted: Wanted { scope: &args.scope, cause: args.reason },
-        defaults: Defaults { scope: args.scope.clone(), cause: args.reason.unwrap_or(Cause::Manual), now },
-        key_name: store.key_name(),
-        counts: Imported::default(),
-        failed: None,
-    };
-    let added = if args.dry_run { look_up(&mut entries, store)? } else { store.add_many(entries.by_ref())? };
-    if let Some(error) = entries.failed {
-        return Err(error);
+) -> Result<Journal, OperationError> {
+    let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
+    let reason = args.reason.map_or("unsaid", Cause::as_str);
+    let arguments = format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope);
+    let same = |known: &super::journal::Summary| content.is_some() && known.head.content == content;
+    let open = journals.all()?.into_iter().rev().find(|known| known.state == State::Unfinished && same(known));
+    match (open, args.resume) {
+        (Some(known), true) if known.head.arguments == arguments => journals.go_on(&known),
+        (Some(known), true) => Err(OperationError::Usage(format!(
+            "import {} was begun otherwise ({}); go on with the same arguments",
+            known.head.id, known.head.arguments
+        ))),
+        (Some(known), false) => Err(OperationError::Usage(format!(
+            "import {} of this file ended in the middle, behind row {}: --resume goes on with it, `suppress undo` takes it back",
+            known.head.id, known.counts.rows
+        ))),
+        (None, true) => {
+            Err(OperationError::Usage("there is no import of this file that ended in the middle".to_owned()))
+        }
+        (None, false) => journals.begin(args.file.display().to_string(), content, arguments, args.by.clone(), now),
     }
-    entries.report.finish().map_err(OperationError::output)?;
-    Ok(Imported { new: added.new, existing: added.existing, ..entries.counts })
 }
 
-/// What an import would add, without adding it. An entry that the file holds twice counts as new twice.
-fn look_up(entries: &mut Entries<'_>, store: &Store) -> Result<AddedMany, OperationError> {
-    let mut counts = AddedMany::default();
-    loop {
-        let chunk: Vec<_> = entries.take(LOOK_UP).collect();
-        if chunk.is_empty() {
-            return Ok(counts);
+/// What becomes of the entries of a file.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// They are looked up.
+    Count,
+    /// They are added, and written down.
+    Record(Box<Journal>),
+}
+
+/// An import under way.
+pub(super) struct Import<'a> {
+    args: &'a ImportArgs,
+    store: &'a Store,
+    target: Target,
+    /// When it began.
+    now: Timestamp,
+    /// Rows that were done before.
+    skip: u64,
+    pub(super) counts: Imported,
+}
+
+impl<'a> Import<'a> {
+    pub(super) fn new(args: &'a ImportArgs, store: &'a Store, target: Target, now: Timestamp) -> Self {
+        Self { args, store, target, now, skip: 0, counts: Imported::default() }
+    }
+
+    /// Imports what `input` holds, at most [`CHUNK_MAX`] entries at a time. Bad rows go to `report` as CSV
+    /// (`line,email,level,message`); when the arguments name no file for them, the first ones also go to `out`.
+    ///
+    /// # Errors
+    /// [`OperationError`]; the rows before it are added.
+    pub(super) fn read(
+        &mut self,
+        input: &mut dyn BufRead,
+        report: &mut dyn Write,
+        out: &mut dyn Write,
+        watch: &mut dyn FnMut(u64),
+    ) -> Result<(), OperationError> {
+        let args = self.args;
+        let format = match args.format {
+            ImportFormat::Auto => Format::Auto,
+            ImportFormat::Csv => Format::Csv,
+            ImportFormat::Ndjson => Format::Json,
+            ImportFormat::Plain => Format::Plain,
+        };
+        let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+        let mut entries = Entries {
+            rows: Rows::new(input, format, args.source),
+            report: Report::new(report, shown).map_err(OperationError::output)?,
+            wanted: Wanted { scope: &args.scope, cause: args.reason },
+            defaults: Defaults {
+                scope: args.scope.clone(),
+                cause: args.reason.unwrap_or(Cause::Manual),
+                now: self.now,
+            },
+            key_name: self.store.key_name(),
+            skip: self.skip,
+            counts: self.counts,
+            failed: None,
+        };
+        loop {
+            let chunk: Vec<_> = entries.by_ref().take(CHUNK_MAX).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            let counts = &mut entries.counts;
+            match &mut self.target {
+                Target::Count => look_up(&chunk, self.store, counts)?,
+                Target::Record(journal) => record(&chunk, self.store, journal, counts)?,
+            }
+            watch(entries.counts.rows);
         }
-        for new in &chunk {
-            let same = |found: &crate::store::Entry| {
-                (&found.fact.scope, found.fact.cause) == (&new.fact().scope, new.fact().cause)
-            };
-            if store.matching(new.subject())?.iter().any(|(_, found)| same(found)) {
-                counts.existing += 1;
-            } else {
-                counts.new += 1;
+        if let Some(error) = entries.failed {
+            return Err(error);
+        }
+        self.counts = entries.counts;
+        entries.report.finish().map_err(OperationError::output)
+    }
+}
+
+/// Adds a chunk. What it will look like is written down before, and which of it was new behind it.
+fn record(
+    chunk: &[NewSuppression],
+    store: &Store,
+    journal: &mut Journal,
+    counts: &mut Imported,
+) -> Result<(), OperationError> {
+    let prints = store.prints(chunk);
+    journal.intend(&prints)?;
+    let mut became = store.add_chunk(chunk)?;
+    if journal.interrupted {
+        // These rows may have gone in just before everything ended. What was entered at this import's own instant is its own.
+        for ((new, print), became) in chunk.iter().zip(&prints).zip(&mut became) {
+            let is_ours = *became == Added::Existing && new.created() == journal.head.started();
+            if is_ours && store.standing(print)?.is_some() {
+                *became = Added::New;
             }
         }
+    }
+    let (mut added, mut renewed) = (Vec::new(), Vec::new());
+    for (at, (new, became)) in chunk.iter().zip(became).enumerate() {
+        match became {
+            Added::New => {
+                counts.new += 1;
+                // What a list tells in another door's name cannot be told apart from that door's own word, and stays.
+                if new.fact().origin == Origin::Import {
+                    added.push(at);
+                }
+            }
+            Added::Renewed => {
+                counts.renewed += 1;
+                renewed.push(at);
+            }
+            Added::Existing => counts.existing += 1,
+        }
+    }
+    journal.done(added, renewed, *counts)
+}
+
+/// What an import would do, without doing it. An entry that the file holds twice counts as new twice.
+fn look_up(chunk: &[NewSuppression], store: &Store, counts: &mut Imported) -> Result<(), OperationError> {
+    for new in chunk {
+        let theirs: Vec<Suppression> = store
+            .matching(new.subject())?
+            .into_iter()
+            .filter(|(matched, _)| match matched {
+                Match::Exact | Match::Family => true,
+                Match::Domain => matches!(new.subject(), crate::store::Subject::Domain(_)),
+            })
+            .map(|(_, entry)| entry.fact)
+            .collect();
+        let fact = new.fact();
+        if theirs.iter().any(|known| (&known.scope, known.cause) == (&fact.scope, fact.cause)) {
+            counts.existing += 1;
+        } else if theirs.iter().any(|known| known.cause > fact.cause || is_narrower(&known.scope, &fact.scope)) {
+            counts.upgraded += 1;
+        } else {
+            counts.new += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Whether one scope lies within the other, and is not the same.
+fn is_narrower(one: &Scope, than: &Scope) -> bool {
+    match (one, than) {
+        (Scope::Controller(_) | Scope::List(..), Scope::Everything) => true,
+        (Scope::List(theirs, _), Scope::Controller(controller)) => theirs == controller,
+        (Scope::Everything | Scope::Controller(_) | Scope::List(..), Scope::Controller(_) | Scope::List(..))
+        | (Scope::Everything, Scope::Everything) => false,
     }
 }
 
@@ -121,6 +278,8 @@ struct Entries<'a> {
     wanted: Wanted<'a>,
     defaults: Defaults,
     key_name: String,
+    /// Rows that were done before are passed over in silence.
+    skip: u64,
     counts: Imported,
     failed: Option<OperationError>,
 }
@@ -149,6 +308,10 @@ impl Entries<'_> {
     #[expect(clippy::option_option, reason = "outer: is there a row; inner: does it give an entry")]
     fn step(&mut self) -> Result<Option<Option<NewSuppression>>, OperationError> {
         let Some(item) = self.rows.next_row()? else { return Ok(None) };
+        self.counts.rows += 1;
+        if self.counts.rows <= self.skip {
+            return Ok(Some(None));
+        }
         let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
         match item.row.and_then(|row| self.rows.shape().suppression(row, &self.wanted)) {
             Ok(Reading::Passes(_)) => self.counts.passed += 1,

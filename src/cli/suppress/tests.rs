@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use proptest::prelude::*;
 
+use super::import::{Import, Target};
+use super::journal::Journals;
 use super::*;
 use crate::exit::Exit;
 use crate::imports::LINE_MAX;
@@ -25,8 +27,13 @@ fn parse(arguments: &[&str]) -> Result<SuppressCommand, clap::Error> {
 }
 
 fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, OperationError>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    try_run_in(folder.path(), store, arguments)
+}
+
+fn try_run_in(folder: &Path, store: &Store, arguments: &[&str]) -> (Result<Outcome, OperationError>, String) {
     let mut out = Vec::new();
-    let outcome = run(&parse(arguments).unwrap(), store, &mut out, &ManualClock::new(NOW));
+    let outcome = run(&parse(arguments).unwrap(), store, folder, &mut out, &ManualClock::new(NOW));
     (outcome, String::from_utf8(out).unwrap())
 }
 
@@ -45,12 +52,22 @@ fn import_text(store: &Store, text: &[u8], arguments: &[&str]) -> (Imported, Str
         panic!("not an import");
     };
     let mut report = Vec::new();
-    let counts = import_from(&mut &*text, &mut report, &args, store, &mut io::sink(), NOW).unwrap();
-    (counts, String::from_utf8(report).unwrap())
+    let mut import = import_into(&args, store);
+    import.read(&mut &*text, &mut report, &mut io::sink(), &mut |_| {}).unwrap();
+    (Imported { rows: 0, ..import.counts }, String::from_utf8(report).unwrap())
+}
+
+fn import_into<'a>(args: &'a ImportArgs, store: &'a Store) -> Import<'a> {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = Journals::open(folder.path()).unwrap();
+    let text = String::new;
+    let begin = || journals.begin(text(), None, text(), text(), NOW).unwrap();
+    let target = if args.dry_run { Target::Count } else { Target::Record(Box::new(begin())) };
+    Import::new(args, store, target, NOW)
 }
 
 fn counts(valid: u64, invalid: u64, new: u64, existing: u64) -> Imported {
-    Imported { valid, invalid, new, existing, passed: 0 }
+    Imported { valid, invalid, new, existing, ..Imported::default() }
 }
 
 #[test]
@@ -217,7 +234,7 @@ fn an_archive_gives_every_list_in_it() {
     archive.finish().unwrap();
     let store = Store::memory();
     let said = done(&store, &["import", path.to_str().unwrap(), "--scope", "controller:acme"]);
-    assert_eq!(said, "1 new, 0 already there, 1 passed over, 0 invalid\n");
+    assert!(said.contains("\n1 new, 0 already there, 1 passed over, 0 invalid\n"), "{said}");
     let fact = facts(&store, "b@x.example").pop().unwrap();
     assert_eq!((fact.cause, fact.since), (Cause::Unsubscribe, Timestamp::parse("2026-02-01").unwrap()));
 }
@@ -238,7 +255,8 @@ fn a_file_that_is_not_what_was_said_is_refused() {
     let store = Store::memory();
     let SuppressCommand::Import(args) = parse(&["import", "-", "--format", "csv"]).unwrap() else { panic!() };
     let text = b"v@x.example\n";
-    let refused = import_from(&mut text.as_slice(), &mut io::sink(), &args, &store, &mut io::sink(), NOW);
+    let mut import = import_into(&args, &store);
+    let refused = import.read(&mut text.as_slice(), &mut io::sink(), &mut io::sink(), &mut |_| {});
     assert_eq!(refused.unwrap_err().exit(), Exit::Data);
     let (outcome, _) = try_run(&store, &["import", "/nowhere/at/all"]);
     assert_eq!(outcome.unwrap_err().exit(), Exit::Io);
@@ -254,7 +272,8 @@ fn files_are_written_for_their_owner_only() {
     assert_eq!(done(&store, &["export", &path("all")]), "1 entries written\n");
     std::fs::write(path("bad"), "v@x.example\nrubbish\n").unwrap();
     let (outcome, said) = try_run(&store, &["import", &path("bad"), "--errors", &path("errors")]);
-    assert_eq!((outcome.unwrap().exit(), said.as_str()), (Exit::Data, "0 new, 1 already there, 1 invalid\n"));
+    assert_eq!(outcome.unwrap().exit(), Exit::Data);
+    assert!(said.contains("\n0 new, 1 already there, 1 invalid\n"), "{said}");
     for name in ["all", "errors"] {
         assert_eq!(std::fs::metadata(path(name)).unwrap().permissions().mode() & 0o077, 0, "{name}");
     }

@@ -9,7 +9,7 @@ use crate::store::copy::Copied;
 use crate::store::event::{Event, NewEvent, View};
 use crate::store::fact::Columns;
 use crate::store::key::{AddressKey, KEY_LEN};
-use crate::store::{AddedMany, Cursor, StoreError, row};
+use crate::store::{Added, AddedMany, Cursor, StoreError, row};
 use crate::time::Timestamp;
 
 /// Most additions in one transaction, as for suppressions.
@@ -83,7 +83,7 @@ impl Embedded {
                 let mut new = 0;
                 for fact in chunk {
                     new += u64::from(match fact {
-                        Copied::Entry(entry) => super::writer::add(transaction, entry)?,
+                        Copied::Entry(entry) => super::writer::add(transaction, entry)? == Added::New,
                         Copied::Event(event) => take_event(transaction, event)?,
                     });
                 }

@@ -18,7 +18,9 @@ use super::files::Files;
 use super::filter::Filter;
 use super::key::{self, AddressKey, StoreKey};
 use super::schema::{self, Meta, READ_WAIT, WRITE_WAIT};
-use super::{AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Opening, Removal, Settings, StoreError, row};
+use super::{
+    Added, Cleartext, Dossier, Kind, Match, NewSuppression, Opening, Removal, Settings, StoreError, Withdrawal, row,
+};
 use crate::mail::Mailbox;
 use crate::policy::{Cause, Suppression};
 use crate::time::Timestamp;
@@ -167,8 +169,18 @@ impl Embedded {
         self.0.catch_up(&desk).map_err(|e| self.0.judge("follow changes", e))
     }
 
-    pub(super) fn add_many(&self, new: &mut dyn Iterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
-        writer::add_many(&self.0, new)
+    pub(super) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
+        new.entry(&self.0.key, self.0.cleartext, buffer)
+    }
+
+    pub(super) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
+        let mut buffer = String::new();
+        let chunk: Vec<Entry> = new.iter().map(|new| self.entry(new, &mut buffer)).collect();
+        writer::add_chunk(&self.0, &chunk)
+    }
+
+    pub(super) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
+        writer::withdraw(&self.0, withdrawal)
     }
 
     pub(super) fn remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {

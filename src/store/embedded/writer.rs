@@ -4,40 +4,39 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::{Shared, events, find, lock};
 use crate::policy::Suppression;
+use crate::store::bulk::{Print, Withdrawal, said_again};
 use crate::store::entry::{Entry, lookup_key};
 use crate::store::schema::Meta;
-use crate::store::{AddedMany, Cursor, NewSuppression, Removal, StoreError, row};
+use crate::store::{Added, Cursor, Removal, StoreError, row};
 use crate::time::Timestamp;
 
-/// Most additions in one transaction: some ten milliseconds, so that other processes' changes come in between.
-const CHUNK: usize = 1000;
-
-pub(super) fn add_many(
-    shared: &Shared,
-    mut new: &mut dyn Iterator<Item = NewSuppression>,
-) -> Result<AddedMany, StoreError> {
-    let mut counts = AddedMany::default();
-    let mut buffer = String::new();
-    loop {
-        let chunk: Vec<Entry> =
-            (&mut new).take(CHUNK).map(|new| new.entry(&shared.key, shared.cleartext, &mut buffer)).collect();
-        if chunk.is_empty() {
-            return Ok(counts);
-        }
-        let chunk_counts = change(shared, "record a suppression", |transaction| {
-            let mut counts = AddedMany::default();
-            for entry in &chunk {
-                if add(transaction, entry)? {
-                    counts.new += 1;
-                } else {
-                    counts.existing += 1;
-                }
-            }
-            Ok(Ok(counts))
-        })?;
-        counts.new += chunk_counts.new;
-        counts.existing += chunk_counts.existing;
+pub(super) fn add_chunk(shared: &Shared, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
+    if chunk.is_empty() {
+        return Ok(Vec::new());
     }
+    change(shared, "record a suppression", |transaction| {
+        chunk.iter().map(|entry| add(transaction, entry)).collect::<rusqlite::Result<_>>().map(Ok)
+    })
+}
+
+pub(super) fn withdraw(shared: &Shared, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
+    change(shared, "take an import back", |transaction| {
+        let mut gone = 0;
+        for print in &withdrawal.prints {
+            let removal = withdrawal.removal(print);
+            let mut found = Vec::new();
+            find(transaction, print.kind, &print.family, &mut found)?;
+            found.retain(|entry| Print::of(entry) == *print);
+            if let Err(refused) = removal.check(&found) {
+                return Ok(Err(refused));
+            }
+            for entry in &found {
+                take_out(transaction, entry, &removal)?;
+                gone += 1;
+            }
+        }
+        Ok(Ok(gone))
+    })
 }
 
 pub(super) fn remove(shared: &Shared, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
@@ -96,15 +95,17 @@ pub(super) fn step_events(connection: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Whether the entry was new.
-pub(super) fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
-    match known(connection, entry)? {
-        None => insert(connection, entry).map(|()| true),
-        Some(first) if events::view(connection, &entry.exact)?.lifts(&first.fact, entry.fact.since) => {
-            take_out(connection, &first, &Removal::said_again(&first, entry.created))?;
-            insert(connection, entry).map(|()| true)
-        }
-        Some(first) => prolong(connection, first, entry.fact.expires).map(|()| false),
+pub(super) fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<Added> {
+    let Some(first) = known(connection, entry)? else {
+        return insert(connection, entry).map(|()| Added::New);
+    };
+    if events::view(connection, &entry.exact)?.lifts(&first.fact, entry.fact.since) {
+        take_out(connection, &first, &Removal::said_again(&first, entry.created))?;
+        return insert(connection, entry).map(|()| Added::New);
+    }
+    match said_again(&first.fact, &entry.fact) {
+        None => Ok(Added::Existing),
+        Some(fact) => renew(connection, &Entry { fact, ..first }).map(|()| Added::Renewed),
     }
 }
 
@@ -153,17 +154,19 @@ fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// Moves an expiry to later, or away; never to earlier, whatever is recorded again.
-fn prolong(connection: &Connection, mut first: Entry, expires: Option<Timestamp>) -> rusqlite::Result<()> {
-    let later = later_expiry(first.fact.expires, expires);
-    if later == first.fact.expires {
-        return Ok(());
-    }
+/// Writes what a known entry says now.
+fn renew(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     step(connection, 0)?;
-    first.fact.expires = later;
+    let Suppression { origin, evidence, expires, .. } = &entry.fact;
     connection
-        .prepare_cached("UPDATE suppressions SET expires = ?, sum = ? WHERE seq = ?")?
-        .execute(params![later.map(Timestamp::as_millis), row::checksum(&first), first.cursor.0])
+        .prepare_cached("UPDATE suppressions SET origin = ?, evidence = ?, expires = ?, sum = ? WHERE seq = ?")?
+        .execute(params![
+            origin.as_str(),
+            evidence,
+            expires.map(Timestamp::as_millis),
+            row::checksum(entry),
+            entry.cursor.0
+        ])
         .map(drop)
 }
 

@@ -13,7 +13,7 @@ use super::fact::Fact;
 use super::layout::{Bucket, Partition, Shelf, cursor, field};
 use super::link::{Link, Run};
 use super::look::{Answer, Doubt, Ground, Want, look};
-use crate::store::embedded::later_expiry;
+use crate::store::bulk::said_again;
 use crate::store::entry::{Cursor, Entry, Removal};
 use crate::store::event::{Event, View};
 use crate::store::key::AddressKey;
@@ -208,7 +208,7 @@ fn merge<'a>(
     for (index, fact) in facts {
         let want = want(fact);
         let before = writes.after;
-        let is_new = match fact {
+        let became = match fact {
             Fact::Suppression(entry) => {
                 let all = match entries.remove(&want) {
                     Some(all) => all,
@@ -216,18 +216,18 @@ fn merge<'a>(
                 };
                 let told = Want { shelf: Shelf::Events, key: entry.exact };
                 let view = View::of(events_of(&told.key, answer.get(&told))?.iter().map(|event| &event.told));
-                let (all, is_new) = merge_entry(all, entry, &view, writes);
+                let (all, became) = merge_entry(all, entry, &view, writes);
                 entries.insert(want, all);
-                is_new
+                became
             }
             Fact::Event(event) => {
                 let all = match events.remove(&want) {
                     Some(all) => all,
                     None => events_of(&want.key, answer.get(&want))?,
                 };
-                let (all, is_new) = merge_event(all, event, telling, writes);
+                let (all, became) = merge_event(all, event, telling, writes);
                 events.insert(want, all);
-                is_new
+                became
             }
         };
         if writes.after > before {
@@ -237,14 +237,14 @@ fn merge<'a>(
             }
         }
         if let Some(added) = added.get_mut(index) {
-            *added = if is_new { Added::New } else { Added::Existing };
+            *added = became;
         }
     }
     Ok(())
 }
 
-/// The entries with one more, with a later expiry of one that is there, or with one said again after a consent.
-fn merge_entry(mut all: Vec<Entry>, new: &Entry, view: &View, writes: &mut Writes) -> (Vec<Entry>, bool) {
+/// The entries with one more, with one that is there saying more, or with one said again after a consent.
+fn merge_entry(mut all: Vec<Entry>, new: &Entry, view: &View, writes: &mut Writes) -> (Vec<Entry>, Added) {
     let same = |known: &&mut Entry| {
         (known.kind, known.exact, &known.fact.scope, known.fact.cause)
             == (new.kind, new.exact, &new.fact.scope, new.fact.cause)
@@ -255,25 +255,23 @@ fn merge_entry(mut all: Vec<Entry>, new: &Entry, view: &View, writes: &mut Write
             let change = writes.next();
             writes.removals.push((change.to_string(), record));
             *known = Entry { cursor: Cursor(writes.next()), ..new.clone() };
-            return (all, true);
+            return (all, Added::New);
         }
-        let later = later_expiry(known.fact.expires, new.fact.expires);
-        if later != known.fact.expires {
-            known.fact.expires = later;
-            writes.next();
-        }
-        return (all, false);
+        let Some(fact) = said_again(&known.fact, &new.fact) else { return (all, Added::Existing) };
+        known.fact = fact;
+        writes.next();
+        return (all, Added::Renewed);
     }
     all.push(Entry { cursor: Cursor(writes.next()), ..new.clone() });
     writes.count("s", 1);
-    (all, true)
+    (all, Added::New)
 }
 
 /// The history with one more event, unless it was told before or changes nothing of what holds.
-fn merge_event(mut all: Vec<Event>, new: &Event, telling: Telling, writes: &mut Writes) -> (Vec<Event>, bool) {
+fn merge_event(mut all: Vec<Event>, new: &Event, telling: Telling, writes: &mut Writes) -> (Vec<Event>, Added) {
     let known = telling == Telling::Again && all.iter().any(|event| event.is_same(new));
     if known || View::of(all.iter().map(|event| &event.told)).holds(&new.told) {
-        return (all, false);
+        return (all, Added::Existing);
     }
     let event = Event { cursor: Cursor(writes.next()), ..new.clone() };
     match telling {
@@ -281,7 +279,7 @@ fn merge_event(mut all: Vec<Event>, new: &Event, telling: Telling, writes: &mut 
         Telling::Again => in_time(&mut all, event),
     }
     writes.count("e", 1);
-    (all, true)
+    (all, Added::New)
 }
 
 /// Puts an event that was told before into the place that its time gives it.

@@ -6,6 +6,7 @@
 //! told again ([`keeper`]). ADR 0016 says why.
 
 mod admin;
+mod bulk;
 mod change;
 mod codec;
 mod fact;
@@ -38,9 +39,7 @@ use super::copy::Copied;
 use super::entry::{Cursor, lookup_key};
 use super::event::{Event, NewEvent, View};
 use super::key::{self, AddressKey, StoreKey};
-use super::{
-    Added, AddedMany, Cleartext, Dossier, Entry, Kind, Match, NewSuppression, Removal, Settings, StoreError, Subject,
-};
+use super::{Added, AddedMany, Cleartext, Dossier, Entry, Kind, Match, Removal, Settings, StoreError, Subject};
 use crate::mail::Mailbox;
 use crate::policy::Suppression;
 
@@ -232,12 +231,6 @@ impl Redis {
         })
     }
 
-    pub(super) fn add_many(&self, new: &mut dyn Iterator<Item = NewSuppression>) -> Result<AddedMany, StoreError> {
-        let (shared, mut buffer) = (&self.0.shared, String::new());
-        let mut facts = new.map(|new| Fact::Suppression(new.entry(&shared.key, shared.cleartext, &mut buffer)));
-        self.tell_all(&mut facts, Telling::First)
-    }
-
     pub(super) fn record_many(&self, new: &mut dyn Iterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
         let (shared, mut buffer) = (&self.0.shared, String::new());
         let mut facts = new.map(|new| Fact::Event(new.event(&shared.key, shared.cleartext, &mut buffer)));
@@ -245,6 +238,15 @@ impl Redis {
     }
 
     /// Writes facts down, then tells them. Once they are on our own disk they count, whatever becomes of the telling.
+    fn tell_chunk(&self, facts: &[Fact], telling: Telling) -> Result<Vec<Added>, StoreError> {
+        let journal = &self.0.shared.journal;
+        let lines = Arc::<[Line]>::from(journal.append(facts)?);
+        let told = Arc::clone(&lines);
+        let added = self.blocking(|shared| async move { Ok(shared.tell(&told, telling).await) });
+        journal.release(&lines);
+        added
+    }
+
     fn tell_all(&self, mut facts: &mut dyn Iterator<Item = Fact>, telling: Telling) -> Result<AddedMany, StoreError> {
         let mut counts = AddedMany::default();
         loop {
@@ -252,15 +254,10 @@ impl Redis {
             if chunk.is_empty() {
                 return Ok(counts);
             }
-            let journal = &self.0.shared.journal;
-            let lines = Arc::<[Line]>::from(journal.append(&chunk)?);
-            let told = Arc::clone(&lines);
-            let added = self.blocking(|shared| async move { Ok(shared.tell(&told, telling).await) });
-            journal.release(&lines);
-            for added in added? {
+            for added in self.tell_chunk(&chunk, telling)? {
                 match added {
                     Added::New => counts.new += 1,
-                    Added::Existing => counts.existing += 1,
+                    Added::Renewed | Added::Existing => counts.existing += 1,
                 }
             }
         }
@@ -278,7 +275,10 @@ impl Redis {
     pub(super) fn remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
         let (kind, key) = lookup_key(&removal.subject, &self.0.shared.key, &mut String::new());
         let removal = removal.clone();
-        self.blocking(|shared| async move { shared.remove(kind, key, &removal).await })
+        self.blocking(|shared| async move {
+            let covers = |entry: &Entry| entry.kind == kind && removal.covers(&entry.fact);
+            shared.remove(&key, &removal, covers).await
+        })
     }
 }
 
@@ -471,10 +471,14 @@ impl Shared {
         }
     }
 
-    async fn remove(&self, kind: Kind, key: AddressKey, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
+    async fn remove(
+        &self,
+        key: &AddressKey,
+        removal: &Removal,
+        covers: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<Entry>, StoreError> {
         let ground = self.ground()?;
-        let covers = |entry: &Entry| entry.kind == kind && removal.covers(&entry.fact);
-        let gone = change::remove(&self.link, &ground, &key, removal, covers).await.map_err(|d| self.doubted(d))?;
+        let gone = change::remove(&self.link, &ground, key, removal, covers).await.map_err(|d| self.doubted(d))?;
         self.journal.forget(&gone, ground.generation)?;
         Ok(gone)
     }

@@ -1,5 +1,6 @@
 //! The store as its callers see it; the same expectations for the embedded one and the one in memory where both apply.
 
+mod bulk;
 mod conformance;
 mod fleet;
 mod loss;
@@ -133,8 +134,11 @@ fn adding_again_keeps_the_first_date_and_evidence_and_only_prolongs(store: &Stor
         NewSuppression::new(Subject::parse("v@x.example").unwrap(), fact, now()).unwrap()
     };
     assert_eq!(store.blocking_add(&with(Some(50), "first")).unwrap(), Added::New);
-    for (given, kept) in [(Some(40), Some(50)), (Some(60), Some(60)), (None, None), (Some(70), None)] {
-        assert_eq!(store.blocking_add(&with(given, "later")).unwrap(), Added::Existing);
+    let (same, more) = (Added::Existing, Added::Renewed);
+    for (given, became, kept) in
+        [(Some(40), same, Some(50)), (Some(60), more, Some(60)), (None, more, None), (Some(70), same, None)]
+    {
+        assert_eq!(store.blocking_add(&with(given, "later")).unwrap(), became);
         let found = facts(store, "v@x.example");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].expires, kept.map(Timestamp::from_secs));

@@ -1,0 +1,162 @@
+//! `consentry suppress undo` and `consentry suppress imports`: taking an import back, and what there is to take back.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+
+use super::journal::{Chunk, ImportId, Journals, State, Summary};
+use super::{OperationError, Outcome, line};
+use crate::store::{Print, Store, StoreError, Withdrawal};
+use crate::time::{Clock, Timestamp};
+
+/// How many entries that stay changed are shown.
+const SHOWN_MAX: u64 = 20;
+
+/// Arguments of `suppress undo`.
+#[derive(Clone, Debug, Args)]
+pub struct UndoArgs {
+    /// The id that the import printed.
+    #[arg(value_name = "ID", value_parser = ImportId::parse)]
+    pub id: ImportId,
+    /// Counts what would go; removes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why these people may be written to again.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub because: Option<String>,
+    /// Who takes it back.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// Takes back what an import added: entries that it found, and entries that somebody has confirmed since, stay.
+pub(super) fn undo(
+    args: &UndoArgs,
+    store: &Store,
+    folder: &Path,
+    out: &mut dyn Write,
+    clock: &dyn Clock,
+) -> Result<Outcome, OperationError> {
+    let because = args.because.as_deref().map_or("", str::trim);
+    if because.is_empty() && !args.dry_run {
+        return Err(OperationError::Usage("--because: say why these people may be written to again".to_owned()));
+    }
+    let journals = Journals::open(folder)?;
+    let known = journals.find(&args.id)?;
+    if known.state == State::Undone {
+        writeln!(out, "{} was undone before", args.id).map_err(OperationError::output)?;
+        return Ok(Outcome::Nothing);
+    }
+    refuse_when_others_rely_on_it(&journals, &known)?;
+    let mut undo = Undo { store, withdrawal: None, started: known.head.started(), removed: 0, kept: 0, changed: 0 };
+    if args.dry_run {
+        journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
+        writeln!(out, "{} would go, {} stay", undo.removed, undo.kept).map_err(OperationError::output)?;
+        return Ok(Outcome::Nothing);
+    }
+    let mut journal = journals.go_on(&known)?;
+    journal.undoing(&args.by, because, clock.now())?;
+    let because = format!("import {} undone: {because}", args.id);
+    undo.withdrawal = Some(Withdrawal { prints: Vec::new(), by: args.by.clone(), because, at: clock.now() });
+    journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
+    let Undo { removed, kept, .. } = undo;
+    journal.undone(removed, kept, clock.now())?;
+    writeln!(out, "{removed} removed, {kept} stay: confirmed by somebody since, or gone before")
+        .map_err(OperationError::output)?;
+    Ok(Outcome::Undone { removed, kept })
+}
+
+/// A later list that named people whom this one had brought in added nothing for them. Undone in reverse order, nobody whom a
+/// list still names is lost.
+fn refuse_when_others_rely_on_it(journals: &Journals, this: &Summary) -> Result<(), OperationError> {
+    let relies = |other: &Summary| {
+        let known_there = other.counts.existing > 0 || other.counts.renewed > 0;
+        other.head.id > this.head.id && other.state != State::Undone && known_there
+    };
+    match journals.all()?.into_iter().rev().find(relies) {
+        None => Ok(()),
+        Some(other) => Err(OperationError::Usage(format!(
+            "import {} came later and found people already there, perhaps through this one; undo it first, and import its \
+             list again afterwards",
+            other.head.id
+        ))),
+    }
+}
+
+struct Undo<'a> {
+    store: &'a Store,
+    /// Nothing in a dry run.
+    withdrawal: Option<Withdrawal>,
+    started: Timestamp,
+    removed: u64,
+    kept: u64,
+    changed: u64,
+}
+
+impl Undo<'_> {
+    fn chunk(&mut self, chunk: &Chunk, out: &mut dyn Write) -> Result<(), OperationError> {
+        let mut ours = chunk.new.clone();
+        for print in &chunk.uncertain {
+            // What was entered at this import's own instant is this import's.
+            if self.store.standing(print)?.is_some_and(|entry| entry.created == self.started) {
+                ours.push(*print);
+            }
+        }
+        let all = u64::try_from(ours.len()).unwrap_or(u64::MAX);
+        let gone = match &mut self.withdrawal {
+            Some(withdrawal) => {
+                withdrawal.prints = ours;
+                self.store.withdraw(withdrawal)?
+            }
+            None => still_there(self.store, &ours)?,
+        };
+        self.removed += gone;
+        self.kept += all.saturating_sub(gone);
+        for print in &chunk.renewed {
+            self.changed += 1;
+            if self.changed <= SHOWN_MAX {
+                self.show(print, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry that the import changed rather than added stays as it is now.
+    fn show(&self, print: &Print, out: &mut dyn Write) -> Result<(), OperationError> {
+        for entry in self.store.family(print)? {
+            writeln!(out, "stays as this import changed it: {}", line(&entry, self.started))
+                .map_err(OperationError::output)?;
+        }
+        Ok(())
+    }
+}
+
+fn still_there(store: &Store, prints: &[Print]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for print in prints {
+        count += u64::from(store.standing(print)?.is_some());
+    }
+    Ok(count)
+}
+
+/// Lists the imports that are remembered.
+pub(super) fn imports(folder: &Path, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+    for known in Journals::open(folder)?.all()? {
+        let Summary { head, counts, state, .. } = known;
+        writeln!(
+            out,
+            "{}  {}  by {}  {}  {}: {} rows, {} new, {} already there",
+            head.id,
+            head.started(),
+            head.by,
+            head.file,
+            state.as_str(),
+            counts.rows,
+            counts.new,
+            counts.existing
+        )
+        .map_err(OperationError::output)?;
+    }
+    Ok(Outcome::Done)
+}

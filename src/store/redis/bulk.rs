@@ -1,0 +1,37 @@
+//! Many suppressions at once, and taking them back.
+
+use super::Redis;
+use super::change::Telling;
+use super::fact::Fact;
+use crate::store::bulk::{Print, Withdrawal};
+use crate::store::entry::Entry;
+use crate::store::{Added, NewSuppression, StoreError};
+
+impl Redis {
+    pub(in crate::store) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
+        new.entry(&self.0.shared.key, self.0.shared.cleartext, buffer)
+    }
+
+    pub(in crate::store) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
+        let mut buffer = String::new();
+        let facts: Vec<_> = new.iter().map(|new| Fact::Suppression(self.entry(new, &mut buffer))).collect();
+        self.tell_chunk(&facts, Telling::First)
+    }
+
+    pub(in crate::store) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
+        let withdrawal = withdrawal.clone();
+        self.blocking(|shared| async move {
+            if !shared.journal.pending(shared.ground()?.generation, 1)?.is_empty() {
+                // What is taken out before it is told would be told afterwards.
+                let because = "facts of this gateway are still to be sent".to_owned();
+                return Err(StoreError::Settling { because });
+            }
+            let mut gone = 0;
+            for print in &withdrawal.prints {
+                let covers = |entry: &Entry| Print::of(entry) == *print;
+                gone += shared.remove(&print.family, &withdrawal.removal(print), covers).await?.len();
+            }
+            Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+        })
+    }
+}
