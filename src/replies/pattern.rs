@@ -103,7 +103,7 @@ impl FromStr for StatusPattern {
 pub struct Fragment(Box<str>);
 
 impl Fragment {
-    /// Whether it stands in `text`, which [`folded`] made.
+    /// Whether it stands in `text`, in lower case and without addresses.
     pub fn stands_in(&self, text: &str) -> bool {
         memchr::memmem::find(text.as_bytes(), self.0.as_bytes()).is_some()
     }

@@ -71,7 +71,7 @@ fn each_class_has_its_outcome_and_only_a_dead_mailbox_is_suppressed() {
     let figures = stats(&gateway);
     assert_eq!(
         (&figures["slowed"][0]["group"], &figures["suspended"][0]["what"]),
-        (&"@rate.example".into(), &"domain=listed.example".into())
+        (&"@rate.example by upstream".into(), &"route=upstream domain=listed.example".into())
     );
     let audit = gateway.audit();
     let classes: Vec<_> = audit.iter().filter(|event| event["bounce_classification"] == "policy").collect();
