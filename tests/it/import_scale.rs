@@ -9,7 +9,7 @@ use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
 const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: hello\r\n\r\nHello\r\n";
 /// Rows of each file: some twenty chunks, so that a kill lands between two of them.
-const ROWS: usize = 20_000;
+const ROWS: usize = 5000;
 
 /// A file of one service's export with `rows` rows.
 fn export(folder: &Path, service: Service, rows: usize) -> PathBuf {

@@ -381,3 +381,18 @@ fn a_register_is_loaded_whole_or_not_at_all() {
     assert_eq!(listed("v@x.example").unwrap().2, Listed::Yes);
     assert_eq!(listed("w@x.example").unwrap().2, Listed::No);
 }
+
+#[test]
+fn a_dry_run_tells_what_is_more_than_is_there() {
+    let store = Store::memory();
+    done(&store, &["add", "weak@x.example", "--reason", "hard_bounce"]);
+    done(&store, &["add", "narrow@x.example", "--reason", "unsubscribe", "--scope", "list:acme/news"]);
+    done(&store, &["add", "same@x.example", "--reason", "unsubscribe"]);
+    done(&store, &["add", "strong@x.example", "--reason", "complaint"]);
+    done(&store, &["add", "@firm.example", "--reason", "hard_bounce"]);
+    let text = b"weak@x.example\nnarrow@x.example\nsame@x.example\nstrong@x.example\nv@firm.example\nn@x.example\n";
+    let before = done(&store, &["export"]);
+    let (found, _) = import_text(&store, text, &["--dry-run", "--reason", "unsubscribe"]);
+    assert_eq!((found.new, found.upgraded, found.existing), (3, 2, 1));
+    assert_eq!(done(&store, &["export"]), before);
+}
