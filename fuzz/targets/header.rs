@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use consentry::mail::{ControllerId, Domain, ListName, Mailbox, QueueId, Recipient, StreamName};
 use consentry::message::{
-    ExistingUnsubscribe, HeaderSection, HttpsUri, Links, ListId, MessageId, Plan, SplitAt, author_domain, controls,
-    rewrite, split, split_from,
+    BodyFate, ExistingUnsubscribe, HeaderSection, HttpsUri, Links, ListId, MessageId, Plan, SplitAt, author_domain,
+    controls, rewrite, split, split_from,
 };
 use consentry::policy::{Case, FromDomains, Law, MessageClass, Permit, Rulebook, StreamRules, Verdict, decide};
 use consentry::time::Timestamp;
@@ -68,6 +68,7 @@ fn rewritten(section: &HeaderSection, existing: ExistingUnsubscribe) {
         existing,
         list_id: Some(&list_id),
         feedback_id: None,
+        body: BodyFate::Kept,
     };
     let Ok(rewritten) = rewrite(section, vec![permit()], &plan) else { return };
     let new = rewritten.section();
