@@ -97,6 +97,7 @@ fn check(line: &[u8], command: &Command) {
         | Command::Auth { .. }
         | Command::Bdat
         | Command::NotImplemented
+        | Command::StartTls
         | Command::Http => {}
     }
 }

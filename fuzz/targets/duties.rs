@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use consentry::message::{Expected, HeaderSection, SplitAt, read_duties, split};
+use consentry::message::{BodyLink, Expected, HeaderSection, SplitAt, read_duties, split};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
         .postal_address("1 rue de l'Exemple, 75001 Paris")
         .source_notice("You bought from us")
         .way_out("https://u.example/u")
-        .placeholder("{{unsubscribe}}");
+        .body_link(BodyLink::Replace);
     let shown = read_duties(&section, body, &expected);
     assert_eq!(shown, read_duties(&section, body, &expected), "two looks see two things");
 });
