@@ -83,8 +83,8 @@ impl fmt::Debug for OptOuts {
 }
 
 impl OptOuts {
-    /// Takes one opt-out. Only a first one is an event; a repeated one waits for the fence all the same, since its sender
-    /// may never have seen the first answer.
+    /// Takes one opt-out. Only a first one is an event, also when a list had said the same before: it is the person's own
+    /// word now. A repeated one waits for the fence all the same, since its sender may never have seen the first answer.
     ///
     /// # Errors
     /// Any [`StoreError`]; then nothing may be acknowledged, and trying again is safe.
@@ -103,7 +103,7 @@ impl OptOuts {
         self.have_tool_told(wish, now).await;
         let added = self.store.add(NewSuppression::new(whom, fact, now)?).await?;
         self.fence.passed().await;
-        if added == Added::New {
+        if matches!(added, Added::New | Added::Renewed) {
             let mut event = Event::new(EventType::SuppressionAdded, now);
             event.recipient = Some(self.privacy.form(&wish.subject.mailbox));
             event.reason = Some(wish.cause.reason().as_str());
@@ -205,6 +205,30 @@ mod tests {
             ("everything", HardBounce, false),
         ]) {
             assert_eq!(tells(&house, message, scope, cause).await, expected, "{scope} {cause}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whom_a_list_had_suppressed_is_heard_when_they_leave_themselves() {
+        let house = house();
+        let wish = wish(1, "list:acme/weekly", Unsubscribe);
+        let listed = Suppression {
+            scope: wish.scope.clone(),
+            cause: wish.cause,
+            origin: Origin::Import,
+            evidence: None,
+            since: Timestamp::from_secs(1),
+            expires: None,
+        };
+        let whom = Subject::Address(wish.subject.mailbox.clone());
+        house
+            .opt_outs
+            .store
+            .blocking_add(&NewSuppression::new(whom, listed, Timestamp::from_secs(1)).unwrap())
+            .unwrap();
+        for (expected, written) in [(Added::Renewed, 1), (Added::Existing, 1)] {
+            assert_eq!(house.opt_outs.record(&wish).await.unwrap(), expected);
+            assert_eq!(house.receipts.load(Ordering::SeqCst), written);
         }
     }
 
