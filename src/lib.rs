@@ -26,6 +26,7 @@ pub mod exit;
 pub mod feedback;
 pub mod hex;
 pub mod imports;
+pub mod locale;
 pub mod mail;
 pub mod message;
 pub mod optout;

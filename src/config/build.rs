@@ -11,7 +11,9 @@ use crate::pipeline::Stream;
 
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
-use super::{LogAddresses, Settings, files, http, inbound, law, rates, smtp, store, streams, tell, upstream, v1};
+use super::{
+    LogAddresses, Settings, confirming, files, http, inbound, law, rates, smtp, store, streams, tell, upstream, v1,
+};
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
 pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>) -> Option<Settings> {
@@ -38,6 +40,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let tell = tell::settings(spec, problems);
     let tell_trust = tell::trust(&spec.tell, base, problems);
     let engine = store::engine(&spec.store, base, problems);
+    let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
+    let confirming = confirming::confirming(spec, &senders, &streams, problems);
     let delivery = delivery?;
     let pipeline = crate::pipeline::Settings {
         public_url: public_url?,
@@ -47,6 +51,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rulebook: law::rulebook(&spec.rules, base, problems)?,
         streams,
         credentials,
+        confirming,
         rates: rates?,
     };
     let token_keys = match &spec.token.key_file {

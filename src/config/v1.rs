@@ -318,6 +318,8 @@ pub(super) struct Sender {
     pub(super) colour: Option<At<String>>,
     pub(super) contact: Option<At<String>>,
     pub(super) imprint: Option<At<String>>,
+    pub(super) from: Option<At<String>>,
+    pub(super) confirm_within: Option<At<String>>,
     #[serde(default)]
     pub(super) list: Vec<At<SenderList>>,
 }

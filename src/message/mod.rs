@@ -27,7 +27,7 @@ mod unsubscribe;
 
 pub use author::{AuthorError, author_domain};
 pub use body_link::{BodyLink, BodyLinkError, BodyPlan, LinkText, OwnBody, PLACEHOLDERS_MAX};
-pub use dkim::{BodyHash, BodyHasher, CopyBody, SignError, Signed, Signer, Signing, sign};
+pub use dkim::{BodyHash, BodyHasher, CopyBody, SignError, Signed, Signer, Signing, sign, sign_own};
 pub use duties::{Expected, read_duties};
 pub use edit::{LINE_GOOD, LINE_MAX, ValueError};
 pub use fields::{FeedbackId, ListId, MessageId, ReceivedLine, Transport};

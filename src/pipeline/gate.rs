@@ -12,6 +12,7 @@ use crate::store::{Added, Dossier, NewSuppression, Store, StoreError};
 use crate::telemetry::{Event, EventType};
 use crate::time::Timestamp;
 
+use super::confirmation;
 use super::facts::{self, gather};
 use super::note::{self, About};
 use super::settings::{OnRefusal, Stream};
@@ -62,6 +63,33 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// A confirmation letter is no advertising and needs no permit; it is withdrawn when the person has said no meanwhile.
+    async fn recheck_letter(
+        &self,
+        entry: &Entry,
+        pending: &[(RecipientIndex, Recipient)],
+    ) -> Result<Vec<Ruling>, Unavailable> {
+        let mailboxes: Vec<_> = pending.iter().map(|(_, recipient)| &recipient.mailbox).collect();
+        let known = self.store.dossier(&mailboxes).await.map_err(|error| unavailable(&error))?;
+        let now = self.clock.now();
+        let rule = |((_, to), dossier): (&(RecipientIndex, Recipient), &Dossier)| {
+            let Some(fact) = confirmation::objection(entry, dossier, now) else { return Ruling::Send };
+            let mut event = Event::new(EventType::Withdrawn, now);
+            event.recipient = Some(self.privacy.form(&to.mailbox));
+            event.created = Some(entry.manifest.received);
+            event.num_attempts = Some(entry.attempts);
+            event.reason = Some(fact.cause.reason().as_str());
+            event.evidence.clone_from(&fact.evidence);
+            let octets = entry.header.len() as u64;
+            Ruling::Withdraw {
+                note: self.log.record(&note::queued(event, entry.id, &entry.manifest.label, to, octets)),
+            }
+        };
+        Ok(pending.iter().zip(&known).map(rule).collect())
+    }
+}
+
 impl Recheck for Pipeline {
     async fn recheck(
         &self,
@@ -71,6 +99,9 @@ impl Recheck for Pipeline {
         let label = &entry.manifest.label;
         if notice::is_own(label) {
             return Ok(pending.iter().map(|_| Ruling::Send).collect());
+        }
+        if confirmation::is_own(label) {
+            return self.recheck_letter(entry, pending).await;
         }
         let settings = self.settings.load_full();
         let stream =
@@ -107,8 +138,9 @@ impl Recheck for Pipeline {
     }
 
     async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
-        // A report that we send ourselves says nothing of a recipient: its address is the sender's.
-        if notice::is_own(&dead.label) {
+        // A report that we send ourselves says nothing of a recipient: its address is the sender's. Neither does a letter to
+        // an address that somebody typed: whoever has it one day has refused nothing.
+        if notice::is_own(&dead.label) || confirmation::is_own(&dead.label) {
             return Ok(());
         }
         let (mailbox, evidence) = (dead.mailbox.clone(), Some(dead.evidence.clone()));

@@ -14,9 +14,11 @@ mod accept;
 mod answer;
 mod backoff;
 mod compose;
+mod confirmation;
 mod credentials;
 mod facts;
 mod gate;
+mod letter;
 mod look;
 mod note;
 mod notice;
@@ -42,12 +44,14 @@ use crate::time::Clock;
 use crate::token::Keyring;
 
 use backoff::Backoff;
+use confirmation::Guard;
 use passwords::Passwords;
 use rates::TooFast;
 
+pub use confirmation::{Asking, CannotAsk, Request};
 pub use gate::{Explained, Inquiry};
 pub use rates::{Rate, RateSettings, Rates};
-pub use settings::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Sharing, Stream};
+pub use settings::{Confirming, Credential, OnRefusal, OneClickScope, Proof, Receipts, Settings, Sharing, Stream};
 
 /// What the hall is built from.
 #[derive(Debug)]
@@ -84,6 +88,7 @@ pub struct Pipeline {
     clock: Arc<dyn Clock>,
     passwords: Passwords,
     backoff: Backoff,
+    guard: Guard,
 }
 
 impl fmt::Debug for Pipeline {
@@ -104,8 +109,8 @@ impl Pipeline {
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let Parts { store, fence, spool, keyring, tools, ids, log, privacy } = parts;
         let passwords = Passwords::new()?;
-        let backoff = Backoff::default();
-        Ok(Self { settings, store, fence, spool, keyring, tools, ids, log, privacy, clock, passwords, backoff })
+        let (backoff, guard) = (Backoff::default(), Guard::default());
+        Ok(Self { settings, store, fence, spool, keyring, tools, ids, log, privacy, clock, passwords, backoff, guard })
     }
 }
 

@@ -1,17 +1,13 @@
 //! The receipt of an opt-out, by mail to the address that opted out: Belgian law asks for one (royal decree of 4 April 2003,
 //! article 2), and an operator may. The one message that an opted-out person is still sent.
 
-use bytes::Bytes;
-use lettre::message::header::{self, ContentTransferEncoding, ContentType, Headers};
-use lettre::message::{Body as Encoded, Mailbox as Written, Mailboxes};
-
-use crate::mail::{Domain, Mailbox, Recipient};
+use crate::mail::{Mailbox, Recipient};
 use crate::policy::{Acknowledge, Country, Law};
 use crate::spool::{Batch, Body, Manifest};
-use crate::time::Timestamp;
 use crate::token::Subject;
 
 use super::Pipeline;
+use super::letter::{Automatic, Letter};
 use super::notice;
 use super::settings::{Receipts, Settings, Stream};
 
@@ -48,9 +44,17 @@ impl Pipeline {
         let now = self.clock.now();
         let id = self.ids.queue_id(now);
         let host = &settings.hostname;
-        let letter =
-            Letter { brand: &stream.brand, from: &settings.unsubscribe_mailbox, to: &subject.mailbox, host, now };
-        let (header, body) = letter.compose(&id.to_string(), wordings)?;
+        let subjects: Vec<_> = wordings.iter().map(|(subject, _)| *subject).collect();
+        let texts: Vec<_> = wordings.iter().map(|(_, text)| *text).collect();
+        let letter = Letter {
+            brand: &stream.brand,
+            from: &settings.unsubscribe_mailbox,
+            to: &subject.mailbox,
+            host,
+            now,
+            kind: Automatic::Replied,
+        };
+        let (header, body) = letter.compose(&id.to_string(), &subjects.join(" / "), &texts.join("\r\n\r\n"))?;
         let manifest =
             Manifest { smtputf8: subject.mailbox.needs_smtputf8(), ..notice::manifest(now, settings.give_up)? };
         let to = Recipient::new(subject.mailbox.clone());
@@ -139,95 +143,14 @@ fn wordings(country: Option<Country>) -> &'static [Wording] {
     }
 }
 
-/// Who writes to whom.
-#[derive(Clone, Copy, Debug)]
-struct Letter<'a> {
-    brand: &'a str,
-    from: &'a str,
-    to: &'a Mailbox,
-    host: &'a Domain,
-    now: Timestamp,
-}
-
-impl Letter<'_> {
-    /// Header section with its blank line, and body, all of it 7-bit. `None` when our own mailbox is none to lettre.
-    fn compose(self, id: &str, wordings: &[Wording]) -> Option<(Bytes, Bytes)> {
-        let Self { brand, from, to, host, now } = self;
-        // A name is configured by hand; whatever it holds, it stays one line.
-        let brand: String = brand.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let subjects: Vec<_> = wordings.iter().map(|(subject, _)| *subject).collect();
-        let texts: Vec<_> = wordings.iter().map(|(_, text)| *text).collect();
-        let text = format!("{}\r\n\r\n-- \r\n{brand}\r\n", texts.join("\r\n\r\n"));
-        let body = Encoded::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).ok()?;
-        let mut fields = Headers::new();
-        let author = Mailboxes::from(Written::new(Some(brand), from.parse().ok()?));
-        fields.set(header::From::from(author));
-        fields.set(header::Subject::from(subjects.join(" / ")));
-        fields.set(header::MIME_VERSION_1_0);
-        fields.set(ContentType::TEXT_PLAIN);
-        fields.set(ContentTransferEncoding::QuotedPrintable);
-        let written_to = if to.needs_smtputf8() {
-            // The address is in the envelope; a header that stays 7-bit cannot hold it (RFC 6854 allows an empty group).
-            "undisclosed-recipients:;".to_owned()
-        } else {
-            format!("<{}>", to.as_str())
-        };
-        // RFC 3834 section 5: nobody's vacation program answers this.
-        let section = format!(
-            "{fields}To: {written_to}\r\nDate: {}\r\nMessage-ID: <{id}@{host}>\r\nAuto-Submitted: auto-replied\r\n\r\n",
-            now.rfc5322()
-        );
-        Some((Bytes::from(section), Bytes::from(body.into_vec())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_receipt_is_seven_bit_and_says_it_in_every_language_of_the_country() {
-        let (to, host) = (Mailbox::parse("ann@b.example").unwrap(), Domain::parse("gate.example").unwrap());
-        let letter = Letter {
-            brand: "Café \"Brüssel\"\r\nBcc: x@y.example",
-            from: "u@u.example",
-            to: &to,
-            host: &host,
-            now: Timestamp::from_secs(0),
-        };
-        let country = Country::parse("BE").unwrap();
-        let (header, body) = letter.compose("1", wordings(Some(country))).unwrap();
-        assert!(header.is_ascii() && body.is_ascii());
-        let whole = [header.clone(), body].concat();
-        let message = mail_parser::MessageParser::default().parse(&whole).unwrap();
-        let subject = message.subject().unwrap();
-        for (expected, text) in wordings(Some(country)) {
-            assert!(subject.contains(expected), "{subject}");
-            let said = message.body_text(0).unwrap();
-            assert!(said.contains(text.split("\r\n").next().unwrap()), "{said}");
-        }
-        assert_eq!(message.from().unwrap().first().unwrap().address(), Some("u@u.example"));
-        assert_eq!(message.to().unwrap().first().unwrap().address(), Some("ann@b.example"));
-        let names: Vec<_> = message.headers().iter().map(|field| field.name().to_lowercase()).collect();
-        assert!(!names.contains(&"bcc".to_owned()) && names.contains(&"auto-submitted".to_owned()), "{names:?}");
-        assert_eq!(String::from_utf8(header.to_vec()).unwrap().matches("\r\n\r\n").count(), 1);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_name_is_too_strange(brand in ".{0,80}") {
-            let (to, host) = (Mailbox::parse("a@b.example").unwrap(), Domain::parse("gate.example").unwrap());
-            let letter =
-                Letter { brand: &brand, from: "u@u.example", to: &to, host: &host, now: Timestamp::from_secs(0) };
-            let (header, body) = letter.compose("1", &[ENGLISH]).unwrap();
-            proptest::prop_assert!(header.is_ascii() && body.is_ascii());
-            crate::message::HeaderSection::parse(header).unwrap();
-        }
-    }
-
-    #[test]
     fn an_unknown_country_is_written_to_in_english() {
         assert_eq!(wordings(None), [ENGLISH]);
         assert_eq!(wordings(Country::parse("SE").ok()), [ENGLISH]);
+        assert_eq!(wordings(Country::parse("BE").ok()), [FRENCH, DUTCH, GERMAN]);
     }
 }

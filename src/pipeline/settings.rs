@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cidr::AddressRange;
-use crate::mail::{CredentialName, Domain, ListName, StreamName};
+use crate::mail::{ControllerId, CredentialName, Domain, ListName, Mailbox, StreamName};
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signing};
 use crate::policy::{FromDomains, Rulebook, StreamRules};
 use crate::smtp::{Fingerprint, Verifier};
@@ -27,6 +27,8 @@ pub struct Settings {
     pub give_up: Duration,
     /// Streams by name.
     pub streams: HashMap<StreamName, Arc<Stream>>,
+    /// Controllers whose sign-ups we have confirmed, and how.
+    pub confirming: HashMap<ControllerId, Confirming>,
     /// How much one credential or address may hand in.
     pub rates: Rates,
     /// Who may submit.
@@ -64,6 +66,21 @@ pub struct Stream {
     pub signing: Signing,
     /// Who shares a copy, where nobody needs one of their own.
     pub sharing: Sharing,
+}
+
+/// How a controller's sign-ups are confirmed by their mailbox.
+#[derive(Clone, Debug)]
+pub struct Confirming {
+    /// The author of the letters.
+    pub from: Mailbox,
+    /// The stream that signs them: one that may use the author's domain.
+    pub stream: Arc<Stream>,
+    /// How long a link works.
+    pub within: Duration,
+    /// The name that people know.
+    pub name: String,
+    /// Titles of its lists.
+    pub titles: HashMap<ListName, String>,
 }
 
 /// Which recipients of a message share one copy.

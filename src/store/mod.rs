@@ -35,6 +35,7 @@ pub(crate) mod record;
 mod redis;
 mod row;
 mod schema;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +59,7 @@ pub use key::AddressKey;
 pub use memory::Memory;
 pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
+pub use standing::{Way, way};
 
 use crate::mail::Mailbox;
 use crate::policy::Suppression;

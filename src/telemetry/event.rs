@@ -81,6 +81,8 @@ pub enum EventType {
     SuppressionRemoved,
     /// A person agreed, through a door of their own.
     ConsentAdded,
+    /// A person was asked, by a letter to the address that was entered, whether they agree.
+    ConsentAsked,
     /// A message to the unsubscribe mailbox changed nothing.
     FeedbackIgnored,
     /// A campaign tool was told of an opt-out.
@@ -119,6 +121,7 @@ impl EventType {
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
             Self::ConsentAdded => "ConsentAdded",
+            Self::ConsentAsked => "ConsentAsked",
             Self::FeedbackIgnored => "FeedbackIgnored",
             Self::ToolTold => "ToolTold",
             Self::ToolUnreachable => "ToolUnreachable",

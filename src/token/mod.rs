@@ -1,8 +1,9 @@
-//! Opaque references to a person and a list, for one-click URIs and unsubscribe mail addresses.
+//! Opaque references to a person and a list, for one-click URIs and unsubscribe mail addresses, and to what a person is
+//! asked to confirm.
 //!
 //! **Promise:** a token shows nothing of what it stands for (promise P9) and cannot be made, changed or moved to
 //! another person without the key (promise P8). The same subject always gets the same token, so that sending again
-//! sends the same links. Tokens of retired keys keep working for as long as the key is kept; none expires.
+//! sends the same links. Tokens of retired keys keep working for as long as the key is kept; none expires (a request to confirm holds its end).
 //!
 //! **Owns:** the token's form, its keys and their rotation.
 //!
@@ -16,6 +17,7 @@
 //! (RFC 8452 section 9). The tag of 128 bits is compared in constant time by the cipher.
 
 mod base32;
+pub mod confirmation;
 mod key;
 mod subject;
 
@@ -38,7 +40,7 @@ const TAG_LEN: usize = 16;
 /// The longest subject: identifier, two names with their lengths, mailbox.
 const SUBJECT_MAX: usize = 8 + 2 * (1 + NAME_MAX) + MAILBOX_MAX;
 /// The longest token, in characters. A longer text is refused before it is looked at.
-pub const TOKEN_MAX: usize = ((HEAD_LEN + SUBJECT_MAX + TAG_LEN) * 8).div_ceil(5);
+pub const TOKEN_MAX: usize = characters(SUBJECT_MAX);
 
 /// The text is not a token of ours. There is one answer for all reasons: more would help a forger only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,15 +76,9 @@ impl fmt::Debug for Token {
 /// # Errors
 /// [`TokenError`] when the cryptographic library fails; ours, and worth a retry.
 pub fn mint(keyring: &Keyring, subject: &Subject) -> Result<Token, TokenError> {
-    let key = keyring.current();
-    let head = [VERSION, key.id()];
-    let mut octets = Vec::with_capacity(HEAD_LEN + SUBJECT_MAX + TAG_LEN);
-    octets.extend_from_slice(&head);
-    subject.encode(&mut octets);
-    let plain = octets.get_mut(HEAD_LEN..).ok_or(TokenError)?;
-    let tag = key.cipher().seal_in_place_separate_tag(nonce(), Aad::from(head), plain).map_err(|_| TokenError)?;
-    octets.extend_from_slice(tag.as_ref());
-    Ok(Token(base32::encode(&octets)))
+    let mut plain = Vec::with_capacity(SUBJECT_MAX);
+    subject.encode(&mut plain);
+    seal(keyring, VERSION, &plain)
 }
 
 /// What the token stands for. Accepts either case, since some mail systems change it.
@@ -90,15 +86,37 @@ pub fn mint(keyring: &Keyring, subject: &Subject) -> Result<Token, TokenError> {
 /// # Errors
 /// [`TokenError`] for everything that [`mint`] did not make with a key of this ring.
 pub fn redeem(keyring: &Keyring, text: &str) -> Result<Subject, TokenError> {
-    if text.len() > TOKEN_MAX {
+    Subject::decode(&open(keyring, VERSION, text, SUBJECT_MAX)?).ok_or(TokenError)
+}
+
+/// Version and key id stand in clear and are authenticated; the rest is encrypted.
+fn seal(keyring: &Keyring, version: u8, plain: &[u8]) -> Result<Token, TokenError> {
+    let key = keyring.current();
+    let head = [version, key.id()];
+    let mut octets = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
+    octets.extend_from_slice(&head);
+    octets.extend_from_slice(plain);
+    let sealed = octets.get_mut(HEAD_LEN..).ok_or(TokenError)?;
+    let tag = key.cipher().seal_in_place_separate_tag(nonce(), Aad::from(head), sealed).map_err(|_| TokenError)?;
+    octets.extend_from_slice(tag.as_ref());
+    Ok(Token(base32::encode(&octets)))
+}
+
+/// What [`seal`] was given, when it was `version` and at most `max` octets.
+fn open(keyring: &Keyring, version: u8, text: &str, max: usize) -> Result<Vec<u8>, TokenError> {
+    if text.len() > characters(max) {
         return Err(TokenError);
     }
     let mut octets = base32::decode(text).ok_or(TokenError)?;
     let (head, sealed) = octets.split_first_chunk_mut::<HEAD_LEN>().ok_or(TokenError)?;
-    let [version, id] = *head;
-    let key = keyring.find(id).filter(|_| version == VERSION).ok_or(TokenError)?;
+    let key = keyring.find(head[1]).filter(|_| head[0] == version).ok_or(TokenError)?;
     let plain = key.cipher().open_in_place(nonce(), Aad::from(*head), sealed).map_err(|_| TokenError)?;
-    Subject::decode(plain).ok_or(TokenError)
+    Ok(plain.to_vec())
+}
+
+/// Of a token that holds `plain` octets.
+const fn characters(plain: usize) -> usize {
+    ((HEAD_LEN + plain + TAG_LEN) * 8).div_ceil(5)
 }
 
 /// Always the same: RFC 8452 section 1, the scheme stays safe when a nonce repeats.

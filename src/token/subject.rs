@@ -43,7 +43,8 @@ impl Subject {
     }
 }
 
-fn name(octets: &[u8]) -> Option<(&str, &[u8])> {
+/// A text behind its length, and what follows it.
+pub(super) fn name(octets: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = octets.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     Some((std::str::from_utf8(name).ok()?, rest))

@@ -5,18 +5,17 @@ use axum::response::Response;
 
 use super::answer::page;
 use super::effect::NotYet;
-use super::language::Language;
 use super::limits::Pass;
 use super::page::{Done, Notice, Scene, Standing, notice};
 use super::routes::{Visitor, too_often};
 use super::sender::{Offer, Sender};
-use super::standing::{Way, way};
 use super::wish::{Choice, Reach, Wish};
 use super::{Door, coming_back, effect};
+use crate::locale::Language;
 use crate::mail::ListName;
 use crate::optout::OptOut;
 use crate::policy::{Cause, Origin, Purpose, Scope};
-use crate::store::{Dossier, StoreError};
+use crate::store::{Dossier, StoreError, Way, way};
 use crate::token::Subject;
 
 /// Why a wish was not fulfilled.
@@ -68,6 +67,8 @@ pub(super) async fn fulfil(door: &Door, visitor: &Visitor, subject: &Subject, wi
         Wish::Leave(reach) => case.leave(reach).await,
         Wish::ComeBack(reach) => case.come_back(reach).await,
         Wish::Choose(choice) => case.choose(&choice).await,
+        // A button of another page: nothing to confirm behind an unsubscribe link.
+        Wish::Confirm => Err(Refused::Vain),
     };
     match outcome {
         Ok(done) => page(StatusCode::OK, case.scene(None).done(done)),

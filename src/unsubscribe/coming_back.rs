@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use super::Door;
-use super::language::Language;
 use super::wish::Reach;
+use crate::locale::Language;
 use crate::mail::ListName;
 use crate::policy::{Basis, Confirmation, ConsentFact, Provenance, Purpose};
 use crate::store::{Added, NewEvent, StoreError};
@@ -16,7 +16,7 @@ use crate::telemetry::{Event, EventType};
 use crate::token::Subject;
 
 /// Version of the sentences `list-notice` and `all-notice`: a test fails when they change and this does not.
-const NOTICE: &str = "unsubscribe-page/1";
+pub(super) const NOTICE: &str = "unsubscribe-page/1";
 /// Who enters these records.
 const BY: &str = "unsubscribe page";
 
@@ -65,8 +65,8 @@ pub(super) fn purpose(reach: Reach, list: Option<&ListName>) -> Option<Purpose> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::phrases::{Names, say};
     use super::*;
+    use crate::locale::{Names, say};
 
     /// What people agreed to under a version must stay what that version says.
     #[test]

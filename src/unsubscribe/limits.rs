@@ -13,7 +13,9 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::client::Neighbourhood;
+use crate::mail::{ControllerId, Mailbox};
 use crate::token::Subject;
+use crate::token::confirmation::Asked;
 
 /// Tokens that are not ours, from one neighbourhood: a garbled link in a newsletter is opened by a whole company behind
 /// one address, and that is far below this.
@@ -120,6 +122,16 @@ impl<C: Clock + Clone> Limits<C> {
         self.changes.pass(&self.key(subject))
     }
 
+    /// Another request behind this person's confirmation letter.
+    pub(super) fn invited(&self, asked: &Asked) -> Pass {
+        self.person.pass(&self.key_of(&asked.mailbox, &asked.controller))
+    }
+
+    /// Another confirmation of this person, counted with the opt-ins.
+    pub(super) fn confirmation(&self, asked: &Asked) -> Pass {
+        self.changes.pass(&self.key_of(&asked.mailbox, &asked.controller))
+    }
+
     /// Forgets whoever has not come for a while: addresses are personal data too.
     pub(super) fn sweep(&self) {
         self.foreign.limiter.retain_recent();
@@ -129,8 +141,12 @@ impl<C: Clock + Clone> Limits<C> {
 
     /// A number instead of the address, under a key of this run: nobody can choose two people who share a quota.
     fn key(&self, subject: &Subject) -> u64 {
+        self.key_of(&subject.mailbox, &subject.controller)
+    }
+
+    fn key_of(&self, mailbox: &Mailbox, controller: &ControllerId) -> u64 {
         use std::hash::BuildHasher as _;
-        self.hasher.hash_one((&subject.mailbox, &subject.controller))
+        self.hasher.hash_one((mailbox, controller))
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
-    use crate::mail::{ControllerId, Mailbox, QueueId};
+    use crate::mail::QueueId;
 
     fn subject(name: &str) -> Subject {
         Subject {

@@ -15,18 +15,21 @@ use std::time::Duration;
 use super::answer::{harden, page};
 use super::form::{Form, FormError};
 use super::head::BODY_MAX;
-use super::language::Language;
 use super::limits::Pass;
 use super::page::{Notice, notice};
 use super::server::Arrival;
 use super::wish::Wish;
-use super::{Door, acts, client};
+use super::{Door, acts, client, confirmation};
+use crate::locale::Language;
+use crate::token::confirmation::Asked;
 use crate::token::{self, Subject};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What stands before the token.
 const PREFIX: &str = "/u/";
+/// What stands before the token of a confirmation letter.
+const CONFIRM: &str = "/c/";
 
 /// Whoever asks.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Visitor {
 pub(super) fn routes(door: Door) -> Router {
     Router::new()
         .route("/u/{token}", get(show).post(act))
+        .route("/c/{token}", get(question).post(confirm))
         .route("/healthz", get(async || "ok\n"))
         .fallback(stray)
         .layer(map_response(harden))
@@ -67,6 +71,42 @@ async fn act(State(door): State<Door>, Extension(arrival): Extension<Arrival>, r
     match wish(&parts.headers, body).await {
         Ok(wish) => acts::fulfil(&door, &visitor, &subject, wish).await,
         Err(status) => page(status, notice(Notice::Unclear, visitor.language())),
+    }
+}
+
+/// The page behind a confirmation letter. GET and HEAD change nothing.
+async fn question(State(door): State<Door>, Extension(arrival): Extension<Arrival>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match invited(&door, &parts, arrival) {
+        Ok((visitor, asked)) => confirmation::ask(&door, &visitor, &asked).await,
+        Err(refused) => *refused,
+    }
+}
+
+/// Its button: the token names the person and what they agree to; the body says that it was pressed.
+async fn confirm(State(door): State<Door>, Extension(arrival): Extension<Arrival>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let (visitor, asked) = match invited(&door, &parts, arrival) {
+        Ok(invited) => invited,
+        Err(refused) => return *refused,
+    };
+    match wish(&parts.headers, body).await {
+        Ok(Wish::Confirm) => confirmation::confirm(&door, &visitor, &asked).await,
+        Ok(Wish::OneClick | Wish::Leave(_) | Wish::ComeBack(_) | Wish::Choose(_)) => {
+            page(StatusCode::BAD_REQUEST, notice(Notice::Unclear, visitor.language()))
+        }
+        Err(status) => page(status, notice(Notice::Unclear, visitor.language())),
+    }
+}
+
+/// A visitor with a request to confirm, made here.
+fn invited(door: &Door, parts: &Parts, arrival: Arrival) -> Result<(Visitor, Asked), Box<Response>> {
+    let visitor = visitor(door, parts, arrival);
+    let text = parts.uri.path().strip_prefix(CONFIRM).unwrap_or_default();
+    match token::confirmation::redeem(&door.keyring, text) {
+        Ok(asked) if door.limits.invited(&asked) == Pass::No => Err(Box::new(too_often(&visitor))),
+        Ok(asked) => Ok((visitor, asked)),
+        Err(_) => Err(Box::new(unknown(door, &visitor))),
     }
 }
 

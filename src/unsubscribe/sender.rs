@@ -69,6 +69,11 @@ impl Sender {
 }
 
 impl Offer {
+    /// A topic, which is shown by its name, in the place of a list.
+    pub(super) fn of_topic(title: Shown) -> Option<Self> {
+        ListName::new(title.as_str()).ok().map(|name| Self { name, title, about: None })
+    }
+
     /// A list without a title.
     pub fn named(name: ListName) -> Self {
         Self { title: Shown::of_name(name.as_str()), name, about: None }

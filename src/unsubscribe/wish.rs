@@ -25,6 +25,8 @@ pub(super) enum Wish {
     ComeBack(Reach),
     /// The switches of the page.
     Choose(Choice),
+    /// The button behind a confirmation letter. It means nothing on any other page.
+    Confirm,
 }
 
 /// What the switches of a page were set to. Only what the person moved counts: a page that lay open for a week must
@@ -56,6 +58,7 @@ impl Wish {
             Self::ComeBack(Reach::List) => "return-list",
             Self::ComeBack(Reach::Sender) => "return-sender",
             Self::Choose(_) => "choose",
+            Self::Confirm => "confirm",
         }
     }
 
@@ -69,6 +72,7 @@ impl Wish {
             Self::Leave(Reach::Sender),
             Self::ComeBack(Reach::List),
             Self::ComeBack(Reach::Sender),
+            Self::Confirm,
         ];
         let word = form.first(DO)?;
         if word == Self::Choose(Choice::default()).word() {
@@ -105,6 +109,7 @@ mod tests {
             Wish::ComeBack(Reach::List),
             Wish::ComeBack(Reach::Sender),
             Wish::Choose(Choice::default()),
+            Wish::Confirm,
         ] {
             assert_eq!(read(&format!("do={}", wish.word())), Some(wish));
         }

@@ -17,4 +17,4 @@ mod signer;
 
 pub use body::{BodyHash, BodyHasher};
 pub use key::{Algorithm, GeneratedKey, KeyError, SigningKey, TXT_STRING_MAX, TxtRecord};
-pub use signer::{CopyBody, SignError, Signed, Signer, Signing, sign};
+pub use signer::{CopyBody, SignError, Signed, Signer, Signing, sign, sign_own};

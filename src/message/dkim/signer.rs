@@ -220,25 +220,41 @@ impl Signed {
 /// [`SignError::NoBodyHash`] or [`SignError::Crypto`]; nothing is sent then.
 pub fn sign(rewritten: Rewritten, body: &CopyBody, signing: &Signing, now: Timestamp) -> Result<Signed, SignError> {
     let Rewritten { recipients, section, displaced: _ } = rewritten;
+    let fields = fields(&section, || body.hash(), signing, now)?;
+    let head = match (fields.as_slice(), body.start()) {
+        ([], []) => section.raw().clone(),
+        (fields, start) => Bytes::from([fields, section.raw(), start].concat()),
+    };
+    Ok(Signed { recipients, head })
+}
+
+/// The header section of a letter of our own, signed like any other. It is no [`Signed`]: campaign mail cannot take this way.
+///
+/// # Errors
+/// [`SignError::Crypto`].
+pub fn sign_own(section: &HeaderSection, body: &[u8], signing: &Signing, now: Timestamp) -> Result<Bytes, SignError> {
+    let fields = fields(section, || Some(BodyHash::of(body)), signing, now)?;
+    Ok(Bytes::from([fields.as_slice(), section.raw()].concat()))
+}
+
+/// All signatures; none when nothing signs, and then `hash` is not asked for.
+fn fields(
+    section: &HeaderSection,
+    hash: impl FnOnce() -> Option<BodyHash>,
+    signing: &Signing,
+    now: Timestamp,
+) -> Result<Vec<u8>, SignError> {
     let signers = match signing {
         Signing::Keys(signers) if !signers.is_empty() => signers,
-        Signing::Keys(_) | Signing::Off => {
-            let head = match body.start() {
-                [] => section.raw().clone(),
-                start => Bytes::from([section.raw(), start].concat()),
-            };
-            return Ok(Signed { recipients, head });
-        }
+        Signing::Keys(_) | Signing::Off => return Ok(Vec::new()),
     };
-    let hash = body.hash().ok_or(SignError::NoBodyHash)?;
-    let hashed = Hashed::new(&section);
-    let mut head = Vec::with_capacity(section.raw().len() + 1024 * signers.len() + body.start().len());
+    let hash = hash().ok_or(SignError::NoBodyHash)?;
+    let hashed = Hashed::new(section);
+    let mut fields = Vec::with_capacity(1024 * signers.len());
     for signer in signers {
-        head.extend_from_slice(&signer.field(&hashed, &hash, now).ok_or(SignError::Crypto)?);
+        fields.extend_from_slice(&signer.field(&hashed, &hash, now).ok_or(SignError::Crypto)?);
     }
-    head.extend_from_slice(section.raw());
-    head.extend_from_slice(body.start());
-    Ok(Signed { recipients, head: Bytes::from(head) })
+    Ok(fields)
 }
 
 /// The names for `h=` and the canonical fields in the same order: what all signatures of a copy share.

@@ -5,12 +5,12 @@ mod style;
 
 use html::Html;
 
-use super::language::Language;
-use super::phrases::{Names, say};
 use super::sender::{Colour, Contact, Offer, Sender};
-use super::standing::Way;
+
 use super::wish::{Choice, DO, NOW, Reach, SHOWN, WAS, Wish};
+use crate::locale::{Language, Names, say};
 use crate::mail::Mailbox;
+use crate::store::Way;
 
 /// A page, ready to be sent.
 #[derive(Clone, Debug)]
@@ -56,6 +56,19 @@ pub(super) enum Done {
     Back(Reach),
     /// Switches were set.
     Chosen,
+}
+
+/// How a confirmation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    /// It is asked.
+    Asked,
+    /// It was answered with yes.
+    Confirmed,
+    /// The link is too old.
+    Expired,
+    /// The person has said no since.
+    Left,
 }
 
 /// What a page without a person says.
@@ -147,6 +160,30 @@ impl Scene<'_> {
         })
     }
 
+    /// Asks whether the person signed up, or says what became of it.
+    pub(super) fn confirmation(&self, question: Question) -> Page {
+        let (whole, part) = match question {
+            Question::Asked => ("all-notice", "list-notice"),
+            Question::Confirmed => ("confirm-done-all", "confirm-done-list"),
+            Question::Expired => ("confirm-expired", "confirm-expired"),
+            Question::Left => ("confirm-left", "confirm-left"),
+        };
+        let heading = match question {
+            Question::Asked => "confirm-heading",
+            Question::Confirmed => "done-heading",
+            Question::Expired => "confirm-expired-heading",
+            Question::Left => "confirm-left-heading",
+        };
+        let (title, said) = (self.say(heading), self.say(if self.list.is_some() { part } else { whole }));
+        self.layout(&title, |html| {
+            html.raw("<section class=\"card\"><h1>").text(&title).raw("</h1><p>").text(&said).raw("</p>");
+            if question == Question::Asked {
+                self.button(html, &Wish::Confirm, Weight::Main, "confirm-button");
+            }
+            html.raw("</section>");
+        })
+    }
+
     fn list_card(&self, html: &mut Html, way: Way) {
         if self.list.is_none() {
             return;
@@ -230,7 +267,8 @@ impl Scene<'_> {
         let titles: Vec<_> = self.sender.lists.iter().map(|offer| offer.title.as_str()).collect();
         let lists = if titles.is_empty() { self.sender.name.as_str().to_owned() } else { titles.join(", ") };
         let list = self.list.map_or("", |offer| offer.title.as_str());
-        say(self.language, id, &Names { sender: self.sender.name.as_str(), address: &address, list, lists: &lists })
+        let sender = self.sender.name.as_str();
+        say(self.language, id, &Names { sender, address: &address, list, lists: &lists, days: "" })
     }
 
     fn layout(&self, title: &str, body: impl FnOnce(&mut Html)) -> Page {
@@ -353,6 +391,9 @@ mod tests {
             Done::Chosen,
         ] {
             pages.push(scene.done(done));
+        }
+        for question in [Question::Asked, Question::Confirmed, Question::Expired, Question::Left] {
+            pages.extend([scene.confirmation(question), bare.confirmation(question)]);
         }
         for way in [Way::Open, Way::Left, Way::Shut] {
             for list in [Way::Open, Way::Left, Way::Shut] {

@@ -1,27 +1,29 @@
-//! The sentences of the pages, in six languages (Project Fluent). The files lie in `locales/` and are part of the program.
+//! The sentences of pages and letters, in six languages (Project Fluent). The files lie in `locales/` and are part of the program.
 
 use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
 
-use super::language::Language;
+use super::Language;
 
 /// Arguments that a sentence may name; every one may stand in every sentence.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Names<'a> {
+pub struct Names<'a> {
     /// Who writes.
-    pub(super) sender: &'a str,
+    pub sender: &'a str,
     /// The masked address.
-    pub(super) address: &'a str,
+    pub address: &'a str,
     /// A list's title.
-    pub(super) list: &'a str,
+    pub list: &'a str,
     /// The titles of all lists.
-    pub(super) lists: &'a str,
+    pub lists: &'a str,
+    /// For how many days something holds.
+    pub days: &'a str,
 }
 
 /// The sentence `id`. A test holds that every file has every sentence; if one were missing, its name would show.
-pub(super) fn say(language: Language, id: &str, names: &Names<'_>) -> String {
+pub fn say(language: Language, id: &str, names: &Names<'_>) -> String {
     let bundle = bundle(language);
     let Some(pattern) = bundle.get_message(id).and_then(|message| message.value()) else { return id.to_owned() };
     let mut arguments = FluentArgs::new();
@@ -29,6 +31,7 @@ pub(super) fn say(language: Language, id: &str, names: &Names<'_>) -> String {
     arguments.set("address", names.address);
     arguments.set("list", names.list);
     arguments.set("lists", names.lists);
+    arguments.set("days", names.days);
     let mut errors = Vec::new();
     bundle.format_pattern(pattern, Some(&arguments), &mut errors).into_owned()
 }
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_sentence_can_be_said_and_none_is_left_in_english() {
-        let names = Names { sender: "S", address: "A", list: "L", lists: "M" };
+        let names = Names { sender: "S", address: "A", list: "L", lists: "M", days: "7" };
         let ids: Vec<_> = shape(source(Language::English)).into_keys().collect();
         for id in &ids {
             let mut said = BTreeSet::new();

@@ -8,22 +8,27 @@ use crate::policy::Country;
 
 /// The languages that the pages speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Language {
+pub enum Language {
+    /// `en`.
     English,
+    /// `fr`.
     French,
+    /// `de`.
     German,
+    /// `es`.
     Spanish,
+    /// `it`.
     Italian,
+    /// `nl`.
     Dutch,
 }
 
 impl Language {
     /// Every one, in the order of the page's foot.
-    pub(super) const ALL: [Self; 6] =
-        [Self::German, Self::English, Self::Spanish, Self::French, Self::Italian, Self::Dutch];
+    pub const ALL: [Self; 6] = [Self::German, Self::English, Self::Spanish, Self::French, Self::Italian, Self::Dutch];
 
     /// The subtag of BCP 47.
-    pub(super) const fn tag(self) -> &'static str {
+    pub const fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
             Self::French => "fr",
@@ -35,7 +40,7 @@ impl Language {
     }
 
     /// What it calls itself.
-    pub(super) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::English => "English",
             Self::French => "Français",
@@ -47,13 +52,13 @@ impl Language {
     }
 
     /// Reads a tag such as `fr` or `de-AT`.
-    pub(super) fn from_tag(tag: &str) -> Option<Self> {
+    pub fn from_tag(tag: &str) -> Option<Self> {
         let first = tag.trim().split(['-', '_']).next().unwrap_or_default();
         Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(first))
     }
 
     /// The one that an Accept-Language asks for most; the first of equals.
-    pub(super) fn accepted(header: &str) -> Option<Self> {
+    pub fn accepted(header: &str) -> Option<Self> {
         let mut best: Option<(u32, Self)> = None;
         for range in header.split(',') {
             let (tag, weight) = range.split_once(';').map_or((range, Some(1000)), |(tag, rest)| (tag, weight(rest)));
@@ -66,7 +71,7 @@ impl Language {
     }
 
     /// What most people of a country read, of the six; where two are spoken side by side, what more people read.
-    pub(super) fn of_country(country: Country) -> Option<Self> {
+    pub fn of_country(country: Country) -> Option<Self> {
         match country.as_str() {
             "FR" | "LU" | "MC" => Some(Self::French),
             "DE" | "AT" | "CH" | "LI" => Some(Self::German),
@@ -79,7 +84,7 @@ impl Language {
     }
 
     /// The last resort before English: the country that a domain name ends in.
-    pub(super) fn of_domain(domain: &Domain) -> Option<Self> {
+    pub fn of_domain(domain: &Domain) -> Option<Self> {
         let ending = domain.as_str().rsplit('.').next().unwrap_or_default();
         Country::parse(ending).ok().and_then(Self::of_country)
     }

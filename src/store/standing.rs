@@ -1,13 +1,13 @@
 //! How things stand between one person and one sender, as the store tells it. Pure.
 
+use super::Dossier;
 use crate::mail::{ControllerId, ListName};
 use crate::policy::{Scope, Suppression};
-use crate::store::Dossier;
 use crate::time::Timestamp;
 
 /// Whether something may be sent, as far as the person's own choice goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub enum Way {
     /// Nothing was said against it.
     Open,
     /// The person said no, and may say yes again.
@@ -17,7 +17,7 @@ pub(super) enum Way {
 }
 
 /// The way from a controller to a person: on one list, or without one for all its marketing.
-pub(super) fn way(dossier: &Dossier, controller: &ControllerId, list: Option<&ListName>, now: Timestamp) -> Way {
+pub fn way(dossier: &Dossier, controller: &ControllerId, list: Option<&ListName>, now: Timestamp) -> Way {
     let stops = |fact: &&Suppression| {
         let covers = fact.cause.reaches_everything() || fact.scope.covers(controller, list);
         covers && fact.counts_at(now) && !dossier.consents.iter().any(|consent| consent.lifts(fact, now))
