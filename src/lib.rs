@@ -23,6 +23,7 @@ pub mod daemon;
 pub mod delivery;
 pub mod demo;
 pub mod dns;
+pub mod events;
 pub mod exit;
 pub mod feedback;
 pub mod hex;

@@ -18,4 +18,4 @@ mod line;
 mod tests;
 mod trail;
 
-pub use trail::{BACKLOG_MAX, FILE_MAX, Trail, TrailError};
+pub use trail::{BACKLOG_MAX, FILE_MAX, Trail, TrailError, file_number};

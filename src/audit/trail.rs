@@ -158,7 +158,8 @@ fn file_name(seq: u64) -> String {
     format!("audit-{seq:020}.ndjson")
 }
 
-fn file_number(name: &str) -> Option<u64> {
+/// The lowest number that a file of the trail may hold, by its name; `None` for any other name.
+pub fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("audit-")?.strip_suffix(".ndjson")?;
     if digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
 }

@@ -11,6 +11,7 @@ mod classify;
 pub mod consent;
 mod dns;
 mod doctor;
+mod events;
 mod explain;
 mod inquiry;
 mod keygen;
@@ -84,6 +85,8 @@ enum Operation {
     /// What is waiting to be delivered: list, show, stats, retry, hold, release, drop, suspend, resume.
     #[command(subcommand)]
     Queue(queue::Command),
+    /// What was decided and changed, from the audit trail: all of it, what is new, or one type.
+    Events(events::Arguments),
     /// What must be published in the DNS, and whether it is (exit code 1 when something is missing or wrong).
     Dns(dns::Arguments),
     /// Whether people can leave: the unsubscribe door as a mailbox provider meets it (exit code 1 when they cannot).
@@ -152,6 +155,10 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Classify(question) => classify::run(&question, &*place.replies()?, &mut out),
         Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
+        Operation::Events(arguments) => {
+            let trail = crate::events::Events::of(&place.load()?.data_dir.join("audit"));
+            events::run(&arguments, &trail, &mut out)
+        }
         Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
         Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),

@@ -25,12 +25,15 @@ pub struct Named {
     pub address: String,
 }
 
+/// An address as it was written, and what it is or what is wrong with it.
+pub type Asked = (String, Result<Mailbox, String>);
+
 impl Request {
     /// Reads a body: each address, or what is wrong with it.
     ///
     /// # Errors
     /// A sentence naming what was expected; then nothing of it is done.
-    pub fn read(body: &[u8]) -> Result<Vec<(String, Result<Mailbox, String>)>, String> {
+    pub fn read(body: &[u8]) -> Result<Vec<Asked>, String> {
         let request: Self = serde_json::from_slice(body).map_err(|error| {
             format!("expected {{\"Suppressions\": [{{\"EmailAddress\": \"a@b.example\"}}]}}: {error}")
         })?;

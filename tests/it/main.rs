@@ -10,6 +10,7 @@ mod dialogue;
 mod dns;
 mod doctor;
 mod door;
+mod events;
 mod faults;
 mod france;
 mod hostile;
