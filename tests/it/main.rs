@@ -22,6 +22,7 @@ mod pages;
 mod postfix;
 mod proxies;
 mod queue_control;
+mod queue_scale;
 mod races;
 mod redis;
 mod refusals;

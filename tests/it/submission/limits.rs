@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{MESSAGE, SHOP, from, secured};
-use crate::support::gateway::{command, free_port};
+use crate::support::gateway::{command, free_port, resident};
 use crate::support::{Authority, Client, Gateway, PATIENCE, Spec, Upstream, eventually};
 
 #[test]
@@ -89,10 +89,7 @@ fn crowd() -> (usize, usize) {
 
 /// Resident memory and open descriptors of a process.
 fn footprint(gateway: &Gateway) -> (u64, usize) {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
-    (resident, std::fs::read_dir(format!("/proc/{}/fd", gateway.id())).unwrap().count())
+    (resident(gateway.id()) / 1024, std::fs::read_dir(format!("/proc/{}/fd", gateway.id())).unwrap().count())
 }
 
 /// A client that has sent half a message and goes on with an octet now and then.

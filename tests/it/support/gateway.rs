@@ -164,6 +164,13 @@ impl Drop for Gateway {
     }
 }
 
+/// Resident memory of a process, in octets.
+pub(crate) fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    kibibytes.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}
+
 /// The binary, told where its folder is.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_consentry"));
