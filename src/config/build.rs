@@ -60,6 +60,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     };
     let (doors, (engine, redis)) = (doors?, engine?);
     let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
+    spool.sorter = delivery.sorter();
     if let Some(octets) = &spec.spool.min_free_octets {
         spool.min_free = *octets.as_ref();
     }

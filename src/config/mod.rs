@@ -20,6 +20,7 @@ mod redis;
 mod replies;
 mod routes;
 mod sender;
+mod shaping;
 mod smtp;
 mod store;
 mod streams;

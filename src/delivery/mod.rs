@@ -25,10 +25,13 @@ mod board;
 mod circuit;
 mod consequence;
 mod dispatch;
+mod fair;
+mod gate;
 mod group;
 mod lane;
 mod mx;
 mod opening;
+mod order;
 mod queue;
 mod record;
 mod routes;
@@ -54,14 +57,17 @@ use tokio::sync::{Semaphore, watch};
 use crate::dns;
 use crate::mail::{Label, Mailbox, Notify, QueueId, Recipient, Reply};
 use crate::replies::Book;
+use crate::shaping;
 use crate::smtp::client::Hold;
-use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
+use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError, Turns};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
 pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
 pub use circuit::{Trouble, default_domain_rest, default_rest};
 pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
+pub use fair::{Priority, Share, Streams};
+pub use gate::Limited;
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
@@ -206,6 +212,10 @@ pub struct Settings {
     pub grouping: Grouping,
     /// When dead mailboxes are too many to be believed.
     pub breaker: breaker::Settings,
+    /// What each stream gets beside the others.
+    pub streams: Arc<Streams>,
+    /// What destinations like.
+    pub shaping: Arc<shaping::Book>,
 }
 
 impl Settings {
@@ -223,6 +233,8 @@ impl Settings {
             replies,
             grouping: Grouping::Upstream,
             breaker: breaker::Settings::default(),
+            streams: Arc::default(),
+            shaping: Arc::default(),
         }
     }
 }
@@ -306,8 +318,8 @@ impl<R: Recheck> Delivery<R> {
 /// Where leases come from: the spool, or what a test puts in its place.
 trait Source: Send + Sync {
     type Lease: Leased;
-    /// Waits until something is due.
-    fn lease(&self, max: usize) -> impl Future<Output = Vec<Self::Lease>> + Send;
+    /// Waits until something is due that may go, as `turns` says.
+    fn lease(&self, max: usize, turns: &mut impl Turns) -> impl Future<Output = Vec<Self::Lease>> + Send;
 }
 
 /// What delivery does with a lease.
@@ -321,8 +333,8 @@ trait Leased: Send + Sync + 'static {
 
 impl Source for Spool {
     type Lease = Lease;
-    fn lease(&self, max: usize) -> impl Future<Output = Vec<Lease>> + Send {
-        Self::lease(self, max)
+    fn lease(&self, max: usize, turns: &mut impl Turns) -> impl Future<Output = Vec<Lease>> + Send {
+        self.lease_in_turns(max, turns)
     }
 }
 

@@ -58,13 +58,9 @@ pub(super) struct Opening {
     pub(super) unprotected: Vec<Unprotected>,
 }
 
-/// Opens a session on `line`.
-pub(super) async fn open(line: &Line, resolver: &Resolver) -> Opening {
+/// Opens a session on `line` with one of `targets`.
+pub(super) async fn open(line: &Line, targets: Vec<Target>) -> Opening {
     let mut unprotected = Vec::new();
-    let targets = match targets(line, resolver).await {
-        Ok(targets) => targets,
-        Err(error) => return Opening { session: Err(error), unprotected },
-    };
     let mut last = ClientError::Resolve("it has no address".to_owned());
     let mut left = ATTEMPTS_MAX;
     for mut target in targets {
@@ -88,7 +84,7 @@ pub(super) async fn open(line: &Line, resolver: &Resolver) -> Opening {
 }
 
 /// The servers, in the order in which to try them.
-async fn targets(line: &Line, resolver: &Resolver) -> Result<Vec<Target>, Unopened> {
+pub(super) async fn targets(line: &Line, resolver: &Resolver) -> Result<Vec<Target>, Unopened> {
     match (&line.place, &line.route.way) {
         (Place::Host(host), _) => {
             let patience = line.route.client.timeouts.connect;

@@ -12,11 +12,14 @@ use super::opening::{self, Unopened};
 use super::outcome::{self, Fate, Verdict};
 use super::record::Peer;
 use super::{Leased, Recheck};
-use crate::smtp::client::{ClientError, Session, Stage};
+use crate::smtp::client::{ClientError, Session, Stage, Target};
 
 /// An unused connection to a domain's server is closed after this: strangers are not kept waiting, and another domain
 /// may be waiting for the route's connections.
 const DOMAIN_IDLE_CLOSE: Duration = Duration::from_secs(2);
+
+/// How long a worker waits for one of a group's connections: others have them, and it is nobody's fault.
+const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 
 /// Takes leases, keeps a connection for them.
 pub(super) struct Worker<L, R> {
@@ -25,6 +28,8 @@ pub(super) struct Worker<L, R> {
     session: Option<Session>,
     /// Held with the session where the route's connections are counted together.
     counted: Option<OwnedSemaphorePermit>,
+    /// Held with it where those to a group of destinations are.
+    admitted: Option<OwnedSemaphorePermit>,
     /// The copy whose envelope has been written behind the last message, on `session` if that still stands.
     ahead: Option<Job<L>>,
     /// A copy that was taken to look ahead and could not be announced.
@@ -33,7 +38,7 @@ pub(super) struct Worker<L, R> {
 
 impl<L: Leased, R: Recheck> Worker<L, R> {
     pub(super) const fn new(desk: Arc<Desk<R>>, post: Post<L>) -> Self {
-        Self { desk, post, session: None, counted: None, ahead: None, held: None }
+        Self { desk, post, session: None, counted: None, admitted: None, ahead: None, held: None }
     }
 
     /// Until the queue is closed.
@@ -48,7 +53,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 }
                 (None, Some(draft)) => Some(draft),
                 (None, None) => match self.wait().await {
-                    Some(lease) => Some(Draft::new(lease, self.post.line())),
+                    Some(lease) => Some(self.desk.draft(lease, self.post.line())),
                     None => break,
                 },
             };
@@ -68,7 +73,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let lease = match (queue.try_pop(), &self.session) {
                 (Some(lease), _) => lease,
                 (None, None) => {
-                    self.counted = None;
+                    (self.counted, self.admitted) = (None, None);
                     match &self.post.line().place {
                         Place::Host(_) => queue.pop().await?,
                         Place::Domain(_) => match timeout(DOMAIN_IDLE_CLOSE, queue.pop()).await {
@@ -93,7 +98,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 return Some(lease);
             }
             match self.post.pool.instead_of(&self.post.lane, now) {
-                Some(other) => other.queue.push(vec![lease]),
+                Some(other) => other.queue.push(self.desk.flow(&lease), vec![lease]),
                 None => lease.put_back(self.post.pool.usable_at(now)),
             }
         }
@@ -117,7 +122,15 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                     Some(passed) => draft = passed,
                     None => return,
                 }
-                match self.open().await {
+                let targets = match opening::targets(self.post.line(), &self.desk.resolver).await {
+                    Ok(targets) => targets,
+                    Err(error) => return self.without_session(draft, &error).await,
+                };
+                match self.knock(draft, &targets).await {
+                    Some(admitted) => draft = admitted,
+                    None => return,
+                }
+                match self.open(targets).await {
                     Ok(session) => self.session = Some(session),
                     Err(error) => return self.without_session(draft, &error).await,
                 }
@@ -130,13 +143,42 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         }
     }
 
-    async fn open(&mut self) -> Result<Session, Unopened> {
+    /// Before a domain's servers are connected to: now it is known whose they are. `None` when the copy has to wait for
+    /// their pace, or for a connection of theirs to become free.
+    async fn knock(&mut self, draft: Draft<L>, targets: &[Target]) -> Option<Draft<L>> {
+        let line = self.post.line();
+        let Place::Domain(domain) = &line.place else { return Some(draft) };
+        let (now, gates) = (self.desk.clock.now(), self.desk.board.gates());
+        let who = gates.who_by_mx(domain, targets.iter().map(|target| &*target.name));
+        let gate = gates.gate(&line.route.name, who, now);
+        if line.belongs_behind(&gate) {
+            // Those that came with this copy were let through where another pace counts.
+            self.post.lane.queue.drain().into_iter().for_each(|lease| lease.put_back(now));
+            if let Err(until) = gate.pass(now) {
+                self.desk.later(&self.post, draft, until).await;
+                return None;
+            }
+        }
+        if let Some(connections) = gate.connections.as_ref().filter(|_| self.admitted.is_none()) {
+            // First come, first served, so that no domain of the group keeps the others out.
+            match timeout(CONNECTION_WAIT, Arc::clone(connections).acquire_owned()).await {
+                Ok(admitted) => self.admitted = admitted.ok(),
+                Err(_elapsed) => {
+                    self.desk.later(&self.post, draft, self.desk.clock.now()).await;
+                    return None;
+                }
+            }
+        }
+        Some(draft)
+    }
+
+    async fn open(&mut self, targets: Vec<Target>) -> Result<Session, Unopened> {
         let line = self.post.line();
         if let Some(connections) = line.connections.as_ref().filter(|_| self.counted.is_none()) {
             // Never closed; a session too many would be the worst of it.
             self.counted = Arc::clone(connections).acquire_owned().await.ok();
         }
-        let opening = opening::open(line, &self.desk.resolver).await;
+        let opening = opening::open(line, targets).await;
         for unprotected in &opening.unprotected {
             self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
         }
@@ -155,7 +197,8 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             && draft.is_untouched()
             && let Some(other) = self.post.pool.instead_of(&self.post.lane, self.desk.clock.now())
         {
-            return other.queue.push(vec![draft.into_lease()]);
+            let lease = draft.into_lease();
+            return other.queue.push(self.desk.flow(&lease), vec![lease]);
         }
         self.desk.conclude_all(&self.post, draft, &verdict, None).await;
     }
@@ -243,7 +286,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
     async fn look_ahead(&mut self, session: &Session, job: &Job<L>) -> Option<Job<L>> {
         let possible = session.offers().pipelining
             && job.outgoing.is_short()
-            && session.transactions() < self.desk.settings.max_messages_per_connection
+            && session.transactions() < self.transactions_max()
             && self.held.is_none();
         if !possible {
             return None;
@@ -251,7 +294,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         // Whoever is withdrawn here is out of the way already; the queue is short, and so is this.
         loop {
             let lease = self.post.lane.queue.try_pop()?;
-            let draft = Draft::new(lease, self.post.line());
+            let draft = self.desk.draft(lease, self.post.line());
             let Some(next) = self.desk.decide(&self.post, draft).await else { continue };
             match session.fits(&next.outgoing) {
                 Ok(()) => return Some(next),
@@ -268,11 +311,22 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         if faulty {
             return;
         }
-        if session.transactions() < self.desk.settings.max_messages_per_connection {
+        if session.transactions() < self.transactions_max() {
             self.session = Some(session);
         } else {
-            tokio::spawn(session.quit());
+            // Once it is closed, whoever waits for a connection to this group is next.
+            let admitted = self.admitted.take();
+            tokio::spawn(async move {
+                session.quit().await;
+                drop(admitted);
+            });
         }
+    }
+
+    fn transactions_max(&self) -> u32 {
+        let ours = self.desk.settings.max_messages_per_connection;
+        let theirs = self.post.line().gate().limits.messages_per_connection;
+        theirs.map_or(ours, |theirs| ours.min(theirs.get()))
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) const SHIPPED: (&str, &str) = ("config/shaping.toml", include_str!(".
 const FILE_OCTETS_MAX: u64 = 256 * 1024;
 /// The highest number of connections, messages or recipients that can be asked for: what is beyond is no limit.
 const COUNT_MAX: u32 = 100_000;
+/// The source of what an operator says without naming one.
+const OWN: &str = "the operator's file";
 /// Limits for routes in one file: each group on some routes.
 const SPECIAL_MAX: usize = 1000;
 
@@ -125,38 +127,31 @@ fn group(
         Author::Operator if fields.has("source") => fields.owed_text("source", problems),
         Author::Operator => None,
     };
-    match book.groups.iter_mut().find(|known| known.name == name) {
-        Some(known) => {
-            known.domains = domains.unwrap_or_else(|| std::mem::take(&mut known.domains));
-            known.mx = mx.unwrap_or_else(|| std::mem::take(&mut known.mx));
-            known.limits = limits.or(known.limits);
-            known.source = source.unwrap_or("the operator's file");
+    if let Some(known) = book.groups.iter_mut().find(|known| known.name == name) {
+        known.domains = domains.unwrap_or_else(|| std::mem::take(&mut known.domains));
+        known.mx = mx.unwrap_or_else(|| std::mem::take(&mut known.mx));
+        known.limits = limits.or(known.limits);
+        known.source = source.unwrap_or(OWN);
+    } else {
+        if domains.is_none() && mx.is_none() {
+            fields.wrong("expected at least one of `domains` and `mx`", problems);
         }
-        None => {
-            if domains.is_none() && mx.is_none() {
-                fields.wrong("expected at least one of `domains` and `mx`", problems);
-            }
-            let (domains, mx) = (domains.unwrap_or_default(), mx.unwrap_or_default());
-            let source = source.unwrap_or("the operator's file");
-            // An operator's own come first: what they single out is not lost in a wider pattern.
-            let new = Group { name, domains, mx, limits, source };
-            let place = if author == Author::Operator { 0 } else { book.groups.len() };
-            book.groups.insert(place, new);
-        }
+        let (domains, mx) = (domains.unwrap_or_default(), mx.unwrap_or_default());
+        // An operator's own come first: what they single out is not lost in a wider pattern.
+        let place = if author == Author::Operator { 0 } else { book.groups.len() };
+        book.groups.insert(place, Group { name, domains, mx, limits, source: source.unwrap_or(OWN) });
     }
     fields.finish(problems);
 }
 
 fn special(mut fields: Fields<'_>, book: &Book, problems: &mut Problems<'_>) -> Option<Special> {
-    let route = match fields.text("route", problems) {
-        Some((text, at)) => {
-            RouteName::new(text).map_err(|error| problems.at(at, None, format!("`route`: {error}"))).ok()
-        }
-        None => {
-            fields.wrong("`route` is missing; expected the name of a route, `upstream` for [upstream]", problems);
-            None
-        }
-    };
+    let route = fields.text("route", problems);
+    if route.is_none() {
+        fields.wrong("`route` is missing; expected the name of a route, `upstream` for [upstream]", problems);
+    }
+    let route = route.and_then(|(text, at)| {
+        RouteName::new(text).map_err(|error| problems.at(at, None, format!("`route`: {error}"))).ok()
+    });
     let of = match fields.text("group", problems) {
         None => {
             fields.wrong("`group` is missing; expected the name of a group, `all` or `other`", problems);

@@ -37,7 +37,8 @@ pub struct Pace {
     rate: Rate,
     limiter: RateLimiter<NotKeyed, InMemoryState, Given, NoOpMiddleware<Nanos>>,
     given: Given,
-    last: Timestamp,
+    /// When it was last asked.
+    last: Option<Timestamp>,
     /// Taken from the limiter and not used yet; a burst at most.
     left: u32,
     /// When the last of those who were sent away comes again.
@@ -47,12 +48,12 @@ pub struct Pace {
 
 impl Pace {
     /// With its burst unspent.
-    pub fn new(rate: Rate, now: Timestamp) -> Self {
+    pub fn new(rate: Rate) -> Self {
         let given = Given::default();
         // An interval is never zero, so there is always a quota; one a second would be the careful one.
         let quota = Quota::with_period(rate.interval()).unwrap_or(Quota::per_second(std::num::NonZeroU32::MIN));
         let limiter = RateLimiter::direct_with_clock(quota.allow_burst(rate.burst()), given.clone());
-        Self { rate, limiter, given, last: now, left: 0, promised: now, used: 0 }
+        Self { rate, limiter, given, last: None, left: 0, promised: Timestamp::from_millis(0), used: 0 }
     }
 
     /// The rate.
@@ -106,8 +107,8 @@ impl Pace {
     }
 
     fn go_on(&mut self, now: Timestamp) {
-        let passed = u64::try_from(now.since(self.last).as_nanos()).unwrap_or(u64::MAX);
-        self.last = now;
+        let passed =
+            self.last.replace(now).map_or(0, |last| u64::try_from(now.since(last).as_nanos()).unwrap_or(u64::MAX));
         let before = self.given.0.load(Ordering::Relaxed);
         self.given.0.store(before.saturating_add(passed), Ordering::Relaxed);
     }

@@ -158,14 +158,14 @@ fn a_wrong_file_is_told_by_line_with_what_was_expected() {
 
 #[test]
 fn a_pace_lets_its_burst_through_and_then_one_by_one() {
-    let mut pace = Pace::new(rate("20/m"), NOW);
+    let mut pace = Pace::new(rate("20/m"));
     assert_eq!(pace.take(NOW), Ok(()));
     let next = pace.take(NOW).unwrap_err();
     assert_eq!(next, NOW.plus(Duration::from_secs(3)));
     assert!(pace.take(NOW.plus(Duration::from_millis(2999))).is_err());
     assert_eq!(pace.take(next), Ok(()));
     assert_eq!(pace.used(), 2);
-    let mut fast = Pace::new(rate("100/s"), NOW);
+    let mut fast = Pace::new(rate("100/s"));
     assert_eq!(fast.fill(10, NOW), Ok(10), "as many as are wanted");
     assert_eq!(fast.fill(1000, NOW), Ok(25), "and what is kept is part of the burst");
     for _ in 0..25 {
@@ -176,7 +176,7 @@ fn a_pace_lets_its_burst_through_and_then_one_by_one() {
 
 #[test]
 fn those_who_wait_come_one_after_the_other_and_none_waits_longer_than_the_limit() {
-    let mut pace = Pace::new(rate("20/m"), NOW);
+    let mut pace = Pace::new(rate("20/m"));
     pace.take(NOW).unwrap();
     let until = pace.take(NOW).unwrap_err();
     let turns: Vec<_> = (0..4).map(|_| pace.turn(until, NOW).since(NOW).as_secs()).collect();
@@ -188,7 +188,7 @@ fn those_who_wait_come_one_after_the_other_and_none_waits_longer_than_the_limit(
 
 #[test]
 fn a_clock_that_jumps_neither_stops_a_pace_nor_opens_it() {
-    let mut pace = Pace::new(rate("20/m"), NOW);
+    let mut pace = Pace::new(rate("20/m"));
     pace.take(NOW).unwrap();
     let back = Timestamp::from_secs(1000);
     let next = pace.take(back).unwrap_err();
@@ -206,7 +206,7 @@ proptest! {
         count in 1_u32..2000, per in "[smh]", steps in prop::collection::vec((0_u64..2000, 1_u32..40), 1..200)
     ) {
         let rate: Rate = format!("{count}/{per}").parse().unwrap();
-        let mut pace = Pace::new(rate, NOW);
+        let mut pace = Pace::new(rate);
         let (mut now, mut passed) = (NOW, 0_u64);
         for (millis, wanted) in steps {
             now = now.plus(Duration::from_millis(millis));

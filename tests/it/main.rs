@@ -27,6 +27,7 @@ mod redis;
 mod refusals;
 mod reports;
 mod routes;
+mod shaping;
 mod smuggling;
 mod spellings;
 mod submission;

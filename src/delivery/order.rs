@@ -1,0 +1,188 @@
+//! In which order copies are fetched from the spool: whose class may go at all, and whose turn it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::board::Board;
+use super::fair::{Fair, Flow, NOTICES};
+use super::gate::{Gate, Who};
+use super::lane::Pool;
+use super::{Settings, gate};
+use crate::mail::RouteName;
+use crate::shaping::GroupNumber;
+use crate::spool::{Class, Sorter, Turns};
+use crate::time::{Clock, Timestamp};
+
+/// Fetched of one class while another one waits: a disk likes some at a time, and nobody notices so few before them.
+const QUANTUM: usize = 32;
+/// How soon it is looked again whether a way that has enough to do has room.
+pub(super) const FULL_LOOK: Duration = Duration::from_millis(10);
+
+/// What class a copy is of: its stream, and on a route where destinations are told apart the group of its first
+/// recipient. Domains in no group are of one class together.
+#[derive(Debug)]
+struct Classes {
+    /// Groups, and one more for none.
+    columns: u16,
+}
+
+impl Classes {
+    fn of(settings: &Settings) -> Self {
+        let groups = settings.shaping.groups().count();
+        Self { columns: u16::try_from(groups).unwrap_or(u16::MAX - 1) + 1 }
+    }
+
+    /// Streams whose number is too high share the class of the last.
+    const fn class(&self, flow: Flow, group: Option<GroupNumber>) -> Class {
+        let column = match group {
+            Some(number) => number.as_u16() + 1,
+            None => 0,
+        };
+        Class(flow.number.saturating_mul(self.columns).saturating_add(column))
+    }
+
+    const fn parts(&self, class: Class) -> (u16, Option<GroupNumber>) {
+        let group = match (class.0 % self.columns).checked_sub(1) {
+            Some(number) => Some(GroupNumber::from_u16(number)),
+            None => None,
+        };
+        (class.0 / self.columns, group)
+    }
+}
+
+impl Settings {
+    /// Says which copies the spool keeps in one line.
+    pub fn sorter(&self) -> Sorter {
+        let (classes, streams, routes, book) =
+            (Classes::of(self), self.streams.clone(), self.routes.clone(), Arc::clone(&self.shaping));
+        Sorter::new(move |manifest, recipients| {
+            let label = &manifest.label;
+            let route = routes.of_stream(&label.stream);
+            let group = recipients
+                .first()
+                .filter(|_| book.shapes(&route.name, gate::reach(route)))
+                .and_then(|recipient| book.by_domain(recipient.mailbox.domain()));
+            classes.class(streams.flow(label), group)
+        })
+    }
+}
+
+/// A stream's place and way.
+struct Lead<L> {
+    flow: Flow,
+    route: RouteName,
+    /// Where it goes to smarthosts.
+    pool: Option<Arc<Pool<L>>>,
+}
+
+/// The order, across fetches.
+pub(super) struct Order<L> {
+    classes: Classes,
+    leads: HashMap<u16, Lead<L>>,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+    gates: HashMap<Class, Arc<Gate>>,
+    fair: Fair,
+    now: Timestamp,
+    /// Classes that may not go during this fetch.
+    blocked: Vec<Class>,
+    again: Option<Duration>,
+}
+
+impl<L> Order<L> {
+    /// `pools` stand in the order of the routes.
+    pub(super) fn new(
+        settings: &Settings,
+        board: &Arc<Board>,
+        pools: &[Option<Arc<Pool<L>>>],
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let routes: Vec<_> = settings.routes.all().collect();
+        let lead = |flow: Flow, place: usize| {
+            let route = routes.get(place).or_else(|| routes.first())?;
+            let pool = pools.get(place).cloned().flatten();
+            Some((flow.number, Lead { flow, route: route.name.clone(), pool }))
+        };
+        let streams = settings.streams.all();
+        let leads =
+            streams.filter_map(|(name, flow)| lead(flow, settings.routes.place_of(name))).chain(lead(NOTICES, 0));
+        Self {
+            classes: Classes::of(settings),
+            leads: leads.collect(),
+            board: Arc::clone(board),
+            clock: Arc::clone(clock),
+            gates: HashMap::new(),
+            fair: Fair::default(),
+            now: clock.now(),
+            blocked: Vec::new(),
+            again: None,
+        }
+    }
+
+    fn lead(&self, class: Class) -> Option<&Lead<L>> {
+        self.leads.get(&self.classes.parts(class).0)
+    }
+
+    fn flow(&self, class: Class) -> Flow {
+        self.lead(class).map_or(NOTICES, |lead| lead.flow)
+    }
+
+    /// How many of `class` may go now.
+    fn room(&mut self, class: Class, max: usize) -> Result<usize, Timestamp> {
+        let now = self.now;
+        let Some(lead) = self.leads.get(&self.classes.parts(class).0) else { return Ok(max) };
+        let room = match &lead.pool {
+            Some(pool) => pool.room(lead.flow, now)?.min(max),
+            None => max,
+        };
+        let gates = self.board.gates();
+        if !gates.guards(&lead.route) {
+            return Ok(room);
+        }
+        let (_, group) = self.classes.parts(class);
+        let gate = self.gates.entry(class).or_insert_with(|| match group {
+            Some(number) => gates.gate(&lead.route, Who::Group(number), now),
+            None => gates.whole(&lead.route),
+        });
+        let wanted = u32::try_from(room).unwrap_or(u32::MAX);
+        gate.room(wanted, now).map(|room| usize::try_from(room).unwrap_or(usize::MAX))
+    }
+}
+
+impl<L: Send + Sync> Turns for Order<L> {
+    fn begin(&mut self, now: Timestamp) {
+        self.now = now.max(self.clock.now());
+        self.blocked.clear();
+        self.again = None;
+    }
+
+    fn next(&mut self, due: &[(Class, Timestamp)], max: usize) -> Option<(Class, usize)> {
+        loop {
+            let free = due.iter().filter(|(class, _)| !self.blocked.contains(class));
+            let flow = self.fair.next(free.clone().map(|(class, _)| self.flow(*class)))?;
+            let own = free.filter(|(class, _)| self.flow(*class) == flow);
+            let (class, _) = *own.min_by_key(|(_, first)| *first)?;
+            match self.room(class, max) {
+                Ok(room) if room > 0 => return Some((class, if due.len() > 1 { room.min(QUANTUM) } else { room })),
+                Ok(_) => self.pass_over(class, FULL_LOOK),
+                Err(until) => self.pass_over(class, until.since(self.now).max(Duration::from_millis(1))),
+            }
+        }
+    }
+
+    fn took(&mut self, class: Class, count: usize) {
+        self.fair.served(self.flow(class), count);
+    }
+
+    fn again(&self) -> Option<Duration> {
+        self.again
+    }
+}
+
+impl<L> Order<L> {
+    fn pass_over(&mut self, class: Class, wait: Duration) {
+        self.blocked.push(class);
+        self.again = Some(self.again.map_or(wait, |known| known.min(wait)));
+    }
+}
