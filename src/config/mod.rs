@@ -29,6 +29,7 @@ mod tls;
 mod upstream;
 mod v1;
 mod value;
+mod warmup;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -42,6 +42,8 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) shaping: Shaping,
     #[serde(default)]
+    pub(super) warmup: Vec<At<Warmup>>,
+    #[serde(default)]
     pub(super) dkim: Vec<At<Dkim>>,
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
@@ -266,6 +268,18 @@ pub(super) struct Bounces {
 #[serde(deny_unknown_fields)]
 pub(super) struct Shaping {
     pub(super) file: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Warmup {
+    pub(super) name: At<String>,
+    pub(super) source: Option<At<String>>,
+    pub(super) domain: Option<At<String>>,
+    pub(super) start: At<String>,
+    pub(super) caps: At<Vec<u64>>,
+    pub(super) factor: Option<At<f64>>,
+    pub(super) instead: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -85,6 +85,9 @@ pub struct Figures {
     /// Limits that mail met.
     #[serde(default)]
     pub limited: Vec<Limited>,
+    /// What is being warmed up.
+    #[serde(default)]
+    pub warmup: Vec<Warmup>,
     /// Ways out that do not work.
     pub circuits: Vec<Circuit>,
     /// Dead mailboxes that will be suppressed unless their group trips.
@@ -134,6 +137,19 @@ pub struct Limited {
     pub connections: Option<u64>,
     /// Connections that may be.
     pub connections_max: Option<u64>,
+}
+
+/// A plan for an address or a domain that is being warmed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// The plan.
+    pub name: String,
+    /// The number of this day in it, from 1; zero before it begins.
+    pub day: u64,
+    /// Messages of this day.
+    pub used: u64,
+    /// How many it may have; none when the plan is over.
+    pub allowed: Option<u64>,
 }
 
 /// An open circuit.
@@ -286,6 +302,7 @@ fn stats(desk: &Desk) -> Figures {
             })
             .collect(),
         limited: board.limited.iter().map(limited).collect(),
+        warmup: board.warmth.iter().map(warmup).collect(),
         circuits: board
             .troubles
             .iter()
@@ -312,6 +329,11 @@ fn limited(known: &delivery::Limited) -> Limited {
         connections: known.connections.map(|(open, _)| number(open)),
         connections_max: known.connections.map(|(_, most)| number(most)),
     }
+}
+
+fn warmup(known: &delivery::Warmth) -> Warmup {
+    let delivery::Warmth { name, number, used, allowed } = known.clone();
+    Warmup { name, day: number, used, allowed }
 }
 
 /// Whether a copy is one of those that were asked for. Of one that cannot be read only the id is known.

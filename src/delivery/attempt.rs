@@ -1,5 +1,6 @@
 //! Before and after the wire: the decision that precedes an attempt, and the settlement that ends it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,13 +35,15 @@ pub(super) struct Draft<L> {
     is_last: bool,
     /// Whether their groups' pace lets it go. Asked once for each attempt, because asking takes a place.
     placed: bool,
+    /// Whether it is counted where something is warmed up.
+    counted: bool,
     ending: Settlements,
 }
 
 impl<L: Leased> Draft<L> {
     fn new(lease: L, line: &Line, gates: &Gates, now: Timestamp) -> Self {
         let Part { to, others, is_last } = share::part(&lease, &line.route, gates, now);
-        Self { lease, to, others, is_last, placed: false, ending: Settlements::default() }
+        Self { lease, to, others, is_last, placed: false, counted: false, ending: Settlements::default() }
     }
 
     /// Whether nothing was settled yet, so that another lane can have the lease as it was.
@@ -183,6 +186,27 @@ impl<R: Recheck> Desk<R> {
                 None
             }
         }
+    }
+
+    /// Counts a copy that is about to leave, from `source` where that is one of several, for what is being warmed up.
+    ///
+    /// # Errors
+    /// The day is full; until then.
+    pub(super) fn count<L: Leased>(&self, draft: &mut Draft<L>, source: Option<IpAddr>) -> Result<(), Timestamp> {
+        let warming = self.board.warming();
+        if draft.counted || warming.is_idle() {
+            return Ok(());
+        }
+        let of_path = warming.of_path(&draft.lease.entry().manifest.reverse_path);
+        let of_source = source.and_then(|source| warming.of_source(source));
+        let plans: Vec<_> = of_path.into_iter().chain(of_source).collect();
+        let now = self.clock.now();
+        for full in warming.take(&plans, now)? {
+            let note = self.recorder.day_full(&full, now);
+            draft.ending.notes.push(note);
+        }
+        draft.counted = true;
+        Ok(())
     }
 
     /// The same verdict for everyone.

@@ -17,6 +17,7 @@ use super::group::{Group, Grouping};
 use super::routes::{Route, Routes};
 use super::standing::{self, StandingError};
 use super::suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
+use super::warming::{Warming, Warmth};
 use super::{DeadMailbox, Settings};
 use crate::mail::{Domain, Label, QueueId, RouteName};
 use crate::time::Timestamp;
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub slowed: Vec<(Group, Pace)>,
     /// Limits that mail met.
     pub limited: Vec<Limited>,
+    /// Plans for warming up.
+    pub warmth: Vec<Warmth>,
     /// Why ways out do not work, oldest first.
     pub troubles: Vec<Arc<Trouble>>,
     /// Dead mailboxes that wait for confirmation.
@@ -82,6 +85,7 @@ pub struct Board {
     routes: Routes,
     grouping: Grouping,
     gates: Gates,
+    warming: Warming,
     state: Mutex<State>,
     /// Whether anything is suspended or slowed.
     restricts: AtomicBool,
@@ -106,12 +110,18 @@ impl Board {
         let state = Mutex::new(State { suspensions, backoff, breaker, troubles: Vec::new() });
         let routes = settings.routes.clone();
         let gates = Gates::new(&routes, &settings.shaping);
-        Ok(Self { file, routes, grouping: settings.grouping, gates, state, restricts })
+        let warming = Warming::open(data_dir, &settings.warmup)?;
+        Ok(Self { file, routes, grouping: settings.grouping, gates, warming, state, restricts })
     }
 
     /// What groups of destinations have to keep to.
     pub(super) const fn gates(&self) -> &Gates {
         &self.gates
+    }
+
+    /// What is being warmed up.
+    pub(super) const fn warming(&self) -> &Warming {
+        &self.warming
     }
 
     /// The route that mail with this label takes.
@@ -345,6 +355,7 @@ impl Board {
             suspensions: state.suspensions.iter().filter(|known| !known.is_over(now)).cloned().collect(),
             slowed: state.backoff.all(now),
             limited: self.gates.all(),
+            warmth: self.warming.all(now),
             troubles: state.troubles.iter().filter_map(Weak::upgrade).collect(),
             unconfirmed: state.breaker.waiting(),
         }

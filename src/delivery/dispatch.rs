@@ -16,6 +16,7 @@ use super::order::Order;
 use super::queue::{Queue, Stock};
 use super::routes::{Route, Way};
 use super::share;
+use super::warming::Lead;
 use super::worker::Worker;
 use super::{EMPTY_LEASE_PAUSE, Leased, Recheck, Settings, Source};
 use crate::mail::Domain;
@@ -201,8 +202,13 @@ impl<L: Leased, R: Recheck> Dispatcher<L, R> {
             lane.line.circuit.begin_probe(now);
         }
         let guarded = self.desk.board.gates().guards(&lane.line.route.name);
+        let warming = !self.desk.board.warming().is_idle();
         let mut streams: Vec<(Flow, Vec<L>)> = Vec::new();
         for lease in leases {
+            if warming && let Err(until) = self.place_of(&lease, now) {
+                lease.put_back(until);
+                continue;
+            }
             if guarded && let Err(until) = self.pass_gate(&lane.line.route, &lease, now) {
                 lease.put_back(until);
                 continue;
@@ -233,8 +239,32 @@ impl<L: Leased, R: Recheck> Dispatcher<L, R> {
         self.gate_of(route, lease, now).pass(now)
     }
 
+    /// The place of the route that a copy takes: that of its stream, or another one instead when a plan's day is full.
+    ///
+    /// # Errors
+    /// It waits until then.
+    fn place_of(&self, lease: &L, now: Timestamp) -> Result<usize, Timestamp> {
+        let (routes, manifest) = (&self.desk.settings.routes, &lease.entry().manifest);
+        let place = routes.place_for(&manifest.label);
+        let (warming, path) = (self.desk.board.warming(), &manifest.reverse_path);
+        let Some(route) = routes.all().nth(place).filter(|_| !warming.is_idle()) else { return Ok(place) };
+        let other = match warming.lead(route, path, now) {
+            Lead::On => return Ok(place),
+            Lead::Wait(until) => return Err(until),
+            Lead::Instead(other) => routes.place_named(&other).unwrap_or(place),
+        };
+        // Addresses of the other route may be warmed up as well. From there it goes nowhere else.
+        match routes.all().nth(other).map(|route| warming.closes(route, now)) {
+            Some(Some(until)) => Err(until),
+            Some(None) | None => Ok(other),
+        }
+    }
+
     fn choose(&mut self, lease: &L, flow: Flow, now: Timestamp) -> Choice<L> {
-        let place = self.desk.settings.routes.place_for(&lease.entry().manifest.label);
+        let place = match self.place_of(lease, now) {
+            Ok(place) => place,
+            Err(until) => return Choice::Later(until),
+        };
         let (pool, gate) = match self.roads.get_mut(place) {
             None => return Choice::Full,
             Some(Road::Hosts(pool)) => {

@@ -38,6 +38,7 @@ mod routes;
 mod share;
 mod standing;
 mod suspension;
+mod warming;
 mod worker;
 
 #[cfg(test)]
@@ -73,6 +74,7 @@ pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
 pub use routes::{Route, Routes, Smarthost, Way};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
+pub use warming::{AHEAD, Warmth};
 
 use attempt::Desk;
 use dispatch::Dispatcher;
@@ -216,6 +218,8 @@ pub struct Settings {
     pub streams: Arc<Streams>,
     /// What destinations like.
     pub shaping: Arc<shaping::Book>,
+    /// What is being warmed up.
+    pub warmup: Arc<[shaping::Plan]>,
 }
 
 impl Settings {
@@ -235,6 +239,7 @@ impl Settings {
             breaker: breaker::Settings::default(),
             streams: Arc::default(),
             shaping: Arc::default(),
+            warmup: Arc::from([]),
         }
     }
 }
@@ -308,6 +313,7 @@ impl<R: Recheck> Delivery<R> {
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;
+        desk.board.warming().close();
         match desk.broken.borrow().clone() {
             Some(error) => Err(DeliveryError::Spool(error)),
             None => Ok(()),

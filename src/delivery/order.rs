@@ -8,8 +8,8 @@ use super::board::Board;
 use super::fair::{Fair, Flow, NOTICES};
 use super::gate::{Gate, Who};
 use super::lane::Pool;
+use super::routes::Route;
 use super::{Settings, gate};
-use crate::mail::RouteName;
 use crate::shaping::GroupNumber;
 use crate::spool::{Class, Sorter, Turns};
 use crate::time::{Clock, Timestamp};
@@ -71,7 +71,7 @@ impl Settings {
 /// A stream's place and way.
 struct Lead<L> {
     flow: Flow,
-    route: RouteName,
+    route: Arc<Route>,
     /// Where it goes to smarthosts.
     pool: Option<Arc<Pool<L>>>,
 }
@@ -100,9 +100,9 @@ impl<L> Order<L> {
     ) -> Self {
         let routes: Vec<_> = settings.routes.all().collect();
         let lead = |flow: Flow, place: usize| {
-            let route = routes.get(place).or_else(|| routes.first())?;
+            let route = Arc::clone(routes.get(place).or_else(|| routes.first())?);
             let pool = pools.get(place).cloned().flatten();
-            Some((flow.number, Lead { flow, route: route.name.clone(), pool }))
+            Some((flow.number, Lead { flow, route, pool }))
         };
         let streams = settings.streams.all();
         let leads =
@@ -132,18 +132,23 @@ impl<L> Order<L> {
     fn room(&mut self, class: Class, max: usize) -> Result<usize, Timestamp> {
         let now = self.now;
         let Some(lead) = self.leads.get(&self.classes.parts(class).0) else { return Ok(max) };
+        let route = &lead.route;
+        let slowed = self.board.slowed(&route.name, now).filter(|until| *until > now);
+        if let Some(until) = slowed.or_else(|| self.board.warming().closes(route, now)) {
+            return Err(until);
+        }
         let room = match &lead.pool {
             Some(pool) => pool.room(lead.flow, now)?.min(max),
             None => max,
         };
         let gates = self.board.gates();
-        if !gates.guards(&lead.route) {
+        if !gates.guards(&route.name) {
             return Ok(room);
         }
         let (_, group) = self.classes.parts(class);
         let gate = self.gates.entry(class).or_insert_with(|| match group {
-            Some(number) => gates.gate(&lead.route, Who::Group(number), now),
-            None => gates.whole(&lead.route),
+            Some(number) => gates.gate(&route.name, Who::Group(number), now),
+            None => gates.whole(&route.name),
         });
         let wanted = u32::try_from(room).unwrap_or(u32::MAX);
         gate.room(wanted, now).map(|room| usize::try_from(room).unwrap_or(usize::MAX))

@@ -85,6 +85,11 @@ impl Routes {
         self.all().any(|route| route.name == *name)
     }
 
+    /// The place in [`Routes::all`] of the route of this name.
+    pub(super) fn place_named(&self, name: &RouteName) -> Option<usize> {
+        self.all().position(|route| route.name == *name)
+    }
+
     /// All of them, the default first.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
         std::iter::once(&self.default).chain(&self.others)

@@ -1,5 +1,7 @@
 //! One connection at a time, one message after another on it.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::opening::{self, Unopened};
 use super::outcome::{self, Fate, Verdict};
 use super::record::Peer;
 use super::{Leased, Recheck};
-use crate::smtp::client::{ClientError, Session, Stage, Target};
+use crate::smtp::client::{ClientError, Session, Source, Stage, Target};
 
 /// An unused connection to a domain's server is closed after this: strangers are not kept waiting, and another domain
 /// may be waiting for the route's connections.
@@ -20,6 +22,9 @@ const DOMAIN_IDLE_CLOSE: Duration = Duration::from_secs(2);
 
 /// How long a worker waits for one of a group's connections: others have them, and it is nobody's fault.
 const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+
+/// How soon a copy is chosen for anew that met a full day.
+const DAY_FULL_LOOK: Duration = Duration::from_secs(1);
 
 /// Takes leases, keeps a connection for them.
 pub(super) struct Worker<L, R> {
@@ -30,6 +35,8 @@ pub(super) struct Worker<L, R> {
     counted: Option<OwnedSemaphorePermit>,
     /// Held with it where those to a group of destinations are.
     admitted: Option<OwnedSemaphorePermit>,
+    /// What the session may come from, at most one of each family.
+    sources: Vec<Source>,
     /// The copy whose envelope has been written behind the last message, on `session` if that still stands.
     ahead: Option<Job<L>>,
     /// A copy that was taken to look ahead and could not be announced.
@@ -38,7 +45,7 @@ pub(super) struct Worker<L, R> {
 
 impl<L: Leased, R: Recheck> Worker<L, R> {
     pub(super) const fn new(desk: Arc<Desk<R>>, post: Post<L>) -> Self {
-        Self { desk, post, session: None, counted: None, admitted: None, ahead: None, held: None }
+        Self { desk, post, session: None, counted: None, admitted: None, sources: Vec::new(), ahead: None, held: None }
     }
 
     /// Until the queue is closed.
@@ -135,10 +142,45 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                     Err(error) => return self.without_session(draft, &error).await,
                 }
             }
-            let Some(job) = self.desk.decide(&self.post, draft).await else { return };
+            let Some(mut job) = self.desk.decide(&self.post, draft).await else { return };
+            if let Some(peer) = self.session.as_ref().map(Session::peer) {
+                let Some(counted) = self.count(job, peer).await else {
+                    // The next one may leave from another address.
+                    if let Some(session) = self.session.take() {
+                        session.quit().await;
+                    }
+                    return;
+                };
+                job = counted;
+            }
             match self.transact(job).await {
                 Some(stale) => draft = stale,
                 None => return,
+            }
+        }
+    }
+
+    /// Of the route's addresses those whose day is not full: one of each family, so that it is known from which a session
+    /// comes.
+    fn sources(&self) -> Vec<Source> {
+        let line = self.post.line();
+        let open = self.desk.board.warming().open_sources(&line.route.client.sources, self.desk.clock.now());
+        let turn = line.next_turn();
+        let (mut four, mut six): (Vec<_>, Vec<_>) = open.into_iter().partition(|source| source.address.is_ipv4());
+        let of = |family: &mut Vec<Source>| turn.checked_rem(family.len()).map(|place| family.swap_remove(place));
+        of(&mut four).into_iter().chain(of(&mut six)).collect()
+    }
+
+    /// Counts a copy that is about to leave by a session with `peer`. When the day is full of what it would leave from, or
+    /// by, it goes back and is chosen for anew: another address or another route may have room.
+    async fn count(&self, mut job: Job<L>, peer: SocketAddr) -> Option<Job<L>> {
+        let source = self.sources.iter().find(|source| source.address.is_ipv4() == peer.is_ipv4());
+        match self.desk.count(&mut job.draft, source.map(|source| source.address)) {
+            Ok(()) => Some(job),
+            Err(until) => {
+                let soon = self.desk.clock.now().plus(DAY_FULL_LOOK);
+                self.desk.later(&self.post, job.draft, until.min(soon)).await;
+                None
             }
         }
     }
@@ -178,7 +220,12 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             // Never closed; a session too many would be the worst of it.
             self.counted = Arc::clone(connections).acquire_owned().await.ok();
         }
-        let opening = opening::open(line, targets).await;
+        let mut client = Cow::Borrowed(&line.route.client);
+        if !self.desk.board.warming().is_idle() && !client.sources.is_empty() {
+            client.to_mut().sources = self.sources();
+        }
+        self.sources.clone_from(&client.sources);
+        let opening = opening::open(line, &client, targets).await;
         for unprotected in &opening.unprotected {
             self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
         }
@@ -297,7 +344,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let draft = self.desk.draft(lease, self.post.line());
             let Some(next) = self.desk.decide(&self.post, draft).await else { continue };
             match session.fits(&next.outgoing) {
-                Ok(()) => return Some(next),
+                Ok(()) => return self.count(next, session.peer()).await,
                 Err(misfit) => {
                     let (peer, verdict) = (Peer::of(session), outcome::of_misfit(misfit));
                     self.desk.conclude_all(&self.post, next.draft, &verdict, Some(&peer)).await;

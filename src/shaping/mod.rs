@@ -14,8 +14,10 @@ mod pace;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod warmup;
 
 pub use book::{ALL, Book, GROUPS_MAX, Group, GroupNumber, Limits, OTHER, Pattern, Reach};
 pub use file::{ShapingError, embedded, load};
 pub use pace::{Pace, WAIT_MAX};
 pub use rate::{BURST_SPAN, Rate};
+pub use warmup::{Allowance, CAPS_MAX, Day, FACTOR_MAX, Plan, Subject};

@@ -151,3 +151,68 @@ fn a_wrong_file_is_told_by_check() {
         assert!(checked.status.code() == Some(78) && said.contains(words), "wanted {words} in {said}");
     }
 }
+
+fn today() -> String {
+    use consentry::time::Clock;
+    consentry::time::SystemClock.now().rfc3339()[..10].to_owned()
+}
+
+/// The day's messages leave, the rest waits, and a killed gateway does not begin the day anew.
+#[test]
+fn a_day_of_a_warm_up_has_an_end_also_over_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start();
+    let mut spec = Spec::new(upstream.address);
+    spec.more = format!(
+        "[[warmup]]\nname = \"new\"\ndomain = \"acme.example\"\nstart = \"{}\"\ncaps = [5]\nfactor = 2.0\n",
+        today()
+    );
+    let mut gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    for n in 0..8 {
+        send(&mut client, &format!("p{n}@b.example"));
+    }
+    let full =
+        eventually("a full day", || gateway.events("Pace").into_iter().find(|event| event["reason"] == "DAY_FULL"));
+    assert!(full["evidence"].as_str().unwrap().contains("warm-up new has sent the 5 messages of its day 1"), "{full}");
+    eventually("the day's messages", || (upstream.received().len() == 5).then_some(()));
+    let stats = stats(&gateway);
+    assert!(stats.contains("warm-up new: day 1, 5 of 5") && stats.contains("copies 3"), "{stats}");
+    assert!(gateway.events("TransientFailure").is_empty());
+    gateway.kill();
+    let gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    send(&mut client, "late@b.example");
+    eventually("what waits", || self::stats(&gateway).contains("copies 4").then_some(()));
+    // Mail that no plan is about goes on, behind whatever would have been let through.
+    assert!(client.message("b@other.example", &["last@b.example"], MESSAGE).1.unwrap().starts_with("250"));
+    eventually("the other domain's", || (upstream.received().len() > 5).then_some(()));
+    let received = upstream.received();
+    assert_eq!(received.iter().filter(|message| message.from.contains("acme.example")).count(), 5);
+}
+
+/// What is over takes the other route when there is one; an address that is warmed up is counted by itself.
+#[test]
+fn what_is_over_takes_the_other_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, new) = (Upstream::start(), Upstream::start());
+    let mut spec = Spec::new(upstream.address);
+    spec.stream = "route = \"new\"\n".to_owned();
+    spec.more = format!(
+        "[[route]]\nname = \"new\"\nkind = \"smarthost\"\nhosts = [{{ host = \"127.0.0.1\", port = {} }}]\n\
+         sources = [{{ address = \"127.0.0.1\" }}, {{ address = \"127.0.0.2\" }}]\n\
+         [[warmup]]\nname = \"one\"\nsource = \"127.0.0.1\"\nstart = \"{today}\"\ncaps = [3]\ninstead = \"upstream\"\n\
+         [[warmup]]\nname = \"two\"\nsource = \"127.0.0.2\"\nstart = \"{today}\"\ncaps = [4]\ninstead = \"upstream\"\n",
+        new.address.port(),
+        today = today()
+    );
+    let gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    for n in 0..20 {
+        send(&mut client, &format!("p{n}@b.example"));
+    }
+    eventually("everything", || (upstream.received().len() + new.received().len() == 20).then_some(()));
+    assert_eq!((new.received().len(), upstream.received().len()), (7, 13));
+    let stats = stats(&gateway);
+    assert!(stats.contains("warm-up one: day 1, 3 of 3") && stats.contains("warm-up two: day 1, 4 of 4"), "{stats}");
+}
