@@ -18,6 +18,7 @@ mod import_scale;
 mod ledger;
 mod mailbox;
 mod messages;
+mod pace_figures;
 mod pages;
 mod postfix;
 mod proxies;
