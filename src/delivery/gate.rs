@@ -234,3 +234,62 @@ pub(super) fn reach(route: &Route) -> Reach {
         Way::Exchanges { .. } => Reach::Direct,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shaping::with_operator;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn gates(limits: &str) -> Gates {
+        let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        Gates::new(&Routes::new(route), &Arc::new(with_operator("own.toml", limits).unwrap()))
+    }
+
+    fn gate(gates: &Gates, domain: &str) -> Arc<Gate> {
+        let who = gates.who(&Domain::parse(domain).unwrap());
+        gates.gate(&RouteName::new("up").unwrap(), who, NOW)
+    }
+
+    fn limit(group: &str, rate: &str) -> String {
+        format!("[[limit]]\nroute = \"up\"\ngroup = \"{group}\"\nrate = \"{rate}\"\n")
+    }
+
+    #[test]
+    fn domains_of_a_group_share_its_pace_and_all_share_the_routes() {
+        let gates = gates(&(limit("gmail", "1/s") + &limit("all", "2/m")));
+        let (gmail, other) = (gate(&gates, "gmail.com"), gate(&gates, "x.example"));
+        assert!(Arc::ptr_eq(&gmail, &gate(&gates, "googlemail.com")));
+        assert_eq!(gmail.pass(NOW), Ok(()));
+        assert_eq!(other.pass(NOW), Err(NOW.plus(Duration::from_secs(30))), "the route's");
+        assert_eq!((gmail.interval(), other.interval()), (Duration::from_secs(30), Duration::from_secs(30)));
+        let all = gates.all();
+        let shown: Vec<_> = all.iter().map(|known| (known.group.as_str(), known.passed)).collect();
+        assert_eq!(shown, [("all", 1), ("gmail", 1)]);
+    }
+
+    #[test]
+    fn each_domain_in_no_group_has_a_pace_by_itself_and_those_who_wait_come_in_turn() {
+        let gates = gates(&limit("other", "20/m"));
+        let (one, two) = (gate(&gates, "one.example"), gate(&gates, "two.example"));
+        assert_eq!((one.pass(NOW), two.pass(NOW)), (Ok(()), Ok(())));
+        let waits: Vec<_> = (0..3).map(|_| one.pass(NOW).unwrap_err().since(NOW).as_secs()).collect();
+        assert_eq!(waits, [3, 6, 9]);
+        assert!(!gate(&gates, "gmail.com").is_paced(), "a group is not one of those");
+    }
+
+    #[test]
+    fn gates_are_bounded_and_those_that_nobody_waits_at_make_room() {
+        let gates = gates(&limit("other", "1/h"));
+        let domain = |n: usize| format!("d{n}.example");
+        let held: Vec<_> = (0..GROUPS_MAX).map(|n| gate(&gates, &domain(n))).collect();
+        gate(&gates, &domain(GROUPS_MAX));
+        assert_eq!(gates.all().len(), GROUPS_MAX, "all are in use");
+        held[0].pass(NOW).unwrap();
+        drop(held);
+        gate(&gates, &domain(GROUPS_MAX));
+        let left = gates.all();
+        assert_eq!(left.len(), 2, "the one whose pace is used up, and the new one");
+    }
+}

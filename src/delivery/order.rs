@@ -191,3 +191,110 @@ impl<L> Order<L> {
         self.again = Some(self.again.map_or(wait, |known| known.min(wait)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::routes::Routes;
+    use crate::delivery::{Priority, Share, Streams};
+    use crate::mail::{Label, Mailbox, Recipient, RouteName, StreamName};
+    use crate::shaping::with_operator;
+    use crate::spool::Manifest;
+    use crate::time::ManualClock;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        clock: Arc<ManualClock>,
+        settings: Settings,
+        order: Order<u32>,
+    }
+
+    /// Two streams on a route to a smarthost, with these limits.
+    fn place(limits: &str) -> Place {
+        let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        let mut settings = Settings::new(Routes::new(route), Arc::new(crate::replies::embedded().unwrap()));
+        let mut streams = Streams::default();
+        streams.add(StreamName::new("news").unwrap(), Share::default());
+        streams.add(StreamName::new("shop").unwrap(), Share { priority: Priority::First, ..Share::default() });
+        settings.streams = Arc::new(streams);
+        settings.shaping = Arc::new(with_operator("own.toml", limits).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let board = Arc::new(Board::open(folder.path(), &settings).unwrap());
+        let clock = Arc::new(ManualClock::new(NOW));
+        let given: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let order = Order::new(&settings, &board, &[None], &given);
+        Place { _folder: folder, clock, settings, order }
+    }
+
+    impl Place {
+        fn class(&self, stream: &str, to: &str) -> Class {
+            let entry = crate::delivery::fake::entry(1, "");
+            let label = Label { stream: StreamName::new(stream).unwrap(), ..entry.manifest.label.clone() };
+            let manifest = Manifest { label, ..(*entry.manifest).clone() };
+            let recipient = Recipient::new(Mailbox::parse(to).unwrap());
+            self.settings.sorter().class_of(&manifest, &[recipient])
+        }
+
+        /// What is fetched of these now, and in what time to ask again.
+        fn fetch(&mut self, due: &[Class], max: usize) -> (Vec<(Class, usize)>, Option<Duration>) {
+            let mut due: Vec<_> = due.iter().map(|class| (*class, NOW)).collect();
+            let (mut fetched, mut left) = (Vec::new(), max);
+            self.order.begin(self.clock.now());
+            while left > 0
+                && let Some((class, count)) = self.order.next(&due, left)
+            {
+                self.order.took(class, count);
+                left -= count;
+                fetched.push((class, count));
+                due.retain(|(known, _)| *known != class);
+            }
+            (fetched, self.order.again())
+        }
+    }
+
+    const GMAIL: &str = "[[limit]]\nroute = \"up\"\ngroup = \"gmail\"\nrate = \"8/s\"\n";
+
+    #[test]
+    fn streams_and_groups_have_classes_of_their_own_where_it_matters() {
+        let limited = place(GMAIL);
+        let of = |stream, to| limited.class(stream, to);
+        assert_eq!(of("news", "a@gmail.com"), of("news", "b@googlemail.com"));
+        assert_ne!(of("news", "a@gmail.com"), of("shop", "a@gmail.com"));
+        assert_ne!(of("news", "a@gmail.com"), of("news", "a@yahoo.com"));
+        assert_eq!(of("news", "a@x.example"), of("news", "a@y.example"), "in no group");
+        assert_ne!(of("gone", "a@x.example"), of("news", "a@x.example"));
+        let plain = place("");
+        assert_eq!(plain.class("news", "a@gmail.com"), plain.class("news", "a@x.example"), "nothing is limited");
+    }
+
+    #[test]
+    fn a_class_whose_pace_is_used_up_is_left_alone_until_it_is_not() {
+        let mut place = place(GMAIL);
+        let (gmail, other) = (place.class("news", "a@gmail.com"), place.class("news", "a@x.example"));
+        assert_eq!(place.fetch(&[gmail, other], 100), (vec![(gmail, 2), (other, 98)], None), "two are the burst");
+        // What was fetched passes the gate, as the dispatcher lets it.
+        let gate = Arc::clone(&place.order.gates[&gmail]);
+        assert!(gate.pass(NOW).is_ok() && gate.pass(NOW).is_ok());
+        let (fetched, again) = place.fetch(&[gmail, other], 10);
+        assert_eq!(fetched, [(other, 10)]);
+        assert!(again.is_some_and(|again| again <= Duration::from_millis(126)), "{again:?}");
+        assert_eq!(place.fetch(&[gmail], 10).0, []);
+        place.clock.advance(Duration::from_millis(125));
+        assert_eq!(place.fetch(&[gmail], 10), (vec![(gmail, 1)], None));
+    }
+
+    #[test]
+    fn receipts_go_first_and_nobody_is_fetched_from_a_slowed_route() {
+        let mut place = place("");
+        let (news, shop) = (place.class("news", "a@x.example"), place.class("shop", "a@x.example"));
+        place.fetch(&[news], 1000);
+        assert_eq!(place.fetch(&[news, shop], 100).0, [(shop, QUANTUM), (news, 68)]);
+        let label = crate::delivery::fake::entry(1, "").manifest.label.clone();
+        let domain = crate::mail::Domain::parse("x.example").unwrap();
+        place.order.board.slow(&label, &domain, NOW).unwrap();
+        let (fetched, again) = place.fetch(&[news, shop], 100);
+        assert_eq!((fetched, again), (vec![], Some(Duration::from_secs(1))));
+    }
+}

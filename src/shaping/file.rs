@@ -58,7 +58,7 @@ pub fn load(path: &Path) -> Result<Book, ShapingError> {
     with_operator(&path.display().to_string(), &text).map_err(ShapingError::Wrong)
 }
 
-pub(super) fn with_operator(name: &str, text: &str) -> Result<Book, Vec<Problem>> {
+pub(crate) fn with_operator(name: &str, text: &str) -> Result<Book, Vec<Problem>> {
     let (shipped_name, shipped) = SHIPPED;
     let book = read(shipped_name, shipped, Book::default(), Author::Shipped)?;
     read(name, text, book, Author::Operator)

@@ -17,6 +17,8 @@ mod tests;
 mod warmup;
 
 pub use book::{ALL, Book, GROUPS_MAX, Group, GroupNumber, Limits, OTHER, Pattern, Reach};
+#[cfg(test)]
+pub(crate) use file::with_operator;
 pub use file::{ShapingError, embedded, load};
 pub use pace::{Pace, WAIT_MAX};
 pub use rate::{BURST_SPAN, Rate};

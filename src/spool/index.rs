@@ -118,7 +118,7 @@ impl Index {
 
     /// The class of a copy for `recipients`.
     pub(super) fn class(&self, manifest: &Manifest, recipients: &[Recipient]) -> Class {
-        self.sorter.class(manifest, recipients)
+        self.sorter.class_of(manifest, recipients)
     }
 
     //----------- Segments ---

@@ -29,7 +29,8 @@ impl Sorter {
         Self(Arc::new(sort))
     }
 
-    pub(super) fn class(&self, manifest: &Manifest, recipients: &[Recipient]) -> Class {
+    /// The class of a copy for `recipients`.
+    pub(crate) fn class_of(&self, manifest: &Manifest, recipients: &[Recipient]) -> Class {
         (self.0)(manifest, recipients)
     }
 }
