@@ -6,8 +6,8 @@
 //! copies can be sent a second time: those whose final dot had left and whose settlement was not on disk yet.
 //!
 //! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
-//! schedule, the rest of an unhealthy way, what follows from refusals, what is suspended or slowed, the text of delivery
-//! reports.
+//! schedule, the rest of an unhealthy way, whose turn it is, what waits for a pace or for the next day, what follows from
+//! refusals, what is suspended or slowed, the text of delivery reports.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!

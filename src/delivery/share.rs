@@ -82,3 +82,53 @@ pub(super) fn part(lease: &impl Leased, route: &Route, gates: &Gates, now: Times
 pub(super) fn domain_of(lease: &impl Leased, route: &Route, gates: &Gates, now: Timestamp) -> Option<Domain> {
     part(lease, route, gates, now).to.first().map(|(_, recipient)| recipient.mailbox.domain().clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::delivery::fake::{NOW, entry};
+    use crate::delivery::routes::Routes;
+    use crate::mail::{Mailbox, RouteName};
+    use crate::shaping::with_operator;
+    use crate::spool::{Entry, Settlements, SpoolError};
+
+    struct Held(Entry, Vec<(RecipientIndex, Recipient)>);
+
+    impl Leased for Held {
+        fn entry(&self) -> &Entry {
+            &self.0
+        }
+        fn pending(&self) -> &[(RecipientIndex, Recipient)] {
+            &self.1
+        }
+        async fn settle(self, _: Settlements) -> Result<(), SpoolError> {
+            Ok(())
+        }
+        fn put_back(self, _: Timestamp) {}
+    }
+
+    /// Whom each of the first attempts is for when nothing becomes of any, on a route to a smarthost with `limits`.
+    fn turns(limits: &str, attempts: u32) -> Vec<(Vec<u16>, bool)> {
+        let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        let gates = Gates::new(&Routes::new(route.clone()), &Arc::new(with_operator("own.toml", limits).unwrap()));
+        let to = ["a@orange.fr", "b@x.example", "c@wanadoo.fr", "d@orange.fr", "e@y.example"];
+        let to = to.map(|text| Recipient::new(Mailbox::parse(text).unwrap()));
+        let turn = |attempts| {
+            let held = Held(Entry { attempts, ..entry(1, "") }, (0..).map(RecipientIndex).zip(to.clone()).collect());
+            let part = part(&held, &route, &gates, NOW);
+            assert_eq!(part.to.len() + part.others.len(), to.len(), "nobody is forgotten");
+            (part.to.iter().map(|(index, _)| index.0).collect(), part.is_last)
+        };
+        (0..attempts).map(turn).collect()
+    }
+
+    #[test]
+    fn groups_take_turns_from_attempt_to_attempt_and_a_transaction_has_no_more_than_it_may() {
+        assert_eq!(turns("", 2), [(vec![0, 1, 2, 3, 4], true), (vec![0, 1, 2, 3, 4], true)], "no limit: all together");
+        let limits = "[[limit]]\nroute = \"up\"\ngroup = \"orange\"\nrecipients = 2\n";
+        let expected = [(vec![0, 2], false), (vec![3], false), (vec![1], false), (vec![4], true), (vec![0, 2], true)];
+        assert_eq!(turns(limits, 5), expected);
+    }
+}
