@@ -21,6 +21,7 @@ mod progress;
 mod queue;
 mod rules;
 mod serve;
+mod shaping;
 mod source;
 mod store;
 pub mod suppress;
@@ -82,6 +83,8 @@ enum Operation {
     Store(store::Arguments),
     /// Say what a refusal of a mail server means, and what follows.
     Classify(classify::Arguments),
+    /// Say which group of destinations a domain falls in, and how fast its mail leaves.
+    Shaping(shaping::Arguments),
     /// What is waiting to be delivered: list, show, stats, retry, hold, release, drop, suspend, resume.
     #[command(subcommand)]
     Queue(queue::Command),
@@ -153,6 +156,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
         Operation::Classify(question) => classify::run(&question, &*place.replies()?, &mut out),
+        Operation::Shaping(question) => shaping::run(&question, &place.load()?, &mut out),
         Operation::Store(arguments) => store::run(&arguments, &place, &mut out, &*clock),
         Operation::Queue(command) => queue::run(&command, &place, &clock, &mut out),
         Operation::Events(arguments) => {

@@ -59,10 +59,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
     let (doors, (engine, redis)) = (doors?, engine?);
-    let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
-    if let Some(octets) = &spec.spool.min_free_octets {
-        spool.min_free = *octets.as_ref();
-    }
+    let spool = spool(&spec.spool, &data_dir, delivery.sorter());
     Some(Settings {
         hostname,
         data_dir,
@@ -87,6 +84,15 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
     })
+}
+
+fn spool(written: &v1::Spool, data_dir: &Path, sorter: crate::spool::Sorter) -> crate::spool::Settings {
+    let mut spool = crate::spool::Settings::new(data_dir.join("spool"));
+    spool.sorter = sorter;
+    if let Some(octets) = &written.min_free_octets {
+        spool.min_free = *octets.as_ref();
+    }
+    spool
 }
 
 /// Where others come in.

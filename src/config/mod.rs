@@ -20,6 +20,7 @@ mod redis;
 mod replies;
 mod routes;
 mod sender;
+mod shaping;
 mod smtp;
 mod store;
 mod streams;
@@ -28,6 +29,7 @@ mod tls;
 mod upstream;
 mod v1;
 mod value;
+mod warmup;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ use crate::time::parse_span;
 use super::error::Problems;
 use super::routes::{self, host_name};
 use super::value::{duration, number, parsed, word};
-use super::{protection, replies, v1};
+use super::{protection, replies, shaping, v1, warmup};
 
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
 const RETRY_FIRST: Duration = Duration::from_mins(5);
@@ -37,7 +37,13 @@ pub(super) fn settings(
     let first = duration(problems, "retry.first", spec.retry.first.as_ref(), RETRY_FIRST);
     let longest = duration(problems, "retry.longest", spec.retry.longest.as_ref(), RETRY_LONGEST);
     let (routes, connections) = routes::routes(spec, base, hostname, problems)?;
+    let shaping = shaping::book(spec, base, &routes, problems);
+    let streams = shaping::streams(spec, problems);
+    let plans = warmup::plans(spec, &routes, problems);
     let mut settings = Settings::new(routes, replies?);
+    settings.shaping = shaping?;
+    settings.streams = streams?;
+    settings.warmup = plans?;
     settings.grouping = grouping?;
     settings.breaker = breaker?;
     // As many as can be under way at once: one whose reply is awaited on each connection, one whose settlement is being written.

@@ -40,6 +40,10 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) bounces: Bounces,
     #[serde(default)]
+    pub(super) shaping: Shaping,
+    #[serde(default)]
+    pub(super) warmup: Vec<At<Warmup>>,
+    #[serde(default)]
     pub(super) dkim: Vec<At<Dkim>>,
     #[serde(default)]
     pub(super) stream: Vec<At<Stream>>,
@@ -260,6 +264,24 @@ pub(super) struct Bounces {
     pub(super) share: Option<At<u64>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shaping {
+    pub(super) file: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Warmup {
+    pub(super) name: At<String>,
+    pub(super) source: Option<At<String>>,
+    pub(super) domain: Option<At<String>>,
+    pub(super) start: At<String>,
+    pub(super) caps: At<Vec<u64>>,
+    pub(super) factor: Option<At<f64>>,
+    pub(super) instead: Option<At<String>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dkim {
@@ -307,6 +329,8 @@ pub(super) struct Stream {
     pub(super) assume_class: Option<bool>,
     pub(super) count_free_accounts: Option<bool>,
     pub(super) route: Option<At<String>>,
+    pub(super) priority: Option<At<String>>,
+    pub(super) weight: Option<At<u64>>,
 }
 
 #[derive(Debug, Deserialize)]

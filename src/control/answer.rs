@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{Board, Hand, Selector, Suspension};
+use crate::delivery::{self, Board, Hand, Selector, Suspension};
 use crate::mail::QueueId;
 use crate::spool::{Labels, PendingCopy};
 use crate::telemetry::{Event, EventType};
@@ -82,6 +82,12 @@ pub struct Figures {
     pub suspended: Vec<Suspended>,
     /// Groups that were told "too much".
     pub slowed: Vec<Slowed>,
+    /// Limits that mail met.
+    #[serde(default)]
+    pub limited: Vec<Limited>,
+    /// What is being warmed up.
+    #[serde(default)]
+    pub warmup: Vec<Warmup>,
     /// Ways out that do not work.
     pub circuits: Vec<Circuit>,
     /// Dead mailboxes that will be suppressed unless their group trips.
@@ -114,6 +120,36 @@ pub struct Slowed {
     pub gap_s: u64,
     /// Since when.
     pub since: String,
+}
+
+/// A group of destinations on a route, and how fast its mail leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// The route.
+    pub route: String,
+    /// A group, a domain by itself, or `all`.
+    pub group: String,
+    /// The rate, such as `100/s`.
+    pub rate: Option<String>,
+    /// Messages that passed since the start, where there is a rate.
+    pub passed: u64,
+    /// Connections that are open.
+    pub connections: Option<u64>,
+    /// Connections that may be.
+    pub connections_max: Option<u64>,
+}
+
+/// A plan for an address or a domain that is being warmed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// The plan.
+    pub name: String,
+    /// The number of this day in it, from 1; zero before it begins.
+    pub day: u64,
+    /// Messages of this day.
+    pub used: u64,
+    /// How many it may have; none when the plan is over.
+    pub allowed: Option<u64>,
 }
 
 /// An open circuit.
@@ -265,6 +301,8 @@ fn stats(desk: &Desk) -> Figures {
                 since: pace.since.to_string(),
             })
             .collect(),
+        limited: board.limited.iter().map(limited).collect(),
+        warmup: board.warmth.iter().map(warmup).collect(),
         circuits: board
             .troubles
             .iter()
@@ -279,6 +317,23 @@ fn stats(desk: &Desk) -> Figures {
             .collect(),
         unconfirmed: u64::try_from(board.unconfirmed).unwrap_or(u64::MAX),
     }
+}
+
+fn limited(known: &delivery::Limited) -> Limited {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Limited {
+        route: known.route.to_string(),
+        group: known.group.clone(),
+        rate: known.rate.clone(),
+        passed: known.passed,
+        connections: known.connections.map(|(open, _)| number(open)),
+        connections_max: known.connections.map(|(_, most)| number(most)),
+    }
+}
+
+fn warmup(known: &delivery::Warmth) -> Warmup {
+    let delivery::Warmth { name, number, used, allowed } = known.clone();
+    Warmup { name, day: number, used, allowed }
 }
 
 /// Whether a copy is one of those that were asked for. Of one that cannot be read only the id is known.

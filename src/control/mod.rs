@@ -29,7 +29,7 @@ use crate::store::Fence;
 use crate::telemetry::EventLog;
 use crate::time::Clock;
 
-pub use answer::{Answer, Circuit, Copy, Figures, Slowed, Suspended, Waiting};
+pub use answer::{Answer, Circuit, Copy, Figures, Limited, Slowed, Suspended, Waiting, Warmup};
 pub use question::{Change, Question};
 
 /// A question is a short line.

@@ -1,18 +1,23 @@
 //! Before and after the wire: the decision that precedes an attempt, and the settlement that ends it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::board::Board;
 use super::circuit::Trouble;
+use super::fair::Flow;
+use super::gate::Gates;
 use super::lane::{Line, Place, Post};
 use super::outcome::{self, Fate, Reading, Speaker, Verdict};
 use super::record::{Attempt, Peer, Recorder};
 use super::retry::{self, Retry};
-use super::{Finding, FindingKind, Leased, Recheck, Ruling, Settings, share};
+use super::share::{self, Part};
+use super::{Finding, FindingKind, Leased, Recheck, Ruling, Settings};
 use crate::dns::Resolver;
-use crate::mail::{BodyType, Recipient, Reply};
+use crate::mail::{BodyType, Domain, Recipient, Reply};
 use crate::replies::Class;
 use crate::smtp::client::{Blame, ClientError, Declared, Outgoing, Payload, Unclean};
 use crate::spool::{Body, Entry, RecipientIndex, Settlement, Settlements, SpoolError};
@@ -26,27 +31,29 @@ pub(super) struct Draft<L> {
     to: Vec<(RecipientIndex, Recipient)>,
     /// Who is at another domain and has to wait for their turn.
     others: Vec<RecipientIndex>,
+    /// Whether the others have had their turn with this attempt.
+    is_last: bool,
     /// Whether their groups' pace lets it go. Asked once for each attempt, because asking takes a place.
     placed: bool,
+    /// Whether it is counted where something is warmed up.
+    counted: bool,
     ending: Settlements,
 }
 
 impl<L: Leased> Draft<L> {
-    pub(super) fn new(lease: L, line: &Line) -> Self {
-        let (to, others) = match &line.place {
-            Place::Host(_) => (lease.pending().to_vec(), Vec::new()),
-            Place::Domain(domain) => {
-                let (here, elsewhere): (Vec<_>, Vec<_>) =
-                    lease.pending().iter().cloned().partition(|(_, recipient)| recipient.mailbox.domain() == domain);
-                (here, elsewhere.into_iter().map(|(index, _)| index).collect())
-            }
-        };
-        Self { lease, to, others, placed: false, ending: Settlements::default() }
+    fn new(lease: L, line: &Line, gates: &Gates, now: Timestamp) -> Self {
+        let Part { to, others, is_last } = share::part(&lease, &line.route, gates, now);
+        Self { lease, to, others, is_last, placed: false, counted: false, ending: Settlements::default() }
     }
 
     /// Whether nothing was settled yet, so that another lane can have the lease as it was.
     pub(super) const fn is_untouched(&self) -> bool {
         self.ending.outcomes.is_empty()
+    }
+
+    /// Whether it may go back as it was. With recipients elsewhere it counts as an attempt: it is their turn next.
+    fn can_go_back(&self) -> bool {
+        self.is_untouched() && self.others.is_empty()
     }
 
     pub(super) fn into_lease(self) -> L {
@@ -75,6 +82,16 @@ pub(super) struct Desk<R> {
 }
 
 impl<R: Recheck> Desk<R> {
+    /// Whose turns the copy takes.
+    pub(super) fn flow(&self, lease: &impl Leased) -> Flow {
+        self.settings.streams.flow(&lease.entry().manifest.label)
+    }
+
+    /// What is to be sent of a lease on this way.
+    pub(super) fn draft<L: Leased>(&self, lease: L, line: &Line) -> Draft<L> {
+        Draft::new(lease, line, self.board.gates(), self.clock.now())
+    }
+
     /// How replies on this way are read.
     pub(super) fn reading(&self, line: &Line) -> Reading<'_> {
         let speaker = match &line.place {
@@ -95,15 +112,15 @@ impl<R: Recheck> Desk<R> {
         let (placed, mut waiting) = (draft.placed, Vec::new());
         draft.to.retain(|(index, recipient)| {
             let domain = recipient.mailbox.domain();
-            let place = || (!placed).then(|| self.board.place(label, domain, now)).flatten();
+            let place =
+                || (!placed).then(|| self.board.place(label, domain, self.interval(post, domain), now)).flatten();
             let until = self.board.suspended(id, label, domain, now).or_else(place);
             waiting.extend(until.map(|until| (*index, until)));
             until.is_none()
         });
         draft.placed = true;
         let Some(first) = waiting.iter().map(|(_, until)| *until).min() else { return Some(draft) };
-        // With recipients at other domains it counts as an attempt: it is their turn next.
-        if draft.to.is_empty() && draft.is_untouched() && draft.others.is_empty() {
+        if draft.to.is_empty() && draft.can_go_back() {
             draft.lease.put_back(first);
             return None;
         }
@@ -114,6 +131,26 @@ impl<R: Recheck> Desk<R> {
             return None;
         }
         Some(draft)
+    }
+
+    /// From one copy to the next for recipients at `domain`, while nothing slows their group.
+    fn interval<L: Leased>(&self, post: &Post<L>, domain: &Domain) -> Duration {
+        let (line, gates) = (post.line(), self.board.gates());
+        match &line.place {
+            Place::Domain(_) => line.gate().interval(),
+            Place::Host(_) if !gates.guards(&line.route.name) => Duration::ZERO,
+            Place::Host(_) => gates.gate(&line.route.name, gates.who(domain), self.clock.now()).interval(),
+        }
+    }
+
+    /// The copy may not go before `until`: back where it waits, without a trace when nothing has happened to it.
+    pub(super) async fn later<L: Leased>(&self, post: &Post<L>, mut draft: Draft<L>, until: Timestamp) {
+        if draft.can_go_back() {
+            return draft.lease.put_back(until);
+        }
+        let waiting = draft.to.drain(..).map(|(index, _)| (index, Settlement::Deferred { until }));
+        draft.ending.outcomes.extend(waiting);
+        self.settle(post, draft, None).await;
     }
 
     /// Asks for the decision on everyone who is still to be sent to. `None` when nobody is left: settled then.
@@ -149,6 +186,27 @@ impl<R: Recheck> Desk<R> {
                 None
             }
         }
+    }
+
+    /// Counts a copy that is about to leave, from `source` where that is one of several, for what is being warmed up.
+    ///
+    /// # Errors
+    /// The day is full; until then.
+    pub(super) fn count<L: Leased>(&self, draft: &mut Draft<L>, source: Option<IpAddr>) -> Result<(), Timestamp> {
+        let warming = self.board.warming();
+        if draft.counted || warming.is_idle() {
+            return Ok(());
+        }
+        let of_path = warming.of_path(&draft.lease.entry().manifest.reverse_path);
+        let of_source = source.and_then(|source| warming.of_source(source));
+        let plans: Vec<_> = of_path.into_iter().chain(of_source).collect();
+        let now = self.clock.now();
+        for full in warming.take(&plans, now)? {
+            let note = self.recorder.day_full(&full, now);
+            draft.ending.notes.push(note);
+        }
+        draft.counted = true;
+        Ok(())
     }
 
     /// The same verdict for everyone.
@@ -236,15 +294,17 @@ impl<R: Recheck> Desk<R> {
         self.settle(post, draft, permit).await;
     }
 
-    /// Recipients at other domains follow at once until each domain has had its turn, and then as after any attempt.
+    /// Recipients elsewhere follow at once while something becomes of those before them, and until everyone has had
+    /// their turn; then as after any attempt.
     fn leave_others<L: Leased>(&self, draft: &mut Draft<L>) {
         if draft.others.is_empty() {
             return;
         }
         let (now, entry) = (self.clock.now(), draft.lease.entry());
         let attempts = entry.attempts.saturating_add(1);
+        let goes_on = draft.ending.outcomes.iter().any(|(_, how)| !matches!(how, Settlement::Deferred { .. }));
         let until = match retry::next(attempts, now, entry.manifest.expires, jitter(), &self.settings.retry) {
-            Retry::At(scheduled) if share::was_last(&draft.lease) => scheduled,
+            Retry::At(scheduled) if draft.is_last && !goes_on => scheduled,
             // Its last attempt is still to be made.
             Retry::At(_) | Retry::Expired => now,
         };

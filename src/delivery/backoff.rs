@@ -86,13 +86,14 @@ impl Backoff {
     }
 
     /// Asks for a place for one copy: zero when it may go now, else how long it waits. A place is taken either way, so
-    /// that those who wait come one after the other; none lies farther than [`WAIT_MAX`] ahead.
-    pub fn take_place(&mut self, group: &Group, now: Timestamp) -> Duration {
+    /// that those who wait come one after the other; none lies farther than [`WAIT_MAX`] ahead. `usual` is the pause that
+    /// the group keeps when it is not slowed: each level doubles it, where that is longer.
+    pub fn take_place(&mut self, group: &Group, usual: Duration, now: Timestamp) -> Duration {
         let Some(pace) = self.pace(group, now) else { return Duration::ZERO };
         let Some(slow) = self.groups.get_mut(group) else { return Duration::ZERO };
         // A clock that was set back must not stop the group.
         let at = slow.next.min(now.plus(WAIT_MAX)).max(now);
-        slow.next = at.plus(pace.gap);
+        slow.next = at.plus(pace.gap.max(usual.saturating_mul(1 << pace.level.min(LEVEL_MAX))));
         at.since(now)
     }
 
@@ -163,7 +164,10 @@ mod tests {
             assert!(backoff.recovered(later).is_empty());
         }
         let free = at(now + RECOVER_EVERY.as_secs() * u64::from(LEVEL_MAX));
-        assert_eq!((backoff.pace(&group, free), backoff.take_place(&group, free)), (None, Duration::ZERO));
+        assert_eq!(
+            (backoff.pace(&group, free), backoff.take_place(&group, Duration::ZERO, free)),
+            (None, Duration::ZERO)
+        );
         assert_eq!(backoff.recovered(free), [group]);
         assert!(backoff.all(free).is_empty());
     }
@@ -173,12 +177,29 @@ mod tests {
         let mut backoff = Backoff::default();
         let group = Group::to(&up(), &Domain::parse("a.example").unwrap());
         backoff.slow(&group, NOW);
-        let waits: Vec<_> = (0..4).map(|_| backoff.take_place(&group, NOW).as_secs()).collect();
+        let waits: Vec<_> = (0..4).map(|_| backoff.take_place(&group, Duration::ZERO, NOW).as_secs()).collect();
         assert_eq!(waits, [1, 2, 3, 4]);
         for _ in 0..2000 {
-            assert!(backoff.take_place(&group, NOW) <= WAIT_MAX);
+            assert!(backoff.take_place(&group, Duration::ZERO, NOW) <= WAIT_MAX);
         }
-        assert_eq!(backoff.take_place(&Group::whole(&up()), NOW), Duration::ZERO, "another group is free");
+        assert_eq!(
+            backoff.take_place(&Group::whole(&up()), Duration::ZERO, NOW),
+            Duration::ZERO,
+            "another group is free"
+        );
+    }
+
+    #[test]
+    fn a_pace_that_the_group_keeps_anyhow_is_multiplied() {
+        let mut backoff = Backoff::default();
+        let group = Group::whole(&up());
+        let usual = Duration::from_secs(3);
+        backoff.slow(&group, NOW);
+        let waits: Vec<_> = (0..3).map(|_| backoff.take_place(&group, usual, NOW).as_secs()).collect();
+        assert_eq!(waits, [1, 7, 13], "twice three seconds");
+        backoff.slow(&group, at(BURST.as_secs()));
+        let later: Vec<_> = (0..2).map(|_| backoff.take_place(&group, usual, at(BURST.as_secs())).as_secs()).collect();
+        assert_eq!(later[1] - later[0], 12, "four times");
     }
 
     #[test]
@@ -204,7 +225,7 @@ mod tests {
                 if rate {
                     backoff.slow(&Group::whole(&up()), now);
                 }
-                prop_assert!(backoff.take_place(&Group::whole(&up()), now) <= WAIT_MAX);
+                prop_assert!(backoff.take_place(&Group::whole(&up()), Duration::from_secs(100), now) <= WAIT_MAX);
                 last = last.max(at);
             }
             let quiet = Timestamp::from_secs(last).plus(RECOVER_EVERY * LEVEL_MAX);

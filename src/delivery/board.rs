@@ -12,10 +12,12 @@ use std::time::Duration;
 use super::backoff::{Backoff, Pace};
 use super::breaker::{Answer, Breaker, Counted};
 use super::circuit::Trouble;
+use super::gate::{Gates, Limited};
 use super::group::{Group, Grouping};
 use super::routes::{Route, Routes};
 use super::standing::{self, StandingError};
 use super::suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
+use super::warming::{Warming, Warmth};
 use super::{DeadMailbox, Settings};
 use crate::mail::{Domain, Label, QueueId, RouteName};
 use crate::time::Timestamp;
@@ -59,6 +61,10 @@ pub struct Snapshot {
     pub suspensions: Vec<Suspension>,
     /// Slowed groups.
     pub slowed: Vec<(Group, Pace)>,
+    /// Limits that mail met.
+    pub limited: Vec<Limited>,
+    /// Plans for warming up.
+    pub warmth: Vec<Warmth>,
     /// Why ways out do not work, oldest first.
     pub troubles: Vec<Arc<Trouble>>,
     /// Dead mailboxes that wait for confirmation.
@@ -78,6 +84,8 @@ pub struct Board {
     file: PathBuf,
     routes: Routes,
     grouping: Grouping,
+    gates: Gates,
+    warming: Warming,
     state: Mutex<State>,
     /// Whether anything is suspended or slowed.
     restricts: AtomicBool,
@@ -100,7 +108,20 @@ impl Board {
         let (backoff, breaker) = (Backoff::default(), Breaker::new(settings.breaker));
         let restricts = AtomicBool::new(!suspensions.is_empty());
         let state = Mutex::new(State { suspensions, backoff, breaker, troubles: Vec::new() });
-        Ok(Self { file, routes: settings.routes.clone(), grouping: settings.grouping, state, restricts })
+        let routes = settings.routes.clone();
+        let gates = Gates::new(&routes, &settings.shaping);
+        let warming = Warming::open(data_dir, &settings.warmup)?;
+        Ok(Self { file, routes, grouping: settings.grouping, gates, warming, state, restricts })
+    }
+
+    /// What groups of destinations have to keep to.
+    pub(super) const fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// What is being warmed up.
+    pub(super) const fn warming(&self) -> &Warming {
+        &self.warming
     }
 
     /// The route that mail with this label takes.
@@ -137,15 +158,16 @@ impl Board {
 
     /// Takes a place for a recipient at `domain` in the pace of their group; when it comes, if that is later. On a
     /// slowed smarthost only a place that is free now is taken: who waits for it is fetched one at a time.
-    pub(super) fn place(&self, label: &Label, domain: &Domain, now: Timestamp) -> Option<Timestamp> {
+    /// `usual` is the pause that the group keeps anyhow: being slowed multiplies it.
+    pub(super) fn place(&self, label: &Label, domain: &Domain, usual: Duration, now: Timestamp) -> Option<Timestamp> {
         let group = self.group(label, domain);
         let mut state = self.lock();
         let wait = match &group.domain {
             None => match state.backoff.waits(&group, now) {
-                Duration::ZERO => state.backoff.take_place(&group, now),
+                Duration::ZERO => state.backoff.take_place(&group, usual, now),
                 wait => wait,
             },
-            Some(_) => state.backoff.take_place(&group, now),
+            Some(_) => state.backoff.take_place(&group, usual, now),
         };
         (!wait.is_zero()).then(|| now.plus(wait))
     }
@@ -332,6 +354,8 @@ impl Board {
         Snapshot {
             suspensions: state.suspensions.iter().filter(|known| !known.is_over(now)).cloned().collect(),
             slowed: state.backoff.all(now),
+            limited: self.gates.all(),
+            warmth: self.warming.all(now),
             troubles: state.troubles.iter().filter_map(Weak::upgrade).collect(),
             unconfirmed: state.breaker.waiting(),
         }

@@ -74,7 +74,7 @@ impl Place {
     /// When it goes, if not now.
     fn pass(&self, to: &str, now: Timestamp) -> Option<Timestamp> {
         let suspended = self.board.suspended(QueueId::from_u64(1), &label(), &domain(to), now);
-        suspended.or_else(|| self.board.place(&label(), &domain(to), now))
+        suspended.or_else(|| self.board.place(&label(), &domain(to), Duration::ZERO, now))
     }
 }
 

@@ -9,10 +9,14 @@ use tokio::task::JoinSet;
 
 use super::attempt::Desk;
 use super::circuit::{Admission, Circuit};
-use super::lane::{Choice, Lane, Line, Place, Pool, Post};
+use super::fair::Flow;
+use super::gate::Gate;
+use super::lane::{Choice, Lane, Line, PROBE_LOOK, Place, Pool, Post};
+use super::order::Order;
 use super::queue::{Queue, Stock};
 use super::routes::{Route, Way};
 use super::share;
+use super::warming::Lead;
 use super::worker::Worker;
 use super::{EMPTY_LEASE_PAUSE, Leased, Recheck, Settings, Source};
 use crate::mail::Domain;
@@ -45,8 +49,6 @@ const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
 const PACE_LOOK: Duration = Duration::from_millis(500);
 /// While a copy for a place of a slowed way is under way to its worker.
 const PLACE_PAUSE: Duration = Duration::from_millis(10);
-/// How soon the answer of a probe is looked for.
-const PROBE_LOOK: Duration = Duration::from_millis(100);
 
 /// A lane to a domain, with when it was last used.
 struct Remote<L> {
@@ -60,11 +62,21 @@ enum Road<L> {
     Domains { route: Arc<Route>, connections: Arc<Semaphore>, lanes: HashMap<Domain, Remote<L>> },
 }
 
+impl<L> Road<L> {
+    fn pool(&self) -> Option<Arc<Pool<L>>> {
+        match self {
+            Self::Hosts(pool) => Some(Arc::clone(pool)),
+            Self::Domains { .. } => None,
+        }
+    }
+}
+
 /// All lanes and everyone who works on them.
 pub(super) struct Dispatcher<L: Leased, R: Recheck> {
     desk: Arc<Desk<R>>,
     stock: Arc<Stock>,
     roads: Vec<Road<L>>,
+    order: Order<L>,
     /// The only lane there is.
     alone: Option<Arc<Lane<L>>>,
     workers: JoinSet<()>,
@@ -88,7 +100,9 @@ impl<L: Leased, R: Recheck> Dispatcher<L, R> {
             [Road::Hosts(pool)] => only.and_then(|_| pool.lanes().first().cloned()),
             _ => None,
         };
-        let mut dispatcher = Self { desk, stock, roads, alone, workers: JoinSet::new() };
+        let pools: Vec<_> = roads.iter().map(Road::pool).collect();
+        let order = Order::new(settings, &desk.board, &pools, &desk.clock);
+        let mut dispatcher = Self { desk, stock, roads, order, alone, workers: JoinSet::new() };
         dispatcher.staff_hosts();
         dispatcher
     }
@@ -116,7 +130,7 @@ impl<L: Leased, R: Recheck> Dispatcher<L, R> {
                     continue;
                 }
             };
-            let leases = source.lease(max).await;
+            let leases = source.lease(max, &mut self.order).await;
             if leases.is_empty() {
                 tokio::time::sleep(EMPTY_LEASE_PAUSE).await;
             } else if !self.place(leases) {
@@ -161,61 +175,140 @@ impl<L: Leased, R: Recheck> Dispatcher<L, R> {
     /// Says whether anything was placed.
     fn place(&mut self, leases: Vec<L>) -> bool {
         let now = self.desk.clock.now();
-        if let Some(lane) = &self.alone {
-            if lane.line.circuit.admission(now) == Admission::Probe {
-                lane.line.circuit.begin_probe(now);
-            }
-            lane.queue.push(leases);
-            return true;
+        if let Some(lane) = self.alone.clone() {
+            return self.place_alone(&lane, leases, now);
         }
         let mut placed = false;
         for lease in leases {
             let passed_over = now.plus(PASSED_OVER);
-            match self.choose(&lease, now) {
+            let flow = self.desk.flow(&lease);
+            match self.choose(&lease, flow, now) {
                 Choice::Lane(lane) => {
-                    lane.queue.push(vec![lease]);
+                    lane.queue.push(flow, vec![lease]);
                     self.staff_domain(&lane);
                     placed = true;
                 }
                 Choice::Full => lease.put_back(passed_over),
                 Choice::Rests(until) => lease.put_back(until.max(passed_over)),
+                Choice::Later(until) => lease.put_back(until),
             }
         }
         placed
     }
 
-    fn choose(&mut self, lease: &L, now: Timestamp) -> Choice<L> {
-        let place = self.desk.settings.routes.place_for(&lease.entry().manifest.label);
-        match self.roads.get_mut(place) {
-            None => Choice::Full,
+    /// On the only lane, nothing is chosen: while nothing is limited either, a batch goes there as it is.
+    fn place_alone(&self, lane: &Arc<Lane<L>>, leases: Vec<L>, now: Timestamp) -> bool {
+        if lane.line.circuit.admission(now) == Admission::Probe {
+            lane.line.circuit.begin_probe(now);
+        }
+        let guarded = self.desk.board.gates().guards(&lane.line.route.name);
+        let warming = !self.desk.board.warming().is_idle();
+        let mut streams: Vec<(Flow, Vec<L>)> = Vec::new();
+        for lease in leases {
+            if warming && let Err(until) = self.place_of(&lease, now) {
+                lease.put_back(until);
+                continue;
+            }
+            if guarded && let Err(until) = self.pass_gate(&lane.line.route, &lease, now) {
+                lease.put_back(until);
+                continue;
+            }
+            let flow = self.desk.flow(&lease);
+            match streams.last_mut().filter(|(known, _)| *known == flow) {
+                Some((_, same)) => same.push(lease),
+                None => streams.push((flow, vec![lease])),
+            }
+        }
+        let placed = !streams.is_empty();
+        for (flow, same) in streams {
+            lane.queue.push(flow, same);
+        }
+        placed
+    }
+
+    /// The gate of whoever's turn it is in this copy, on a route to smarthosts.
+    fn gate_of(&self, route: &Route, lease: &L, now: Timestamp) -> Arc<Gate> {
+        let gates = self.desk.board.gates();
+        match share::domain_of(lease, route, gates, now) {
+            Some(domain) => gates.gate(&route.name, gates.who(&domain), now),
+            None => gates.whole(&route.name),
+        }
+    }
+
+    fn pass_gate(&self, route: &Route, lease: &L, now: Timestamp) -> Result<(), Timestamp> {
+        self.gate_of(route, lease, now).pass(now)
+    }
+
+    /// The place of the route that a copy takes: that of its stream, or another one instead when a plan's day is full.
+    ///
+    /// # Errors
+    /// It waits until then.
+    fn place_of(&self, lease: &L, now: Timestamp) -> Result<usize, Timestamp> {
+        let (routes, manifest) = (&self.desk.settings.routes, &lease.entry().manifest);
+        let place = routes.place_for(&manifest.label);
+        let (warming, path) = (self.desk.board.warming(), &manifest.reverse_path);
+        let Some(route) = routes.all().nth(place).filter(|_| !warming.is_idle()) else { return Ok(place) };
+        let other = match warming.lead(route, path, now) {
+            Lead::On => return Ok(place),
+            Lead::Wait(until) => return Err(until),
+            Lead::Instead(other) => routes.place_named(&other).unwrap_or(place),
+        };
+        // Addresses of the other route may be warmed up as well. From there it goes nowhere else.
+        match routes.all().nth(other).map(|route| warming.closes(route, now)) {
+            Some(Some(until)) => Err(until),
+            Some(None) | None => Ok(other),
+        }
+    }
+
+    fn choose(&mut self, lease: &L, flow: Flow, now: Timestamp) -> Choice<L> {
+        let place = match self.place_of(lease, now) {
+            Ok(place) => place,
+            Err(until) => return Choice::Later(until),
+        };
+        let (pool, gate) = match self.roads.get_mut(place) {
+            None => return Choice::Full,
             Some(Road::Hosts(pool)) => {
-                let line = pool.lanes().first().map(|lane| &lane.line);
-                match line.and_then(|line| self.desk.board.slowed(&line.route.name, now)) {
-                    Some(until) if until > now => Choice::Rests(until),
-                    Some(_) | None => pool.choose(now),
+                let pool = Arc::clone(pool);
+                let Some(route) = pool.lanes().first().map(|lane| Arc::clone(&lane.line.route)) else {
+                    return Choice::Full;
+                };
+                if let Some(until) = self.desk.board.slowed(&route.name, now).filter(|until| *until > now) {
+                    return Choice::Rests(until);
                 }
+                let guarded = self.desk.board.gates().guards(&route.name);
+                (pool, guarded.then(|| self.gate_of(&route, lease, now)))
             }
             Some(Road::Domains { route, connections, lanes }) => {
-                let Some(domain) = share::domain_of(lease) else { return Choice::Full };
+                let gates = self.desk.board.gates();
+                let Some(domain) = share::domain_of(lease, route, gates, now) else { return Choice::Full };
                 if !lanes.contains_key(&domain) && !make_room(lanes, now) {
                     return Choice::Full;
                 }
                 let remote = lanes.entry(domain.clone()).or_insert_with(|| {
                     let circuit = Circuit::new(self.desk.settings.domain_rest);
                     let queue = Queue::new(READY_PER_DOMAIN, Arc::clone(&self.stock));
+                    let gate = gates.gate(&route.name, gates.who(&domain), now);
                     let place = Place::Domain(domain);
                     let line = Line::new(Arc::clone(route), place, circuit, Some(Arc::clone(connections)));
+                    line.belongs_behind(&gate);
                     Remote { lane: Arc::new(Lane::new(queue, line)), used: now }
                 });
                 remote.used = now;
-                Post::alone(Arc::clone(&remote.lane)).pool.choose(now)
+                (Post::alone(Arc::clone(&remote.lane)).pool, Some(remote.lane.line.gate()))
             }
+        };
+        let Some(gate) = gate.filter(|gate| gate.is_paced()) else { return pool.choose(flow, now) };
+        // Before a lane is chosen, because choosing may begin a probe. What is lost when there is none is one copy's pace.
+        match gate.pass(now) {
+            Ok(()) => pool.choose(flow, now),
+            Err(until) => Choice::Later(until),
         }
     }
 
     /// Workers for a domain come with its mail and leave when there is none.
     fn staff_domain(&mut self, lane: &Arc<Lane<L>>) {
-        if matches!(lane.line.place, Place::Domain(_)) && lane.hires(CONNECTIONS_PER_DOMAIN) {
+        let most = lane.line.gate().limits.connections.and_then(|most| usize::try_from(most.get()).ok());
+        if matches!(lane.line.place, Place::Domain(_)) && lane.hires(most.unwrap_or(CONNECTIONS_PER_DOMAIN)) {
             self.workers.spawn(Worker::new(Arc::clone(&self.desk), Post::alone(Arc::clone(lane))).run());
             while self.workers.try_join_next().is_some() {}
         }
@@ -262,6 +355,7 @@ fn road<L>(route: &Arc<Route>, settings: &Settings, per_host: usize, stock: &Arc
 
 #[cfg(test)]
 mod tests {
+    use super::super::fair::NOTICES;
     use super::*;
     use crate::delivery::default_domain_rest;
     use crate::mail::RouteName;
@@ -289,7 +383,7 @@ mod tests {
         assert!(make_room(&mut lanes, NOW), "one is well and idle");
         assert_eq!(lanes.len(), DOMAINS_MAX - 1);
         let busy = lanes.values().next().unwrap();
-        busy.lane.queue.push(vec![1]);
+        busy.lane.queue.push(NOTICES, vec![1]);
         assert!(make_room(&mut lanes, NOW.plus(DOMAIN_IDLE)));
         lanes.extend((DOMAINS_MAX..2 * DOMAINS_MAX).map(remote));
         assert!(make_room(&mut lanes, NOW.plus(DOMAIN_IDLE)));

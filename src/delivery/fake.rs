@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{DeadMailbox, Finding, LOOK_AGAIN, Leased, Recheck, Ruling, Selector, Source, Unavailable};
 use crate::mail::{BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, ReversePath, StreamName};
-use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError};
+use crate::spool::{Batch, Body, Entry, Manifest, RecipientIndex, Settlements, SpoolError, Turns};
 use crate::time::Timestamp;
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -37,7 +37,7 @@ pub(super) struct FakeLease {
 
 impl Source for FakeSpool {
     type Lease = FakeLease;
-    async fn lease(&self, max: usize) -> Vec<FakeLease> {
+    async fn lease(&self, max: usize, _: &mut impl Turns) -> Vec<FakeLease> {
         let due: Vec<_> = loop {
             let returned = self.0.returned.notified();
             let due: Vec<_> = {

@@ -3,14 +3,21 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::circuit::{Admission, Circuit};
+use super::fair::Flow;
+use super::gate::Gate;
+use super::order::FULL_LOOK;
 use super::queue::Queue;
 use super::routes::{Route, Smarthost};
 use crate::mail::Domain;
 use crate::time::Timestamp;
+
+/// How soon the answer of a probe is looked for.
+pub(super) const PROBE_LOOK: Duration = Duration::from_millis(100);
 
 /// Where a lane ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +43,27 @@ pub(super) struct Line {
     pub(super) circuit: Circuit,
     /// Shared by the lanes of a route that bounds its connections as a whole.
     pub(super) connections: Option<Arc<Semaphore>>,
+    /// Of the group that the place belongs to, as far as it is known; of a smarthost an open one.
+    gate: Mutex<Arc<Gate>>,
     opened: AtomicUsize,
 }
 
 impl Line {
     pub(super) fn new(route: Arc<Route>, place: Place, circuit: Circuit, connections: Option<Arc<Semaphore>>) -> Self {
-        Self { route, place, circuit, connections, opened: AtomicUsize::new(0) }
+        Self { route, place, circuit, connections, gate: Mutex::default(), opened: AtomicUsize::new(0) }
+    }
+
+    /// What the place's group has to keep to.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The place turned out to belong behind `gate`; says whether that is news.
+    pub(super) fn belongs_behind(&self, gate: &Arc<Gate>) -> bool {
+        let mut known = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = !Arc::ptr_eq(&known, gate);
+        *known = Arc::clone(gate);
+        is_news
     }
 
     /// Counts sessions, so that source addresses take turns.
@@ -126,6 +148,8 @@ pub(super) enum Choice<L> {
     Full,
     /// None may be used before then.
     Rests(Timestamp),
+    /// The pace of its group does not let it go before then.
+    Later(Timestamp),
 }
 
 impl<L> Pool<L> {
@@ -140,11 +164,11 @@ impl<L> Pool<L> {
 
     /// The lane for the next lease. One that has rested is tried with one copy before all others: else it would
     /// never be found out that it works again.
-    pub(super) fn choose(&self, now: Timestamp) -> Choice<L> {
+    pub(super) fn choose(&self, flow: Flow, now: Timestamp) -> Choice<L> {
         let (mut fitting, mut full, mut soonest) = (Vec::new(), false, None::<Timestamp>);
         for (place, lane) in self.lanes.iter().enumerate() {
             match lane.line.circuit.admission(now) {
-                Admission::Free if lane.queue.is_full() => full = true,
+                Admission::Free if lane.queue.is_full(flow) => full = true,
                 Admission::Free => fitting.push(place),
                 Admission::Probe => {
                     lane.line.circuit.begin_probe(now);
@@ -159,6 +183,33 @@ impl<L> Pool<L> {
             Some(lane) => Choice::Lane(lane),
             None if full => Choice::Full,
             None => soonest.map_or(Choice::Full, Choice::Rests),
+        }
+    }
+
+    /// How many of `flow` can be used soon.
+    ///
+    /// # Errors
+    /// None before then.
+    pub(super) fn room(&self, flow: Flow, now: Timestamp) -> Result<usize, Timestamp> {
+        let (mut room, mut soonest) = (0_usize, None::<Timestamp>);
+        for lane in &self.lanes {
+            let until = match lane.line.circuit.admission(now) {
+                Admission::Free if lane.queue.is_full(flow) => now.plus(FULL_LOOK),
+                Admission::Free => {
+                    room = room.saturating_add(lane.queue.room(flow));
+                    continue;
+                }
+                Admission::Probe => {
+                    room = room.saturating_add(1);
+                    continue;
+                }
+                Admission::Probing(until) | Admission::Rests(until) => until.min(now.plus(PROBE_LOOK)),
+            };
+            soonest = Some(soonest.map_or(until, |known| known.min(until)));
+        }
+        match soonest {
+            Some(until) if room == 0 => Err(until),
+            Some(_) | None => Ok(room),
         }
     }
 
@@ -205,6 +256,7 @@ impl<L> Pool<L> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fair::NOTICES;
     use super::*;
     use crate::delivery::circuit::default_rest;
     use crate::delivery::queue::Stock;
@@ -227,7 +279,7 @@ mod tests {
     fn shares(pool: &Pool<usize>, count: usize) -> Vec<usize> {
         let mut shares = vec![0; pool.lanes.len()];
         for _ in 0..count {
-            let Choice::Lane(lane) = pool.choose(NOW) else { panic!("no lane") };
+            let Choice::Lane(lane) = pool.choose(NOTICES, NOW) else { panic!("no lane") };
             let place = pool.lanes.iter().position(|known| Arc::ptr_eq(known, &lane)).unwrap();
             shares[place] += 1;
         }
@@ -243,9 +295,9 @@ mod tests {
         assert_eq!(pool.usable_at(NOW), NOW);
         assert!(Arc::ptr_eq(&pool.instead_of(&pool.lanes[0], NOW).unwrap(), &pool.lanes[1]));
         assert!(pool.instead_of(&pool.lanes[1], NOW).is_none());
-        let Choice::Lane(probed) = pool.choose(until) else { panic!("no lane") };
+        let Choice::Lane(probed) = pool.choose(NOTICES, until) else { panic!("no lane") };
         assert!(Arc::ptr_eq(&probed, &pool.lanes[0]), "one copy to see");
-        let Choice::Lane(next) = pool.choose(until) else { panic!("no lane") };
+        let Choice::Lane(next) = pool.choose(NOTICES, until) else { panic!("no lane") };
         assert!(Arc::ptr_eq(&next, &pool.lanes[1]), "and no second one");
         pool.lanes[0].line.circuit.success();
         assert_eq!(shares(&pool, 40), [30, 10]);
@@ -257,12 +309,12 @@ mod tests {
         let lane = &pool.lanes[0];
         let mut hired = 0;
         for lease in 0..10 {
-            lane.queue.push(vec![lease]);
+            lane.queue.push(NOTICES, vec![lease]);
             hired += usize::from(lane.hires(4));
         }
         assert_eq!(hired, 4);
         while lane.queue.try_pop().is_some() {}
-        lane.queue.push(vec![10]);
+        lane.queue.push(NOTICES, vec![10]);
         assert!(!lane.hires(4), "four are there for one lease");
         assert_eq!(lane.leave(), Some(10), "stays for the lease");
         assert!(!lane.is_idle());
@@ -270,21 +322,21 @@ mod tests {
             assert_eq!(lane.leave(), None);
         }
         assert!(lane.is_idle());
-        lane.queue.push(vec![11]);
+        lane.queue.push(NOTICES, vec![11]);
         assert!(!lane.is_idle() && lane.hires(4), "the first lease needs a worker");
     }
 
     #[test]
     fn a_full_lane_is_passed_over_and_all_resting_is_said() {
         let pool = pool(&[1, 1], 1);
-        pool.lanes[0].queue.push(vec![1]);
+        pool.lanes[0].queue.push(NOTICES, vec![1]);
         assert_eq!(shares(&pool, 4), [0, 4]);
-        pool.lanes[1].queue.push(vec![1]);
-        assert!(matches!(pool.choose(NOW), Choice::Full));
+        pool.lanes[1].queue.push(NOTICES, vec![1]);
+        assert!(matches!(pool.choose(NOTICES, NOW), Choice::Full));
         let first = pool.lanes[0].line.circuit.fault(NOW, 0.0).until;
-        assert!(matches!(pool.choose(NOW), Choice::Full), "one of them is in order");
+        assert!(matches!(pool.choose(NOTICES, NOW), Choice::Full), "one of them is in order");
         pool.lanes[1].line.circuit.fault(NOW, 1.0);
-        assert!(matches!(pool.choose(NOW), Choice::Rests(until) if until == first));
+        assert!(matches!(pool.choose(NOTICES, NOW), Choice::Rests(until) if until == first));
         assert_eq!(pool.usable_at(NOW), first);
     }
 }

@@ -6,8 +6,8 @@
 //! copies can be sent a second time: those whose final dot had left and whose settlement was not on disk yet.
 //!
 //! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
-//! schedule, the rest of an unhealthy way, what follows from refusals, what is suspended or slowed, the text of delivery
-//! reports.
+//! schedule, the rest of an unhealthy way, whose turn it is, what waits for a pace or for the next day, what follows from
+//! refusals, what is suspended or slowed, the text of delivery reports.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
@@ -25,16 +25,20 @@ mod board;
 mod circuit;
 mod consequence;
 mod dispatch;
+mod fair;
+mod gate;
 mod group;
 mod lane;
 mod mx;
 mod opening;
+mod order;
 mod queue;
 mod record;
 mod routes;
 mod share;
 mod standing;
 mod suspension;
+mod warming;
 mod worker;
 
 #[cfg(test)]
@@ -54,19 +58,23 @@ use tokio::sync::{Semaphore, watch};
 use crate::dns;
 use crate::mail::{Label, Mailbox, Notify, QueueId, Recipient, Reply};
 use crate::replies::Book;
+use crate::shaping;
 use crate::smtp::client::Hold;
-use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError};
+use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError, Turns};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 
 pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
 pub use circuit::{Trouble, default_domain_rest, default_rest};
 pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
+pub use fair::{Priority, Share, Streams};
+pub use gate::Limited;
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
 pub use routes::{Route, Routes, Smarthost, Way};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
+pub use warming::{AHEAD, Warmth};
 
 use attempt::Desk;
 use dispatch::Dispatcher;
@@ -206,6 +214,12 @@ pub struct Settings {
     pub grouping: Grouping,
     /// When dead mailboxes are too many to be believed.
     pub breaker: breaker::Settings,
+    /// What each stream gets beside the others.
+    pub streams: Arc<Streams>,
+    /// What destinations like.
+    pub shaping: Arc<shaping::Book>,
+    /// What is being warmed up.
+    pub warmup: Arc<[shaping::Plan]>,
 }
 
 impl Settings {
@@ -223,6 +237,9 @@ impl Settings {
             replies,
             grouping: Grouping::Upstream,
             breaker: breaker::Settings::default(),
+            streams: Arc::default(),
+            shaping: Arc::default(),
+            warmup: Arc::from([]),
         }
     }
 }
@@ -296,6 +313,7 @@ impl<R: Recheck> Delivery<R> {
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;
+        desk.board.warming().close();
         match desk.broken.borrow().clone() {
             Some(error) => Err(DeliveryError::Spool(error)),
             None => Ok(()),
@@ -306,8 +324,8 @@ impl<R: Recheck> Delivery<R> {
 /// Where leases come from: the spool, or what a test puts in its place.
 trait Source: Send + Sync {
     type Lease: Leased;
-    /// Waits until something is due.
-    fn lease(&self, max: usize) -> impl Future<Output = Vec<Self::Lease>> + Send;
+    /// Waits until something is due that may go, as `turns` says.
+    fn lease(&self, max: usize, turns: &mut impl Turns) -> impl Future<Output = Vec<Self::Lease>> + Send;
 }
 
 /// What delivery does with a lease.
@@ -321,8 +339,8 @@ trait Leased: Send + Sync + 'static {
 
 impl Source for Spool {
     type Lease = Lease;
-    fn lease(&self, max: usize) -> impl Future<Output = Vec<Lease>> + Send {
-        Self::lease(self, max)
+    fn lease(&self, max: usize, turns: &mut impl Turns) -> impl Future<Output = Vec<Lease>> + Send {
+        self.lease_in_turns(max, turns)
     }
 }
 

@@ -8,7 +8,7 @@ use super::mx::{self, NoWay};
 use super::outcome::{self, Reading, Verdict};
 use super::routes::Way;
 use crate::dns::Resolver;
-use crate::smtp::client::{Blame, ClientError, Session, Target, TlsFault};
+use crate::smtp::client::{self, Blame, ClientError, Session, Target, TlsFault};
 
 /// Addresses of a domain's mail servers that one opening tries: with 30 seconds for each a dead domain holds a worker
 /// for five minutes at most.
@@ -58,20 +58,16 @@ pub(super) struct Opening {
     pub(super) unprotected: Vec<Unprotected>,
 }
 
-/// Opens a session on `line`.
-pub(super) async fn open(line: &Line, resolver: &Resolver) -> Opening {
+/// Opens a session on `line` with one of `targets`, as `client` says.
+pub(super) async fn open(line: &Line, client: &client::Settings, targets: Vec<Target>) -> Opening {
     let mut unprotected = Vec::new();
-    let targets = match targets(line, resolver).await {
-        Ok(targets) => targets,
-        Err(error) => return Opening { session: Err(error), unprotected },
-    };
     let mut last = ClientError::Resolve("it has no address".to_owned());
     let mut left = ATTEMPTS_MAX;
     for mut target in targets {
         target.addresses.truncate(left);
         left -= target.addresses.len();
         let host = Arc::clone(&target.name);
-        match Session::open(&target, &line.route.client, line.next_turn()).await {
+        match Session::open(&target, client, line.next_turn()).await {
             Ok(mut session) => {
                 unprotected.extend(session.take_unprotected().map(|fault| Unprotected { host, fault }));
                 return Opening { session: Ok(session), unprotected };
@@ -88,7 +84,7 @@ pub(super) async fn open(line: &Line, resolver: &Resolver) -> Opening {
 }
 
 /// The servers, in the order in which to try them.
-async fn targets(line: &Line, resolver: &Resolver) -> Result<Vec<Target>, Unopened> {
+pub(super) async fn targets(line: &Line, resolver: &Resolver) -> Result<Vec<Target>, Unopened> {
     match (&line.place, &line.route.way) {
         (Place::Host(host), _) => {
             let patience = line.route.client.timeouts.connect;

@@ -11,6 +11,7 @@ use super::group::Group;
 use super::lane::Line;
 use super::opening::Unprotected;
 use super::outcome::Told;
+use super::warming::Full;
 use crate::mail::{Label, Recipient, Reply};
 use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
@@ -159,6 +160,15 @@ impl Recorder {
         let text = format!("{group} has its full pace again");
         tracing::info!("{text}");
         self.about(EventType::Pace, "RECOVERED", &text, at)
+    }
+
+    /// What is warmed up has had its day.
+    pub(super) fn day_full(&self, full: &Full, at: Timestamp) -> Bytes {
+        let Full { name, messages, number, instead, until } = full;
+        let then = instead.as_ref().map_or_else(|| format!("waits until {until}"), |route| format!("takes {route}"));
+        let text = format!("warm-up {name} has sent the {messages} messages of its day {number}; what is over {then}");
+        tracing::info!("{text}");
+        self.about(EventType::Pace, "DAY_FULL", &text, at)
     }
 
     fn about(&self, kind: EventType, reason: &'static str, text: &str, at: Timestamp) -> Bytes {

@@ -80,14 +80,29 @@ impl Routes {
         other.unwrap_or(&self.default)
     }
 
+    /// Whether there is a route of this name.
+    pub fn has(&self, name: &RouteName) -> bool {
+        self.all().any(|route| route.name == *name)
+    }
+
+    /// The place in [`Routes::all`] of the route of this name.
+    pub(super) fn place_named(&self, name: &RouteName) -> Option<usize> {
+        self.all().position(|route| route.name == *name)
+    }
+
     /// All of them, the default first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
         std::iter::once(&self.default).chain(&self.others)
     }
 
     /// The place in [`Routes::all`] of the route for this mail. Our own notices, and mail of a stream that is not
     /// configured any more, take the default.
     pub(super) fn place_for(&self, label: &Label) -> usize {
-        self.by_stream.get(&label.stream).copied().unwrap_or(0)
+        self.place_of(&label.stream)
+    }
+
+    /// The same for a stream.
+    pub(super) fn place_of(&self, stream: &StreamName) -> usize {
+        self.by_stream.get(stream).copied().unwrap_or(0)
     }
 }

@@ -1,6 +1,6 @@
-//! The file that suspensions outlive the process in: one JSON object with a version, replaced as a whole.
+//! Small files that outlive the process: one JSON object with a version, replaced as a whole.
 //!
-//! It is written beside and renamed, file and folder fsynced, so that it is either the old one or the new one; its
+//! Each is written beside and renamed, file and folder fsynced, so that it is either the old one or the new one; its
 //! closing brace is its end mark. What cannot be read is an error: mail that somebody stopped must not go out because
 //! a file was lost.
 
@@ -9,16 +9,19 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::suspension::Suspension;
 
-/// Its name in the data folder.
+/// The file of suspensions in the data folder.
 pub(super) const NAME: &str = "suspensions.json";
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 /// The largest file that is read, in octets: a thousand suspensions with long reasons.
 const OCTETS_MAX: u64 = 4 * 1024 * 1024;
+/// What to do about suspensions that cannot be read.
+const REMEDY: &str = "restore it from a backup, or remove it to send again what was suspended";
 
 /// Why the file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +35,14 @@ pub enum StandingError {
         source: io::Error,
     },
     /// It does not hold what this release writes.
-    #[error(
-        "{path}: {what}; restore it from a backup, or remove it to send again what was suspended",
-        path = path.display()
-    )]
+    #[error("{path}: {what}; {remedy}", path = path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
         /// What was found.
         what: String,
+        /// What can be done.
+        remedy: &'static str,
     },
 }
 
@@ -51,37 +53,46 @@ struct Standing<S> {
     suspensions: S,
 }
 
-/// What the file holds; nothing when there is none.
+/// What is suspended; nothing when there is no file.
 pub(super) fn read(path: &Path) -> Result<Vec<Suspension>, StandingError> {
+    let Some(standing) = read_as::<Standing<Vec<Suspension>>>(path, REMEDY)? else { return Ok(Vec::new()) };
+    if standing.v == VERSION {
+        return Ok(standing.suspensions);
+    }
+    let what = format!("version {}, this release knows {VERSION}", standing.v);
+    Err(StandingError::Unreadable { path: path.to_owned(), what, remedy: REMEDY })
+}
+
+/// Replaces what is suspended; on disk when this returns.
+pub(super) fn write(path: &Path, suspensions: &[Suspension]) -> Result<(), StandingError> {
+    write_as(path, &Standing { v: VERSION, suspensions })
+}
+
+/// What a file holds; nothing when there is none. `remedy` is told when it cannot be read.
+pub(super) fn read_as<T: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<Option<T>, StandingError> {
     let failed = |source| StandingError::Io { path: path.to_owned(), source };
-    let unreadable = |what: String| StandingError::Unreadable { path: path.to_owned(), what };
+    let unreadable = |what: String| StandingError::Unreadable { path: path.to_owned(), what, remedy };
     let octets = match std::fs::metadata(path) {
         Ok(facts) => facts.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     if octets > OCTETS_MAX {
         return Err(unreadable(format!("larger than {OCTETS_MAX} octets")));
     }
     let text = std::fs::read(path).map_err(failed)?;
-    let standing: Standing<Vec<Suspension>> =
-        serde_json::from_slice(&text).map_err(|error| unreadable(format!("not a list of suspensions ({error})")))?;
-    if standing.v == VERSION {
-        Ok(standing.suspensions)
-    } else {
-        Err(unreadable(format!("version {}, this release knows {VERSION}", standing.v)))
-    }
+    serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(format!("not what it should be ({error})")))
 }
 
-/// Replaces what the file holds; on disk when this returns.
-pub(super) fn write(path: &Path, suspensions: &[Suspension]) -> Result<(), StandingError> {
-    replace(path, suspensions).map_err(|source| StandingError::Io { path: path.to_owned(), source })
+/// Replaces what a file holds; on disk when this returns.
+pub(super) fn write_as(path: &Path, content: &impl Serialize) -> Result<(), StandingError> {
+    replace(path, content).map_err(|source| StandingError::Io { path: path.to_owned(), source })
 }
 
-fn replace(path: &Path, suspensions: &[Suspension]) -> io::Result<()> {
+fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-    let mut text = serde_json::to_vec(&Standing { v: VERSION, suspensions })?;
+    let mut text = serde_json::to_vec(content)?;
     text.push(b'\n');
     file.write_all(&text)?;
     file.sync_all()?;

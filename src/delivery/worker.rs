@@ -1,5 +1,7 @@
 //! One connection at a time, one message after another on it.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +14,17 @@ use super::opening::{self, Unopened};
 use super::outcome::{self, Fate, Verdict};
 use super::record::Peer;
 use super::{Leased, Recheck};
-use crate::smtp::client::{ClientError, Session, Stage};
+use crate::smtp::client::{ClientError, Session, Source, Stage, Target};
 
 /// An unused connection to a domain's server is closed after this: strangers are not kept waiting, and another domain
 /// may be waiting for the route's connections.
 const DOMAIN_IDLE_CLOSE: Duration = Duration::from_secs(2);
+
+/// How long a worker waits for one of a group's connections: others have them, and it is nobody's fault.
+const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+
+/// How soon a copy is chosen for anew that met a full day.
+const DAY_FULL_LOOK: Duration = Duration::from_secs(1);
 
 /// Takes leases, keeps a connection for them.
 pub(super) struct Worker<L, R> {
@@ -25,6 +33,10 @@ pub(super) struct Worker<L, R> {
     session: Option<Session>,
     /// Held with the session where the route's connections are counted together.
     counted: Option<OwnedSemaphorePermit>,
+    /// Held with it where those to a group of destinations are.
+    admitted: Option<OwnedSemaphorePermit>,
+    /// What the session may come from, at most one of each family.
+    sources: Vec<Source>,
     /// The copy whose envelope has been written behind the last message, on `session` if that still stands.
     ahead: Option<Job<L>>,
     /// A copy that was taken to look ahead and could not be announced.
@@ -33,7 +45,7 @@ pub(super) struct Worker<L, R> {
 
 impl<L: Leased, R: Recheck> Worker<L, R> {
     pub(super) const fn new(desk: Arc<Desk<R>>, post: Post<L>) -> Self {
-        Self { desk, post, session: None, counted: None, ahead: None, held: None }
+        Self { desk, post, session: None, counted: None, admitted: None, sources: Vec::new(), ahead: None, held: None }
     }
 
     /// Until the queue is closed.
@@ -48,7 +60,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 }
                 (None, Some(draft)) => Some(draft),
                 (None, None) => match self.wait().await {
-                    Some(lease) => Some(Draft::new(lease, self.post.line())),
+                    Some(lease) => Some(self.desk.draft(lease, self.post.line())),
                     None => break,
                 },
             };
@@ -68,7 +80,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             let lease = match (queue.try_pop(), &self.session) {
                 (Some(lease), _) => lease,
                 (None, None) => {
-                    self.counted = None;
+                    (self.counted, self.admitted) = (None, None);
                     match &self.post.line().place {
                         Place::Host(_) => queue.pop().await?,
                         Place::Domain(_) => match timeout(DOMAIN_IDLE_CLOSE, queue.pop()).await {
@@ -93,7 +105,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 return Some(lease);
             }
             match self.post.pool.instead_of(&self.post.lane, now) {
-                Some(other) => other.queue.push(vec![lease]),
+                Some(other) => other.queue.push(self.desk.flow(&lease), vec![lease]),
                 None => lease.put_back(self.post.pool.usable_at(now)),
             }
         }
@@ -117,12 +129,30 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                     Some(passed) => draft = passed,
                     None => return,
                 }
-                match self.open().await {
+                let targets = match opening::targets(self.post.line(), &self.desk.resolver).await {
+                    Ok(targets) => targets,
+                    Err(error) => return self.without_session(draft, &error).await,
+                };
+                match self.knock(draft, &targets).await {
+                    Some(admitted) => draft = admitted,
+                    None => return,
+                }
+                match self.open(targets).await {
                     Ok(session) => self.session = Some(session),
                     Err(error) => return self.without_session(draft, &error).await,
                 }
             }
-            let Some(job) = self.desk.decide(&self.post, draft).await else { return };
+            let Some(mut job) = self.desk.decide(&self.post, draft).await else { return };
+            if let Some(peer) = self.session.as_ref().map(Session::peer) {
+                let Some(counted) = self.count(job, peer).await else {
+                    // The next one may leave from another address.
+                    if let Some(session) = self.session.take() {
+                        session.quit().await;
+                    }
+                    return;
+                };
+                job = counted;
+            }
             match self.transact(job).await {
                 Some(stale) => draft = stale,
                 None => return,
@@ -130,13 +160,72 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         }
     }
 
-    async fn open(&mut self) -> Result<Session, Unopened> {
+    /// Of the route's addresses those whose day is not full: one of each family, so that it is known from which a session
+    /// comes.
+    fn sources(&self) -> Vec<Source> {
+        let line = self.post.line();
+        let open = self.desk.board.warming().open_sources(&line.route.client.sources, self.desk.clock.now());
+        let turn = line.next_turn();
+        let (mut four, mut six): (Vec<_>, Vec<_>) = open.into_iter().partition(|source| source.address.is_ipv4());
+        let of = |family: &mut Vec<Source>| turn.checked_rem(family.len()).map(|place| family.swap_remove(place));
+        of(&mut four).into_iter().chain(of(&mut six)).collect()
+    }
+
+    /// Counts a copy that is about to leave by a session with `peer`. When the day is full of what it would leave from, or
+    /// by, it goes back and is chosen for anew: another address or another route may have room.
+    async fn count(&self, mut job: Job<L>, peer: SocketAddr) -> Option<Job<L>> {
+        let source = self.sources.iter().find(|source| source.address.is_ipv4() == peer.is_ipv4());
+        match self.desk.count(&mut job.draft, source.map(|source| source.address)) {
+            Ok(()) => Some(job),
+            Err(until) => {
+                let soon = self.desk.clock.now().plus(DAY_FULL_LOOK);
+                self.desk.later(&self.post, job.draft, until.min(soon)).await;
+                None
+            }
+        }
+    }
+
+    /// Before a domain's servers are connected to: now it is known whose they are. `None` when the copy has to wait for
+    /// their pace, or for a connection of theirs to become free.
+    async fn knock(&mut self, draft: Draft<L>, targets: &[Target]) -> Option<Draft<L>> {
+        let line = self.post.line();
+        let Place::Domain(domain) = &line.place else { return Some(draft) };
+        let (now, gates) = (self.desk.clock.now(), self.desk.board.gates());
+        let who = gates.who_by_mx(domain, targets.iter().map(|target| &*target.name));
+        let gate = gates.gate(&line.route.name, who, now);
+        if line.belongs_behind(&gate) {
+            // Those that came with this copy were let through where another pace counts.
+            self.post.lane.queue.drain().into_iter().for_each(|lease| lease.put_back(now));
+            if let Err(until) = gate.pass(now) {
+                self.desk.later(&self.post, draft, until).await;
+                return None;
+            }
+        }
+        if let Some(connections) = gate.connections.as_ref().filter(|_| self.admitted.is_none()) {
+            // First come, first served, so that no domain of the group keeps the others out.
+            match timeout(CONNECTION_WAIT, Arc::clone(connections).acquire_owned()).await {
+                Ok(admitted) => self.admitted = admitted.ok(),
+                Err(_elapsed) => {
+                    self.desk.later(&self.post, draft, self.desk.clock.now()).await;
+                    return None;
+                }
+            }
+        }
+        Some(draft)
+    }
+
+    async fn open(&mut self, targets: Vec<Target>) -> Result<Session, Unopened> {
         let line = self.post.line();
         if let Some(connections) = line.connections.as_ref().filter(|_| self.counted.is_none()) {
             // Never closed; a session too many would be the worst of it.
             self.counted = Arc::clone(connections).acquire_owned().await.ok();
         }
-        let opening = opening::open(line, &self.desk.resolver).await;
+        let mut client = Cow::Borrowed(&line.route.client);
+        if !self.desk.board.warming().is_idle() && !client.sources.is_empty() {
+            client.to_mut().sources = self.sources();
+        }
+        self.sources.clone_from(&client.sources);
+        let opening = opening::open(line, &client, targets).await;
         for unprotected in &opening.unprotected {
             self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
         }
@@ -155,7 +244,8 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             && draft.is_untouched()
             && let Some(other) = self.post.pool.instead_of(&self.post.lane, self.desk.clock.now())
         {
-            return other.queue.push(vec![draft.into_lease()]);
+            let lease = draft.into_lease();
+            return other.queue.push(self.desk.flow(&lease), vec![lease]);
         }
         self.desk.conclude_all(&self.post, draft, &verdict, None).await;
     }
@@ -243,7 +333,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
     async fn look_ahead(&mut self, session: &Session, job: &Job<L>) -> Option<Job<L>> {
         let possible = session.offers().pipelining
             && job.outgoing.is_short()
-            && session.transactions() < self.desk.settings.max_messages_per_connection
+            && session.transactions() < self.transactions_max()
             && self.held.is_none();
         if !possible {
             return None;
@@ -251,10 +341,10 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         // Whoever is withdrawn here is out of the way already; the queue is short, and so is this.
         loop {
             let lease = self.post.lane.queue.try_pop()?;
-            let draft = Draft::new(lease, self.post.line());
+            let draft = self.desk.draft(lease, self.post.line());
             let Some(next) = self.desk.decide(&self.post, draft).await else { continue };
             match session.fits(&next.outgoing) {
-                Ok(()) => return Some(next),
+                Ok(()) => return self.count(next, session.peer()).await,
                 Err(misfit) => {
                     let (peer, verdict) = (Peer::of(session), outcome::of_misfit(misfit));
                     self.desk.conclude_all(&self.post, next.draft, &verdict, Some(&peer)).await;
@@ -268,11 +358,22 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         if faulty {
             return;
         }
-        if session.transactions() < self.desk.settings.max_messages_per_connection {
+        if session.transactions() < self.transactions_max() {
             self.session = Some(session);
         } else {
-            tokio::spawn(session.quit());
+            // Once it is closed, whoever waits for a connection to this group is next.
+            let admitted = self.admitted.take();
+            tokio::spawn(async move {
+                session.quit().await;
+                drop(admitted);
+            });
         }
+    }
+
+    fn transactions_max(&self) -> u32 {
+        let ours = self.desk.settings.max_messages_per_connection;
+        let theirs = self.post.line().gate().limits.messages_per_connection;
+        theirs.map_or(ours, |theirs| ours.min(theirs.get()))
     }
 }
 

@@ -463,7 +463,8 @@ fn arrive(index: &mut super::index::Index, seq: u64, place: Place, arrival: Arri
         if pending.is_empty() {
             continue;
         }
-        let mut waiting = Waiting::new(manifest.received.as_millis(), 0, &manifest, pending);
+        let class = index.class(&manifest, &copy.recipients);
+        let mut waiting = Waiting::new(manifest.received.as_millis(), 0, &manifest, pending, class);
         waiting.cached = Some(Box::new(Cached {
             manifest: Arc::clone(&manifest),
             recipients: copy.recipients,

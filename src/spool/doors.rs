@@ -18,6 +18,7 @@ use super::labels::{self, Labels};
 use super::lease::{Claim, Lease, Settlement, lease_cached, lease_stored, read_mail};
 use super::notes::NoteSink;
 use super::queue::{Changed, Health, PendingCopy, Shown, Stats};
+use super::ready::{LongestDue, Turns};
 use super::recovery::{Recovered, Recovery};
 use super::segment::random;
 use super::settings::Settings;
@@ -62,7 +63,8 @@ impl Spool {
     ) -> Result<(Self, Recovered), SpoolError> {
         let lock = lock(&disk)?;
         let now = clock.now();
-        let recovery = Recovery::run(&disk, sink.as_mut(), Index::new(settings.sizes.cache_max), now)?;
+        let recovery =
+            Recovery::run(&disk, sink.as_mut(), Index::new(settings.sizes.cache_max, settings.sorter.clone()), now)?;
         let Recovery { mut index, report, next_segment, next_seq, .. } = recovery;
         let unusable = |error: std::io::Error| SpoolError::unusable("making a segment", &error);
         let salt = random().map_err(unusable)?;
@@ -103,6 +105,11 @@ impl Spool {
     /// Waits until something is due and leases up to `max` copies, the longest due first. An empty answer means that the
     /// spool failed or was shut down: there will be no other. Dropping the future gives back what it had leased.
     pub async fn lease(&self, max: usize) -> Vec<Lease> {
+        self.lease_in_turns(max, &mut LongestDue).await
+    }
+
+    /// [`Spool::lease`], but of those that are due it is `turns` that says whose turn it is; it waits on while nobody's is.
+    pub async fn lease_in_turns(&self, max: usize, turns: &mut impl Turns) -> Vec<Lease> {
         let shared = &self.handle.shared;
         loop {
             if shared.check().is_err() || max == 0 {
@@ -113,11 +120,12 @@ impl Spool {
             let now = shared.clock.now();
             let (taken, next) = {
                 let mut index = shared.index();
-                (index.take_due(now, max), index.next_due())
+                let taken = index.take_due(now, max, turns);
+                if taken.len() >= max && index.next_due().is_some_and(|next| next <= now) {
+                    shared.due.notify_one();
+                }
+                (taken, index.due_after(now))
             };
-            if next.is_some_and(|next| next <= now) {
-                shared.due.notify_one();
-            }
             if !taken.is_empty() {
                 let leases = self.leases(taken).await;
                 if !leases.is_empty() {
@@ -126,12 +134,12 @@ impl Spool {
                 continue;
             }
             let changed = shared.due.notified();
-            match next {
+            let next = next.map(|next| next.since(now));
+            match next.into_iter().chain(turns.again()).min() {
                 None => changed.await,
-                Some(next) => {
-                    let sleep = next.since(now).clamp(DUE_SLEEP_MIN, DUE_SLEEP_MAX);
+                Some(sleep) => {
                     // Whether time passed or something changed, the answer is to look again.
-                    let _either = tokio::time::timeout(sleep, changed).await;
+                    let _either = tokio::time::timeout(sleep.clamp(DUE_SLEEP_MIN, DUE_SLEEP_MAX), changed).await;
                 }
             }
         }

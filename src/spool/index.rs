@@ -9,6 +9,7 @@ use super::batch::{Body, Manifest};
 use super::disk::DiskFile;
 use super::frame::Home;
 use super::lease::Settlement;
+use super::ready::{Class, Ready, Sorter, Turns};
 use super::recipients::RecipientSet;
 use super::record::FileRecord;
 pub(super) use super::waiting::Waiting;
@@ -101,17 +102,23 @@ pub(super) struct Index {
     copies: BTreeMap<u64, Waiting>,
     batches: BTreeMap<u64, StoredBatch>,
     segments: BTreeMap<u64, SegmentState>,
-    ready: BTreeMap<(i64, u64), u64>,
+    ready: Ready,
     files: HashMap<u64, u32>,
     gone_files: Vec<u64>,
     next_order: u64,
     cache_max: usize,
+    sorter: Sorter,
     sums: Sums,
 }
 
 impl Index {
-    pub(super) fn new(cache_max: usize) -> Self {
-        Self { cache_max, ..Self::default() }
+    pub(super) fn new(cache_max: usize, sorter: Sorter) -> Self {
+        Self { cache_max, sorter, ..Self::default() }
+    }
+
+    /// The class of a copy for `recipients`.
+    pub(super) fn class(&self, manifest: &Manifest, recipients: &[Recipient]) -> Class {
+        self.sorter.class_of(manifest, recipients)
     }
 
     //----------- Segments ---
@@ -256,13 +263,25 @@ impl Index {
 
     //----------- Leasing ---
 
-    /// Leases up to `max` copies that are due, the longest due first.
-    pub(super) fn take_due(&mut self, now: Timestamp, max: usize) -> Vec<Taken> {
+    /// Leases up to `max` copies that are due, as `turns` says.
+    pub(super) fn take_due(&mut self, now: Timestamp, max: usize, turns: &mut impl Turns) -> Vec<Taken> {
+        turns.begin(now);
+        let mut due: Vec<_> = self.ready.firsts().filter(|(_, first)| *first <= now).collect();
         let mut taken = Vec::new();
-        while taken.len() < max {
-            let Some(entry) = self.ready.first_entry().filter(|entry| entry.key().0 <= now.as_millis()) else { break };
-            let id = entry.remove();
-            taken.extend(self.take(id));
+        while taken.len() < max
+            && let Some((class, count)) = turns.next(&due, max - taken.len()).filter(|(_, count)| *count > 0)
+        {
+            let before = taken.len();
+            while taken.len() < max.min(before + count)
+                && let Some(id) = self.ready.take(class, now)
+            {
+                taken.extend(self.take(id));
+            }
+            turns.took(class, taken.len() - before);
+            match self.ready.first_of(class).filter(|first| *first <= now) {
+                Some(first) => due.iter_mut().filter(|(known, _)| *known == class).for_each(|known| known.1 = first),
+                None => due.retain(|(known, _)| *known != class),
+            }
         }
         taken
     }
@@ -270,7 +289,7 @@ impl Index {
     /// Leases the copy `id` whether it is due or not; `None` when it is not waiting.
     pub(super) fn take_one(&mut self, id: u64) -> Option<Taken> {
         let copy = self.copies.get(&id).filter(|copy| matches!(copy.state, State::Queued | State::Held))?;
-        self.ready.remove(&(copy.due, copy.order));
+        self.ready.remove(copy.class, copy.due, copy.order);
         self.sums.held -= u64::from(copy.is_held());
         self.take(id)
     }
@@ -318,7 +337,7 @@ impl Index {
         if let Some(copy) = self.copies.get_mut(&id) {
             match copy.state {
                 State::Queued => {
-                    self.ready.remove(&(copy.due, copy.order));
+                    self.ready.remove(copy.class, copy.due, copy.order);
                 }
                 State::Leased => self.sums.leased -= 1,
                 State::Held => self.sums.held -= 1,
@@ -333,14 +352,20 @@ impl Index {
     pub(super) fn hurry(&mut self, id: u64, now: Timestamp) -> bool {
         let later = |copy: &&mut Waiting| copy.state == State::Queued && copy.due > now.as_millis();
         let Some(copy) = self.copies.get_mut(&id).filter(later) else { return false };
-        self.ready.remove(&(copy.due, copy.order));
+        self.ready.remove(copy.class, copy.due, copy.order);
         copy.due = now.as_millis();
         self.enqueue(id);
         true
     }
 
+    /// When the first of all is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.ready.first_key_value().map(|((due, _), _)| Timestamp::from_millis(*due))
+        self.ready.firsts().map(|(_, first)| first).min()
+    }
+
+    /// When the next class that has nothing due has something.
+    pub(super) fn due_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ready.firsts().map(|(_, first)| first).filter(|first| *first > now).min()
     }
 
     //----------- Settling ---
@@ -382,7 +407,7 @@ impl Index {
         let due = believable(retry.unwrap_or_else(|| now.as_millis()), now);
         match copy.state {
             State::Queued => {
-                self.ready.remove(&(copy.due, copy.order));
+                self.ready.remove(copy.class, copy.due, copy.order);
             }
             State::Leased => self.sums.leased -= 1,
             State::Held => self.sums.held -= 1,
@@ -403,7 +428,7 @@ impl Index {
             copy.order = self.next_order;
             copy.state = State::Queued;
             self.next_order += 1;
-            self.ready.insert((copy.due, copy.order), id);
+            self.ready.insert(copy.class, copy.due, copy.order, id);
         }
     }
 
@@ -413,7 +438,7 @@ impl Index {
         let Some(copy) = self.copies.remove(&id) else { return };
         match copy.state {
             State::Queued => {
-                self.ready.remove(&(copy.due, copy.order));
+                self.ready.remove(copy.class, copy.due, copy.order);
             }
             State::Leased => self.sums.leased -= 1,
             State::Held => self.sums.held -= 1,

@@ -38,6 +38,7 @@ mod lease;
 mod notes;
 mod quarantine;
 mod queue;
+mod ready;
 mod recipients;
 mod reclaim;
 mod record;
@@ -64,6 +65,7 @@ pub use lease::{Entry, LEASE_RETURN_DELAY, Lease, RecipientIndex, Settlement, Se
 pub use notes::{Discard, NoteSink};
 pub use quarantine::Quarantined;
 pub use queue::{Changed, Health, PendingCopy, Shown, Stats};
+pub use ready::{Class, Sorter, Turns};
 pub use recovery::Recovered;
 pub use settings::{
     BODY_MEMORY_MAX, CACHE_MAX, COMMIT_CHARGE_MIN, DEAD_MIN, FRAME_MAX, GROUP_OCTETS_MAX, MIN_FREE, NOTES_OCTETS_MAX,

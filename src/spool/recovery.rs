@@ -220,7 +220,8 @@ impl<'a> Recovery<'a> {
             if copy.pending.is_empty() || (!batch.moved && self.index.contains(copy.id)) {
                 continue;
             }
-            let waiting = Waiting::new(copy.due, copy.attempts, &batch.manifest, copy.pending);
+            let class = self.index.class(&batch.manifest, &copy.recipients);
+            let waiting = Waiting::new(copy.due, copy.attempts, &batch.manifest, copy.pending, class);
             self.index.add_copy(seq, copy.id, waiting, self.now);
         }
         self.index.drop_if_unused(seq);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::ready::Sorter;
+
 /// Octets after which a segment is closed and the next one begun: large enough that creating files (two fsyncs) is
 /// rare, small enough to be read into memory whole at recovery and to be given back soon after its last delivery.
 pub const SEGMENT_MAX: u64 = 32 * 1024 * 1024;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub min_free: u64,
     /// Copies that may be pending before commits are answered [`super::SpoolError::Full`].
     pub pending_max: usize,
+    /// Which copies are fetched together.
+    pub sorter: Sorter,
     pub(super) sizes: Sizes,
 }
 
@@ -50,9 +54,15 @@ pub(super) struct Sizes {
 }
 
 impl Settings {
-    /// A spool in `directory` with [`MIN_FREE`] and [`PENDING_MAX`].
+    /// A spool in `directory` with [`MIN_FREE`] and [`PENDING_MAX`], all copies of one class.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         let sizes = Sizes { segment_max: SEGMENT_MAX, frame_max: FRAME_MAX, cache_max: CACHE_MAX, dead_min: DEAD_MIN };
-        Self { directory: directory.into(), min_free: MIN_FREE, pending_max: PENDING_MAX, sizes }
+        Self {
+            directory: directory.into(),
+            min_free: MIN_FREE,
+            pending_max: PENDING_MAX,
+            sorter: Sorter::default(),
+            sizes,
+        }
     }
 }

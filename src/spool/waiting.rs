@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::batch::Manifest;
 use super::index::Cached;
+use super::ready::Class;
 use super::recipients::RecipientSet;
 use crate::time::Timestamp;
 
@@ -30,14 +31,15 @@ pub(super) struct Waiting {
     pub(super) cached: Option<Box<Cached>>,
     pub(super) batch: u64,
     pub(super) order: u64,
+    pub(super) class: Class,
     pub(super) state: State,
 }
 
 impl Waiting {
-    pub(super) const fn new(due: i64, attempts: u32, manifest: &Manifest, pending: RecipientSet) -> Self {
+    pub(super) const fn new(due: i64, attempts: u32, manifest: &Manifest, pending: RecipientSet, class: Class) -> Self {
         let (received, expires) = (manifest.received.as_millis(), manifest.expires.as_millis());
         let state = State::Queued;
-        Self { due, attempts, received, expires, pending, cached: None, batch: 0, order: 0, state }
+        Self { due, attempts, received, expires, pending, cached: None, batch: 0, order: 0, class, state }
     }
 
     pub(super) fn is_leased(&self) -> bool {

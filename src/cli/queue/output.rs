@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::control::{Circuit, Copy, Figures, Waiting};
+use crate::control::{Circuit, Copy, Figures, Limited, Waiting, Warmup};
 use crate::exit::{Exit, Failure};
 
 /// The queue in figures.
@@ -23,6 +23,18 @@ pub(super) fn figures(figures: &Figures, json: bool, out: &mut dyn Write) -> Res
     }
     if figures.circuits.is_empty() {
         writeln!(out, "circuits closed")?;
+    }
+    for known in &figures.limited {
+        let Limited { route, group, rate, passed, connections, connections_max } = known;
+        let rate = rate.as_ref().map(|rate| format!("{rate}, {passed} passed"));
+        let open = connections.zip(*connections_max).map(|(open, most)| format!("{open} of {most} connections"));
+        let said: Vec<_> = [rate, open].into_iter().flatten().collect();
+        writeln!(out, "limited {group} by {route}: {}", said.join(", "))?;
+    }
+    for plan in &figures.warmup {
+        let Warmup { name, day, used, allowed } = plan;
+        let allowed = allowed.map_or_else(|| "no limit any more".to_owned(), |allowed| format!("of {allowed}"));
+        writeln!(out, "warm-up {name}: day {day}, {used} {allowed}")?;
     }
     for group in &figures.slowed {
         let (name, level, gap) = (&group.group, group.level, group.gap_s);

@@ -7,6 +7,7 @@ mod frozen;
 mod hold;
 mod queue;
 mod reclaim;
+mod turns;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

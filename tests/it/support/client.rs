@@ -29,6 +29,24 @@ impl Client {
         client
     }
 
+    /// [`Client::connect`] from another address of this machine.
+    pub(crate) fn connect_from(source: std::net::IpAddr, address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connected = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::new(source, 0)).unwrap();
+            socket.connect(address).await.unwrap()
+        });
+        let stream = connected.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut client = Self { reader: BufReader::new(stream) };
+        assert!(client.reply().starts_with("220"));
+        assert!(client.say("EHLO client.example").starts_with("250"));
+        client
+    }
+
     /// Connects and does nothing else.
     pub(crate) fn raw(address: SocketAddr) -> Self {
         Self::try_raw(address).unwrap()

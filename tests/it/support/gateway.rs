@@ -171,9 +171,10 @@ pub(crate) fn resident(process: u32) -> u64 {
     kibibytes.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// The binary, told where its folder is.
+/// The binary (or the one that `CONSENTRY_BINARY` names, for figures), told where its folder is.
 pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_consentry"));
+    let binary = std::env::var_os("CONSENTRY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_consentry").into());
+    let mut command = Command::new(binary);
     command.env("CONSENTRY_DATA", folder).env_remove("CONSENTRY_CONFIG");
     command
 }

@@ -1,0 +1,434 @@
+//! Plans for warming up at work: what left today is counted, also over a restart.
+//!
+//! The count on disk is ahead of what has left: [`AHEAD`] messages are written down, fsynced, before the first of them
+//! leaves. So a killed process can make a day shorter by as many, and never longer; a regular stop writes what is true.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::routes::Route;
+use super::standing::{self, StandingError};
+use crate::mail::{ReversePath, RouteName};
+use crate::shaping::{Allowance, Day, Plan, Subject};
+use crate::smtp::client::Source;
+use crate::time::Timestamp;
+
+/// The file of counts in the data folder.
+const NAME: &str = "warmup.json";
+/// The version that is written, and the only one that is read.
+const VERSION: u32 = 1;
+/// Messages that are written down before they leave: the most that a killed process makes a day shorter. A fsync for each
+/// hundred messages of an address that is being warmed up is nothing.
+pub const AHEAD: u64 = 100;
+/// How soon it is tried again when a count cannot be written. Until then nothing leaves: it would not be counted.
+const WRITE_AGAIN: Duration = Duration::from_secs(10);
+/// What to do about a file that cannot be read.
+const REMEDY: &str = "restore it from a backup, or remove it to count this day anew";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counts {
+    v: u32,
+    plans: BTreeMap<String, Count>,
+}
+
+/// What one plan has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Count {
+    /// The day that is counted, as when it begins.
+    day: i64,
+    /// Messages of that day; on disk those that may have left.
+    messages: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// By the place of the plan.
+    used: Vec<Count>,
+    /// What the file says.
+    written: Vec<u64>,
+    /// Plans whose day is full, as told.
+    told: Vec<Option<Day>>,
+}
+
+/// A plan that stands for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlanNumber(usize);
+
+/// Where a copy goes that a plan is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// Where it went anyhow.
+    On,
+    /// Its day is full, and what is over takes this route.
+    Instead(RouteName),
+    /// Its day is full.
+    Wait(Timestamp),
+}
+
+/// A day that has just become full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Full {
+    pub(super) name: String,
+    pub(super) messages: u64,
+    pub(super) number: u64,
+    pub(super) instead: Option<RouteName>,
+    pub(super) until: Timestamp,
+}
+
+/// What an operator sees of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warmth {
+    /// Its name.
+    pub name: String,
+    /// The number of this day in it, from 1; zero before it begins.
+    pub number: u64,
+    /// Messages of this day.
+    pub used: u64,
+    /// How many it may have; no limit when the plan is over.
+    pub allowed: Option<u64>,
+}
+
+/// All plans.
+#[derive(Debug)]
+pub(super) struct Warming {
+    file: PathBuf,
+    plans: Arc<[Plan]>,
+    state: Mutex<State>,
+}
+
+impl Warming {
+    /// Reads what was counted. Blocking.
+    pub(super) fn open(data_dir: &Path, plans: &Arc<[Plan]>) -> Result<Self, StandingError> {
+        let file = data_dir.join(NAME);
+        let counts = match standing::read_as::<Counts>(&file, REMEDY)? {
+            Some(counts) if counts.v == VERSION => counts.plans,
+            Some(counts) => {
+                let what = format!("version {}, this release knows {VERSION}", counts.v);
+                return Err(StandingError::Unreadable { path: file, what, remedy: REMEDY });
+            }
+            None => BTreeMap::new(),
+        };
+        let used: Vec<_> = plans.iter().map(|plan| counts.get(&plan.name).copied().unwrap_or_default()).collect();
+        let written = used.iter().map(|count| count.messages).collect();
+        let told = vec![None; plans.len()];
+        Ok(Self { file, plans: Arc::clone(plans), state: Mutex::new(State { used, written, told }) })
+    }
+
+    /// Whether there is anything to count.
+    pub(super) fn is_idle(&self) -> bool {
+        self.plans.is_empty()
+    }
+
+    /// The plan for mail from `path`.
+    pub(super) fn of_path(&self, path: &ReversePath) -> Option<PlanNumber> {
+        let ReversePath::Mailbox(mailbox) = path else { return None };
+        self.find(|subject| matches!(subject, Subject::Domain(domain) if domain == mailbox.domain()))
+    }
+
+    /// The plan for connections from `address`.
+    pub(super) fn of_source(&self, address: IpAddr) -> Option<PlanNumber> {
+        self.find(|subject| *subject == Subject::Source(address))
+    }
+
+    fn find(&self, fits: impl Fn(&Subject) -> bool) -> Option<PlanNumber> {
+        self.plans.iter().position(|plan| fits(&plan.subject)).map(PlanNumber)
+    }
+
+    /// Where mail from `path` goes that would take `route`.
+    pub(super) fn lead(&self, route: &Route, path: &ReversePath, now: Timestamp) -> Lead {
+        let of_path = self.of_path(path).filter(|plan| self.is_full(*plan, now));
+        match of_path.or_else(|| self.full_sources(route, now)).and_then(|plan| self.plans.get(plan.0)) {
+            None => Lead::On,
+            Some(Plan { instead: Some(instead), .. }) if *instead != route.name => Lead::Instead(instead.clone()),
+            Some(_) => Lead::Wait(Day::of(now).end()),
+        }
+    }
+
+    /// Until when `route` takes nothing, because the day is full of every address that it leaves from and nothing goes
+    /// elsewhere instead.
+    pub(super) fn closes(&self, route: &Route, now: Timestamp) -> Option<Timestamp> {
+        let plan = self.plans.get(self.full_sources(route, now)?.0)?;
+        plan.instead.is_none().then(|| Day::of(now).end())
+    }
+
+    /// The plan of the first address of `route`, when the day of all of them is full.
+    fn full_sources(&self, route: &Route, now: Timestamp) -> Option<PlanNumber> {
+        let sources = &route.client.sources;
+        if self.is_idle() || !sources.iter().all(|source| self.is_full_source(source, now)) {
+            return None;
+        }
+        self.of_source(sources.first()?.address)
+    }
+
+    fn is_full_source(&self, source: &Source, now: Timestamp) -> bool {
+        self.of_source(source.address).is_some_and(|plan| self.is_full(plan, now))
+    }
+
+    /// Of `sources` those whose day is not full; all when it is that of every one.
+    pub(super) fn open_sources(&self, sources: &[Source], now: Timestamp) -> Vec<Source> {
+        let open: Vec<_> = sources.iter().filter(|source| !self.is_full_source(source, now)).cloned().collect();
+        if open.is_empty() { sources.to_vec() } else { open }
+    }
+
+    fn is_full(&self, plan: PlanNumber, now: Timestamp) -> bool {
+        self.left(&self.lock(), plan, now) == Some(0)
+    }
+
+    /// How many may still leave on this day; `None`: as many as there are.
+    fn left(&self, state: &State, PlanNumber(place): PlanNumber, now: Timestamp) -> Option<u64> {
+        let plan = self.plans.get(place)?;
+        let count = current(*state.used.get(place)?, now);
+        match plan.allowance(Day::of(now)) {
+            Allowance::Messages(allowed) => Some(allowed.saturating_sub(count.messages)),
+            Allowance::NoLimit => None,
+        }
+    }
+
+    /// Counts one message for each of `plans`, or for none. Names those whose day is full with it. Blocks for a fsync once
+    /// in [`AHEAD`] messages.
+    ///
+    /// # Errors
+    /// It may not leave before then.
+    pub(super) fn take(&self, plans: &[PlanNumber], now: Timestamp) -> Result<Vec<Full>, Timestamp> {
+        let mut state = self.lock();
+        if plans.iter().any(|plan| self.left(&state, *plan, now) == Some(0)) {
+            return Err(Day::of(now).end());
+        }
+        for PlanNumber(place) in plans {
+            if let (Some(count), Some(written)) = (state.used.get(*place).copied(), state.written.get(*place).copied())
+            {
+                let count = current(count, now);
+                let is_new = state.used.get(*place).is_some_and(|known| known.day != count.day);
+                if is_new || count.messages >= written {
+                    self.write_ahead(&mut state, *place, count).map_err(|error| {
+                        tracing::error!(%error, "what left today cannot be counted, so nothing leaves");
+                        now.plus(WRITE_AGAIN)
+                    })?;
+                }
+                if let Some(known) = state.used.get_mut(*place) {
+                    *known = Count { messages: count.messages.saturating_add(1), ..count };
+                }
+            }
+        }
+        Ok(plans.iter().filter_map(|plan| self.just_full(&mut state, *plan, now)).collect())
+    }
+
+    /// The first time on a day that a plan has nothing left.
+    fn just_full(&self, state: &mut State, plan: PlanNumber, now: Timestamp) -> Option<Full> {
+        let day = Day::of(now);
+        if self.left(state, plan, now) != Some(0) || state.told.get_mut(plan.0)?.replace(day) == Some(day) {
+            return None;
+        }
+        let Plan { name, instead, .. } = self.plans.get(plan.0)?;
+        let number = self.plans.get(plan.0)?.number(day);
+        let messages = state.used.get(plan.0)?.messages;
+        Some(Full { name: name.clone(), messages, number, instead: instead.clone(), until: day.end() })
+    }
+
+    fn write_ahead(&self, state: &mut State, place: usize, count: Count) -> Result<(), StandingError> {
+        let ahead = Count { messages: count.messages.saturating_add(AHEAD), ..count };
+        let mut written: Vec<_> = state
+            .used
+            .iter()
+            .zip(&state.written)
+            .map(|(used, written)| Count { messages: used.messages.max(*written), ..*used })
+            .collect();
+        if let Some(known) = written.get_mut(place) {
+            *known = ahead;
+        }
+        self.write(&written)?;
+        if let (Some(known), Some(used)) = (state.written.get_mut(place), state.used.get_mut(place)) {
+            (*known, *used) = (ahead.messages, count);
+        }
+        Ok(())
+    }
+
+    /// At a regular stop: what is true, without what was written ahead.
+    pub(super) fn close(&self) {
+        if self.is_idle() {
+            return;
+        }
+        let mut state = self.lock();
+        match self.write(&state.used) {
+            Ok(()) => state.written = state.used.iter().map(|count| count.messages).collect(),
+            Err(error) => tracing::warn!(%error, ahead = AHEAD, "this day may be shorter by what was counted ahead"),
+        }
+    }
+
+    fn write(&self, counts: &[Count]) -> Result<(), StandingError> {
+        let plans = self.plans.iter().zip(counts).map(|(plan, count)| (plan.name.clone(), *count)).collect();
+        standing::write_as(&self.file, &Counts { v: VERSION, plans })
+    }
+
+    /// Every plan, as it stands.
+    pub(super) fn all(&self, now: Timestamp) -> Vec<Warmth> {
+        let (state, day) = (self.lock(), Day::of(now));
+        let warmth = |(plan, count): (&Plan, &Count)| Warmth {
+            name: plan.name.clone(),
+            number: plan.number(day),
+            used: current(*count, now).messages,
+            allowed: match plan.allowance(day) {
+                Allowance::Messages(allowed) => Some(allowed),
+                Allowance::NoLimit => None,
+            },
+        };
+        self.plans.iter().zip(&state.used).map(warmth).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The count of the day of `now`. A clock that is set back into an earlier day goes on with the later one's count.
+fn current(count: Count, now: Timestamp) -> Count {
+    let day = Day::of(now).begin().as_millis();
+    if day > count.day { Count { day, messages: 0 } } else { count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Domain, Mailbox};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn plans(caps: &[u64], instead: Option<&str>) -> Arc<[Plan]> {
+        let subject = Subject::Domain(Domain::parse("acme.example").unwrap());
+        let instead = instead.map(|name| RouteName::new(name).unwrap());
+        let plan =
+            Plan { name: "new".to_owned(), subject, start: Day::of(NOW), caps: caps.to_vec(), factor: None, instead };
+        Arc::from([plan])
+    }
+
+    fn path() -> ReversePath {
+        ReversePath::Mailbox(Mailbox::parse("b@acme.example").unwrap())
+    }
+
+    fn taken(warming: &Warming, now: Timestamp, most: usize) -> usize {
+        let plan = warming.of_path(&path()).unwrap();
+        (0..most).take_while(|_| warming.take(&[plan], now).is_ok()).count()
+    }
+
+    fn route() -> Route {
+        Route::smarthost(RouteName::new("r").unwrap(), "x".to_owned(), 25, "g".to_owned())
+    }
+
+    #[test]
+    fn a_day_takes_what_it_may_and_the_next_one_what_that_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[250, 300], None)).unwrap();
+        let plan = warming.of_path(&path()).unwrap();
+        assert_eq!(warming.of_path(&ReversePath::Null), None);
+        assert_eq!(taken(&warming, NOW, 249), 249);
+        let full = warming.take(&[plan], NOW).unwrap();
+        assert_eq!((full[0].messages, full[0].number, full[0].until), (250, 1, Day::of(NOW).end()));
+        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()));
+        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Wait(Day::of(NOW).end()));
+        let next = Day::of(NOW).end();
+        assert_eq!(warming.lead(&route(), &path(), next), Lead::On);
+        assert_eq!(taken(&warming, next, 1000), 300);
+        assert_eq!(warming.all(next), [Warmth { name: "new".to_owned(), number: 2, used: 300, allowed: Some(300) }]);
+        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()), "a clock set back opens no day again");
+        assert_eq!(taken(&warming, Day::of(next).end(), 1000), 1000, "the plan is over");
+    }
+
+    #[test]
+    fn what_is_over_takes_the_other_route_and_never_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = RouteName::new("other").unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[1], Some("other"))).unwrap();
+        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::On);
+        assert_eq!(taken(&warming, NOW, 5), 1);
+        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Instead(other.clone()));
+        let there = Route { name: other, ..route() };
+        assert_eq!(warming.lead(&there, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
+    }
+
+    /// Killed at every point: what left before and after is never more than the day may have, and less by no more than
+    /// what is counted ahead.
+    #[test]
+    fn a_killed_process_lets_no_more_through_and_loses_no_more_than_it_counts_ahead() {
+        let ahead = usize::try_from(AHEAD).unwrap();
+        for before in [0, 1, ahead - 1, ahead, ahead + 1, 2 * ahead, 299, 300] {
+            let folder = tempfile::tempdir().unwrap();
+            let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+            assert_eq!(taken(&warming, NOW, before), before);
+            drop(warming);
+            let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+            let after = taken(&again, NOW, 1000);
+            assert!(before + after <= 300, "{before} + {after}");
+            assert!(before + after + ahead > 300, "{before} + {after}");
+        }
+    }
+
+    #[test]
+    fn a_regular_stop_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        assert_eq!(taken(&warming, NOW, 42), 42);
+        warming.close();
+        let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        assert_eq!(taken(&again, NOW, 1000), 258);
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_written_lets_nothing_through_and_a_torn_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        std::fs::create_dir(folder.path().join("warmup.new")).unwrap();
+        let plan = warming.of_path(&path()).unwrap();
+        assert_eq!(warming.take(&[plan], NOW), Err(NOW.plus(WRITE_AGAIN)));
+        std::fs::remove_dir(folder.path().join("warmup.new")).unwrap();
+        assert!(warming.take(&[plan], NOW).is_ok());
+        let file = folder.path().join(NAME);
+        let whole = std::fs::read_to_string(&file).unwrap();
+        for text in [&whole[..whole.len() / 2], "", &whole.replace("\"v\":1", "\"v\":2")] {
+            std::fs::write(&file, text).unwrap();
+            assert!(matches!(
+                Warming::open(folder.path(), &plans(&[300], None)),
+                Err(StandingError::Unreadable { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn addresses_whose_day_is_full_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = |last: u8| Source { address: IpAddr::from([192, 0, 2, last]), hello: last.to_string() };
+        let plan = |last: u8| Plan {
+            name: last.to_string(),
+            subject: Subject::Source(source(last).address),
+            start: Day::of(NOW),
+            caps: vec![1],
+            factor: None,
+            instead: None,
+        };
+        let warming = Warming::open(folder.path(), &Arc::from([plan(1), plan(2)])).unwrap();
+        let mut route = route();
+        route.client.sources = vec![source(1), source(2)];
+        let open = |warming: &Warming| {
+            let open = warming.open_sources(&route.client.sources, NOW);
+            open.into_iter().map(|source| source.hello).collect::<Vec<_>>()
+        };
+        assert_eq!(open(&warming), ["1", "2"]);
+        warming.take(&[warming.of_source(source(1).address).unwrap()], NOW).unwrap();
+        assert_eq!((open(&warming), warming.closes(&route, NOW)), (vec!["2".to_owned()], None));
+        warming.take(&[warming.of_source(source(2).address).unwrap()], NOW).unwrap();
+        assert_eq!(warming.closes(&route, NOW), Some(Day::of(NOW).end()));
+        assert_eq!(warming.lead(&route, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
+        let third = Route {
+            client: crate::smtp::client::Settings { sources: vec![source(1), source(3)], ..route.client.clone() },
+            ..route
+        };
+        assert_eq!(warming.lead(&third, &path(), NOW), Lead::On);
+    }
+}
