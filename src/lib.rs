@@ -39,6 +39,7 @@ pub mod rules;
 pub mod smtp;
 pub mod spool;
 pub mod store;
+pub mod sts;
 pub mod telemetry;
 pub mod tell;
 pub mod time;

@@ -10,6 +10,7 @@ use crate::mail::{Domain, RouteName};
 use crate::time::parse_span;
 
 use super::error::Problems;
+use super::protection::Secured;
 use super::routes::{self, host_name};
 use super::value::{duration, number, parsed, word};
 use super::{protection, replies, v1};
@@ -77,8 +78,9 @@ pub(super) fn route(
         user: written.user.as_ref(),
         password_file: written.password_file.as_ref(),
         stays_here: host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        policies: None,
     };
-    let (protection, login) = protection::protection(&wanted, base, problems)?;
+    let Secured { protection, login, .. } = protection::protection(&wanted, base, problems)?;
     let mut route =
         Route::smarthost(RouteName::new(NAME).ok()?, host, u16::try_from(port?).ok()?, hostname.to_string());
     route.client.protection = protection;

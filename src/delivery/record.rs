@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::assurance::TlsReport;
 use super::backoff::Pace;
 use super::circuit::Trouble;
 use super::group::Group;
 use super::lane::Line;
-use super::opening::Unprotected;
 use super::outcome::Told;
 use crate::mail::{Label, Recipient, Reply};
 use crate::smtp::client::{Blame, Protected, Session};
@@ -130,13 +130,21 @@ impl Recorder {
         self.events.record(&of_line(EventType::CircuitClosed, line, at));
     }
 
-    /// A session that could not be protected: what a report of RFC 8460 is made from.
-    pub(super) fn unprotected(&self, line: &Line, at: Timestamp, unprotected: &Unprotected) {
-        let fault = &unprotected.fault;
-        let mut event = of_line(EventType::TlsFailure, line, at);
-        event.fault = Some(fault.blame().as_str());
-        let (host, detail) = (unprotected.host.to_string(), fault.to_string());
-        event.tls_failure = Some(TlsFailure { host, result_type: fault.as_str(), detail });
+    /// A session that could not be protected, or a policy that could not be had, the latter also when nobody was being
+    /// sent to: what a report of RFC 8460 is made from.
+    pub(super) fn tls_fault(&self, line: Option<&Line>, at: Timestamp, report: &TlsReport) {
+        let mut event = match line {
+            Some(line) => of_line(EventType::TlsFailure, line, at),
+            None => Event::new(EventType::TlsFailure, at),
+        };
+        event.fault = Some(report.blame.as_str());
+        event.tls_failure = Some(TlsFailure {
+            policy_type: report.policy_type.as_str(),
+            policy_domain: report.domain.as_ref().map(ToString::to_string),
+            host: report.host.as_ref().map(ToString::to_string),
+            result_type: report.result_type,
+            detail: report.detail.clone(),
+        });
         self.events.record(&event);
     }
 

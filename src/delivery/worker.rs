@@ -136,9 +136,10 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             // Never closed; a session too many would be the worst of it.
             self.counted = Arc::clone(connections).acquire_owned().await.ok();
         }
-        let opening = opening::open(line, &self.desk.resolver).await;
-        for unprotected in &opening.unprotected {
-            self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
+        let now = self.desk.clock.now();
+        let opening = opening::open(line, &self.desk.resolver, &self.desk.policies, now).await;
+        for fault in &opening.faults {
+            self.desk.recorder.tls_fault(Some(line), self.desk.clock.now(), fault);
         }
         opening.session
     }

@@ -95,7 +95,7 @@ pub enum EventType {
     CircuitOpened,
     /// It works again.
     CircuitClosed,
-    /// A session with an upstream could not be protected.
+    /// A session with an upstream could not be protected, or a policy about it could not be had.
     TlsFailure,
     /// Somebody should look at once: `reason` says at what.
     Alarm,
@@ -145,11 +145,18 @@ pub struct PeerAddress {
     pub addr: String,
 }
 
-/// What RFC 8460 section 4.3 wants to know of a session that could not be protected.
+/// What RFC 8460 wants to know (sections 4.2 and 4.3) of a session that could not be protected, or of a policy that could not
+/// be had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TlsFailure {
-    /// The receiving host.
-    pub host: String,
+    /// What asked for protection: `sts`, `tlsa`, or `no-policy-found`.
+    pub policy_type: &'static str,
+    /// The domain that asked, or that could have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_domain: Option<String>,
+    /// The receiving host; absent when no policy could be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// One of the words of RFC 8460 section 4.3.
     pub result_type: &'static str,
     /// The rest, for people.

@@ -18,6 +18,7 @@ mod unverified;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificates::{Certificates, Pair, Protocol, Settings};

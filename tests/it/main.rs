@@ -18,6 +18,7 @@ mod import_scale;
 mod ledger;
 mod mailbox;
 mod messages;
+mod mta_sts;
 mod pages;
 mod postfix;
 mod proxies;

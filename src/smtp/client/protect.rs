@@ -46,6 +46,9 @@ pub enum TlsFault {
     /// The handshake failed for another reason.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
+    /// The domain's MTA-STS policy does not name the host (RFC 8461 section 4.1).
+    #[error("the domain's MTA-STS policy does not name {0}")]
+    NotInPolicy(String),
     /// The host's configured name cannot stand in a certificate.
     #[error("`{0}` is no name that a certificate could be for")]
     Nameless(String),
@@ -81,14 +84,16 @@ impl TlsFault {
             Self::WrongName(_) => "certificate-host-mismatch",
             Self::Expired(_) => "certificate-expired",
             Self::Untrusted(_) => "certificate-not-trusted",
-            Self::Handshake(_) | Self::Nameless(_) => "validation-failure",
+            Self::NotInPolicy(_) | Self::Handshake(_) | Self::Nameless(_) => "validation-failure",
         }
     }
 
     /// Whose it is.
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::NotOffered | Self::WrongName(_) | Self::Expired(_) | Self::Untrusted(_) => Blame::Policy,
+            Self::NotOffered | Self::WrongName(_) | Self::Expired(_) | Self::Untrusted(_) | Self::NotInPolicy(_) => {
+                Blame::Policy
+            }
             Self::Refused(_) | Self::Handshake(_) => Blame::Peer,
             Self::Nameless(_) => Blame::Local,
         }
