@@ -31,7 +31,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let doors = doors(spec, base, &hostname, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
-    let dns = upstream::dns(&spec.dns, problems);
+    let dns = upstream::dns(spec, base, problems);
     let mta_sts = mta_sts::settings(&spec.mta_sts, base, problems);
     let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
@@ -77,7 +77,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         tell_trust: tell_trust?,
         pipeline,
         delivery,
-        dns,
+        dns: dns?,
         mta_sts: mta_sts?,
         spool,
         store: store?,

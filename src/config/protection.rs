@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::delivery::Assurance;
+use crate::delivery::{Assurance, WithoutTlsa};
 use crate::smtp::client::{Login, Protection};
 use crate::tls::{Protocol, Trust, client_config, unverified_config};
 
@@ -41,14 +41,18 @@ enum Level {
     Require,
     Verify,
     MtaSts,
+    Dane,
+    DaneOnly,
 }
 
-const LEVELS: [(&str, Level); 5] = [
+const LEVELS: [(&str, Level); 7] = [
     ("none", Level::None),
     ("opportunistic", Level::Opportunistic),
     ("require", Level::Require),
     ("verify", Level::Verify),
     ("mta-sts", Level::MtaSts),
+    ("dane", Level::Dane),
+    ("dane-only", Level::DaneOnly),
 ];
 
 /// Both are looked at together: a password must not be said to just anybody.
@@ -80,7 +84,7 @@ pub(super) fn protection(wanted: &Wanted<'_>, base: &Path, problems: &mut Proble
     let assurance = assurance(wanted, level, base, problems)?;
     let config = match level {
         Level::None => return Some(Secured { protection: Protection::Clear, login, assurance }),
-        Level::Opportunistic | Level::Require | Level::MtaSts => unverified_config(),
+        Level::Opportunistic | Level::Require | Level::MtaSts | Level::Dane | Level::DaneOnly => unverified_config(),
         Level::Verify => {
             let trust = match wanted.ca_file {
                 Some(text) => Trust::File(parsed(problems, &key("ca_file"), text, |text| files::resolve(base, text))?),
@@ -92,7 +96,7 @@ pub(super) fn protection(wanted: &Wanted<'_>, base: &Path, problems: &mut Proble
     let config = problems.take(wanted.ca_file.map_or(at, |text| text.span().start), &key("tls"), config)?;
     let protection = match level {
         Level::None => Protection::Clear,
-        Level::Opportunistic | Level::MtaSts => Protection::Opportunistic(config),
+        Level::Opportunistic | Level::MtaSts | Level::Dane | Level::DaneOnly => Protection::Opportunistic(config),
         Level::Require | Level::Verify if wanted.implicit => Protection::Implicit(config),
         Level::Require | Level::Verify => Protection::StartTls(config),
     };
@@ -105,10 +109,12 @@ fn assurance(wanted: &Wanted<'_>, level: Level, base: &Path, problems: &mut Prob
     let at = wanted.tls.map_or(wanted.at, |text| text.span().start);
     match (level, wanted.policies) {
         (Level::None | Level::Opportunistic | Level::Require | Level::Verify, _) => Some(Assurance::Route),
-        (Level::MtaSts, None) => {
+        (Level::MtaSts | Level::Dane | Level::DaneOnly, None) => {
             problems.add(at, &key, "is about the mail servers of domains; expected on a route with kind = \"mx\" only");
             None
         }
+        (Level::Dane, Some(_)) => Some(Assurance::Dane(WithoutTlsa::ByRoute)),
+        (Level::DaneOnly, Some(_)) => Some(Assurance::Dane(WithoutTlsa::Refuse)),
         (Level::MtaSts, Some(policies)) => {
             let trust = mta_sts::trust(policies, base, problems)?;
             problems.take(at, &key, client_config(&trust, Protocol::Smtp)).map(Assurance::MtaSts)

@@ -195,6 +195,7 @@ pub(super) struct SourceAddress {
 pub(super) struct Dns {
     #[serde(default)]
     pub(super) servers: Vec<At<String>>,
+    pub(super) trust_anchors: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use super::attempt::Desk;
+use super::mx::{NoWay, Server};
+use super::routes::WithoutTlsa;
+use crate::dns::{Answer, Authenticity, DnsError, Resolver, Tlsa};
 use crate::mail::Domain;
 use crate::smtp::client::{Blame, Protection, TlsFault};
 use crate::sts::{Mode, Policy, PolicyFault};
-use crate::tls::ClientConfig;
+use crate::tls::{Association, ClientConfig, dane_config, unverified_config};
 
 /// What asked for protection: the words of RFC 8460 section 4.4 (`policy-type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyType {
     Sts,
+    Tlsa,
     NoPolicyFound,
 }
 
@@ -19,6 +23,7 @@ impl PolicyType {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Sts => "sts",
+            Self::Tlsa => "tlsa",
             Self::NoPolicyFound => "no-policy-found",
         }
     }
@@ -53,6 +58,18 @@ impl TlsReport {
         }
     }
 
+    /// Where mail for `domain` goes is not what its zone has signed.
+    pub(super) fn of_zone(domain: &Domain, error: &NoWay) -> Self {
+        Self {
+            policy_type: PolicyType::Tlsa,
+            domain: Some(domain.clone()),
+            host: None,
+            result_type: "dnssec-invalid",
+            detail: error.to_string(),
+            blame: Blame::Policy,
+        }
+    }
+
     pub(super) fn of_policy(domain: &Domain, fault: &PolicyFault) -> Self {
         Self {
             policy_type: PolicyType::Sts,
@@ -65,9 +82,18 @@ impl TlsReport {
     }
 }
 
+/// What is asked of one server, and by what.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) policy_type: PolicyType,
+    pub(super) demand: Demand,
+}
+
 /// How one server may be sent to.
 #[derive(Clone, Debug)]
 pub(super) enum Demand {
+    /// By the route's own protection.
+    ByRoute,
     /// Under this protection, or not at all.
     Firm(Protection),
     /// Under this protection if it succeeds; else it is reported, and the route's own has to do.
@@ -78,17 +104,66 @@ pub(super) enum Demand {
     Barred(TlsFault),
 }
 
-impl Demand {
+impl Terms {
+    /// What the route says is all that is asked.
+    pub(super) const BY_ROUTE: Self = Self { policy_type: PolicyType::NoPolicyFound, demand: Demand::ByRoute };
+
     /// RFC 8461 section 5: what `policy` makes of one server, where `verified` knows whom to trust.
-    pub(super) fn of_policy(policy: &Policy, verified: &Arc<ClientConfig>, host: &str) -> Option<Self> {
+    pub(super) fn of_policy(policy: &Policy, verified: &Arc<ClientConfig>, host: &str) -> Self {
         let protection = || Protection::StartTls(Arc::clone(verified));
         let foreign = || TlsFault::NotInPolicy(host.to_owned());
-        match (policy.mode, policy.names(host)) {
-            (Mode::Enforce, true) => Some(Self::Firm(protection())),
-            (Mode::Enforce, false) => Some(Self::Barred(foreign())),
-            (Mode::Testing, true) => Some(Self::Trial(protection())),
-            (Mode::Testing, false) => Some(Self::Tolerated(foreign())),
-            (Mode::None, _) => None,
+        let demand = match (policy.mode, policy.names(host)) {
+            (Mode::Enforce, true) => Demand::Firm(protection()),
+            (Mode::Enforce, false) => Demand::Barred(foreign()),
+            (Mode::Testing, true) => Demand::Trial(protection()),
+            (Mode::Testing, false) => Demand::Tolerated(foreign()),
+            (Mode::None, _) => return Self::BY_ROUTE,
+        };
+        Self { policy_type: PolicyType::Sts, demand }
+    }
+
+    /// RFC 7672 section 2.2: what the TLSA records of `server` ask for. Its name becomes the one that they stand under,
+    /// which is what it is asked for a certificate by (section 8.1).
+    pub(super) async fn of_tlsa(
+        resolver: &Resolver,
+        domain: &Domain,
+        server: &mut Server,
+        port: u16,
+        without: WithoutTlsa,
+    ) -> Self {
+        let of_tlsa = |demand| Self { policy_type: PolicyType::Tlsa, demand };
+        for base in &server.tlsa_bases {
+            match resolver.tlsa(&format!("_{port}._tcp.{base}")).await {
+                Ok(Answer { records, authenticity: Authenticity::Secure }) => {
+                    let names = [base.clone(), server.target.name.to_string(), domain.to_string()];
+                    server.target.name = Arc::from(base.as_str());
+                    return of_tlsa(Demand::of_tlsa(records, &names));
+                }
+                // One that nobody has signed says nothing.
+                Ok(Answer { authenticity: Authenticity::Insecure, .. })
+                | Err(DnsError::NoSuchName(_) | DnsError::NoRecord(_)) => {}
+                Err(DnsError::Bogus(_) | DnsError::Unavailable { .. }) => {
+                    return of_tlsa(Demand::Barred(TlsFault::NoTlsa(base.clone())));
+                }
+            }
+        }
+        match without {
+            WithoutTlsa::ByRoute => Self::BY_ROUTE,
+            WithoutTlsa::Refuse => of_tlsa(Demand::Barred(TlsFault::DaneRequired(server.target.name.to_string()))),
+        }
+    }
+}
+
+impl Demand {
+    /// RFC 7672 section 2.2: records that can be used say who the server is; records of which none can, that it
+    /// speaks TLS.
+    fn of_tlsa(records: Vec<Tlsa>, names: &[String]) -> Self {
+        let association = |record: Tlsa| Association::new(record.usage, record.selector, record.matching, record.data);
+        let usable: Vec<_> = records.into_iter().filter_map(association).collect();
+        let config = if usable.is_empty() { unverified_config() } else { dane_config(&usable, names) };
+        match config {
+            Ok(config) => Self::Firm(Protection::StartTls(config)),
+            Err(error) => Self::Barred(TlsFault::Handshake(error.to_string())),
         }
     }
 }
@@ -112,12 +187,12 @@ mod tests {
         let verified = crate::tls::unverified_config().unwrap();
         let demand = |mode: &str, host: &str| {
             let text = format!("version: STSv1\nmode: {mode}\nmx: a.example\nmax_age: 1\n");
-            Demand::of_policy(&Policy::parse(&text).unwrap(), &verified, host)
+            Terms::of_policy(&Policy::parse(&text).unwrap(), &verified, host).demand
         };
-        assert!(matches!(demand("enforce", "a.example"), Some(Demand::Firm(Protection::StartTls(_)))));
-        assert!(matches!(demand("enforce", "b.example"), Some(Demand::Barred(TlsFault::NotInPolicy(_)))));
-        assert!(matches!(demand("testing", "a.example"), Some(Demand::Trial(Protection::StartTls(_)))));
-        assert!(matches!(demand("testing", "b.example"), Some(Demand::Tolerated(TlsFault::NotInPolicy(_)))));
-        assert!(demand("none", "b.example").is_none());
+        assert!(matches!(demand("enforce", "a.example"), Demand::Firm(Protection::StartTls(_))));
+        assert!(matches!(demand("enforce", "b.example"), Demand::Barred(TlsFault::NotInPolicy(_))));
+        assert!(matches!(demand("testing", "a.example"), Demand::Trial(Protection::StartTls(_))));
+        assert!(matches!(demand("testing", "b.example"), Demand::Tolerated(TlsFault::NotInPolicy(_))));
+        assert!(matches!(demand("none", "b.example"), Demand::ByRoute));
     }
 }

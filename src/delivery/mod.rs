@@ -12,7 +12,7 @@
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
 //! **Standards:** RFC 5321 sections 4.5.4.1 (retries), 5.1 (where mail goes) and 6.1 (responsibility), RFC 3461, RFC 3464
-//! and RFC 6522 (reports), RFC 8461 section 5 (policies applied).
+//! and RFC 6522 (reports), RFC 8461 section 5 (policies applied), RFC 7672 (DANE).
 
 pub mod backoff;
 pub mod breaker;
@@ -66,7 +66,7 @@ pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
-pub use routes::{Assurance, Route, Routes, Smarthost, Way};
+pub use routes::{Assurance, Route, Routes, Smarthost, Way, WithoutTlsa};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 
 use attempt::Desk;

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::assurance::{Demand, PolicyType, TlsReport};
+use super::assurance::{Demand, Terms, TlsReport};
 use super::attempt::random;
 use super::lane::{Line, Place};
-use super::mx::{self, NoWay};
+use super::mx::{self, NoWay, Server};
 use super::outcome::{self, Reading, Verdict};
-use super::routes::{Assurance, Way};
-use crate::dns::Resolver;
+use super::routes::{Assurance, Way, WithoutTlsa};
+use crate::dns::{DnsError, Resolver};
 use crate::mail::Domain;
 use crate::smtp::client::{self, Blame, ClientError, Protection, Session, Target, TlsFault};
-use crate::sts::{Found, Policies};
+use crate::sts::{Found, Policies, Policy};
 use crate::time::Timestamp;
 use crate::tls::ClientConfig;
 
@@ -57,35 +57,47 @@ pub(super) struct Opening {
     pub(super) faults: Vec<TlsReport>,
 }
 
-/// A server to try.
-struct Candidate {
-    target: Target,
-    /// None leaves it to the route.
-    demand: Option<Demand>,
+/// Where to, and who says how.
+struct Course<'a> {
+    servers: Vec<Server>,
+    by: By<'a>,
+    faults: Vec<TlsReport>,
 }
 
-/// Where to, and what is asked for there.
-#[derive(Default)]
-struct Course {
-    candidates: Vec<Candidate>,
-    policy_type: Option<PolicyType>,
-    faults: Vec<TlsReport>,
+/// Who says how the servers are met.
+enum By<'a> {
+    Route,
+    Policy { policy: Arc<Policy>, verified: &'a Arc<ClientConfig> },
+    Tlsa { resolver: &'a Resolver, domain: &'a Domain, port: u16, without: WithoutTlsa },
+}
+
+impl By<'_> {
+    async fn terms(&self, server: &mut Server) -> Terms {
+        match self {
+            Self::Route => Terms::BY_ROUTE,
+            Self::Policy { policy, verified } => Terms::of_policy(policy, verified, &server.target.name),
+            Self::Tlsa { resolver, domain, port, without } => {
+                Terms::of_tlsa(resolver, domain, server, *port, *without).await
+            }
+        }
+    }
 }
 
 /// Opens a session on `line`.
 pub(super) async fn open(line: &Line, resolver: &Resolver, policies: &Policies, now: Timestamp) -> Opening {
     let mut course = match course(line, resolver, policies, now).await {
         Ok(course) => course,
-        Err(error) => return Opening { session: Err(error), faults: Vec::new() },
+        Err(error) => return Opening { faults: of_no_course(line, &error).into_iter().collect(), session: Err(error) },
     };
     let domain = match &line.place {
         Place::Domain(domain) => Some(domain),
         Place::Host(_) => None,
     };
-    let policy_type = course.policy_type.unwrap_or(PolicyType::NoPolicyFound);
     let mut last = ClientError::Resolve("it has no address".to_owned());
     let mut left = ATTEMPTS_MAX;
-    for Candidate { mut target, demand } in course.candidates {
+    for mut server in course.servers {
+        let Terms { policy_type, demand } = course.by.terms(&mut server).await;
+        let mut target = server.target;
         target.addresses.truncate(left);
         left -= target.addresses.len();
         let mut faults = Vec::new();
@@ -100,24 +112,34 @@ pub(super) async fn open(line: &Line, resolver: &Resolver, policies: &Policies, 
     Opening { session: Err(last.into()), faults: course.faults }
 }
 
+/// A zone that signs, and whose servers cannot be found because an answer is forged, is told of it.
+fn of_no_course(line: &Line, error: &Unopened) -> Option<TlsReport> {
+    match (&line.place, error) {
+        (Place::Domain(domain), Unopened::NoWay(no_way @ NoWay::Unknown(DnsError::Bogus(_)))) => {
+            Some(TlsReport::of_zone(domain, no_way))
+        }
+        _ => None,
+    }
+}
+
 /// A session with one server; `faults` takes what kept it, or a first attempt at it, from being protected.
 async fn try_one(
     line: &Line,
     target: &Target,
-    demand: Option<Demand>,
+    demand: Demand,
     faults: &mut Vec<TlsFault>,
 ) -> Result<Session, ClientError> {
     let route = &line.route.client;
-    let under = |protection: Protection| client::Settings { protection, ..route.clone() };
+    let under = |protection: Protection| Cow::Owned(client::Settings { protection, ..route.clone() });
     let (settings, trial) = match demand {
-        None => (Cow::Borrowed(route), false),
-        Some(Demand::Firm(protection)) => (Cow::Owned(under(protection)), false),
-        Some(Demand::Trial(protection)) => (Cow::Owned(under(protection)), true),
-        Some(Demand::Tolerated(fault)) => {
+        Demand::ByRoute => (Cow::Borrowed(route), false),
+        Demand::Firm(protection) => (under(protection), false),
+        Demand::Trial(protection) => (under(protection), true),
+        Demand::Tolerated(fault) => {
             faults.push(fault);
             (Cow::Borrowed(route), false)
         }
-        Some(Demand::Barred(fault)) => {
+        Demand::Barred(fault) => {
             faults.push(fault.clone());
             return Err(fault.into());
         }
@@ -138,39 +160,39 @@ async fn try_one(
 }
 
 /// The servers, in the order in which to try them, and how.
-async fn course(line: &Line, resolver: &Resolver, policies: &Policies, now: Timestamp) -> Result<Course, Unopened> {
+async fn course<'a>(
+    line: &'a Line,
+    resolver: &'a Resolver,
+    policies: &Policies,
+    now: Timestamp,
+) -> Result<Course<'a>, Unopened> {
+    let by_route = |servers| Course { servers, by: By::Route, faults: Vec::new() };
     match (&line.place, &line.route.way) {
         (Place::Host(host), _) => {
             let patience = line.route.client.timeouts.connect;
             let target = Target::resolve(&host.host, host.port, patience).await?;
-            Ok(Course { candidates: vec![Candidate { target, demand: None }], ..Course::default() })
+            Ok(by_route(vec![Server { target, tlsa_bases: Vec::new() }]))
         }
         (Place::Domain(domain), Way::Exchanges { port, loopback, assurance }) => {
-            let targets = mx::servers(resolver, domain, *port, *loopback, random).await?;
-            Ok(match assurance {
-                Assurance::Route => by_route(targets),
+            let servers = |resolver: &'a Resolver| mx::servers(resolver, domain, *port, *loopback, random);
+            match assurance {
+                Assurance::Route => Ok(by_route(servers(resolver).await?)),
                 Assurance::MtaSts(verified) => {
-                    by_policy(domain, targets, verified, policies.find(resolver, domain, now).await)
+                    let servers = servers(resolver).await?;
+                    let Found { policy, fault } = policies.find(resolver, domain, now).await;
+                    let by = policy.map_or(By::Route, |policy| By::Policy { policy, verified });
+                    let faults = fault.iter().map(|fault| TlsReport::of_policy(domain, fault)).collect();
+                    Ok(Course { servers, by, faults })
                 }
-            })
+                Assurance::Dane(without) => {
+                    let resolver = resolver.validating().ok_or_else(|| NoWay::not_validated(domain))?;
+                    let servers = servers(resolver).await?;
+                    let by = By::Tlsa { resolver, domain, port: *port, without: *without };
+                    Ok(Course { servers, by, faults: Vec::new() })
+                }
+            }
         }
         // Lanes to domains are made for routes to exchanges only.
-        (Place::Domain(_), Way::Smarthosts(_)) => Ok(Course::default()),
-    }
-}
-
-fn by_route(targets: Vec<Target>) -> Course {
-    let candidates = targets.into_iter().map(|target| Candidate { target, demand: None });
-    Course { candidates: candidates.collect(), ..Course::default() }
-}
-
-fn by_policy(domain: &Domain, targets: Vec<Target>, verified: &Arc<ClientConfig>, found: Found) -> Course {
-    let Found { policy, fault } = found;
-    let demand = |target: &Target| Demand::of_policy(policy.as_deref()?, verified, &target.name);
-    let candidates = targets.into_iter().map(|target| Candidate { demand: demand(&target), target });
-    Course {
-        candidates: candidates.collect(),
-        policy_type: policy.as_ref().map(|_| PolicyType::Sts),
-        faults: fault.iter().map(|fault| TlsReport::of_policy(domain, fault)).collect(),
+        (Place::Domain(_), Way::Smarthosts(_)) => Ok(by_route(Vec::new())),
     }
 }

@@ -43,6 +43,17 @@ pub enum Assurance {
     /// The domain's policy (RFC 8461): a mail server that it is enforced on is met with this configuration. Where there is
     /// no policy, the route.
     MtaSts(Arc<ClientConfig>),
+    /// The TLSA records of each of its servers (RFC 7672).
+    Dane(WithoutTlsa),
+}
+
+/// What to do about a server that has provably no TLSA record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutTlsa {
+    /// What the route says.
+    ByRoute,
+    /// It is not sent to.
+    Refuse,
 }
 
 /// One route.

@@ -92,7 +92,7 @@ impl Fetcher {
         let host = format!("mta-sts.{domain}");
         let addresses = resolver.addresses(&host).await.map_err(|error| failed(&error))?;
         let config = self.config().map_err(|error| failed(&error))?;
-        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, self.settings.port));
+        let addresses = addresses.list.into_iter().map(|address| SocketAddr::new(address, self.settings.port));
         let stream = connect(addresses.take(ADDRESSES_MAX)).await?;
         let distrust = |error: &dyn std::fmt::Display| PolicyFault::WebPki(error.to_string());
         let name = ServerName::try_from(host.clone()).map_err(|error| distrust(&error))?;
@@ -220,7 +220,7 @@ mod tests {
         // A name server that never answers.
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let servers = vec![silent.local_addr().unwrap()];
-        let resolver = Resolver::new(&crate::dns::Settings { servers }).unwrap();
+        let resolver = Resolver::new(&crate::dns::Settings { servers, dnssec: None }).unwrap();
         let fault = fetcher.fetch(&resolver, &Domain::parse("a.example").unwrap()).await.unwrap_err();
         assert_eq!(fault, PolicyFault::Fetch("no answer in time".to_owned()));
     }

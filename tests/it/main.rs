@@ -6,6 +6,7 @@ mod body_link;
 mod cases;
 mod clients;
 mod config;
+mod dane;
 mod dialogue;
 mod dns;
 mod doctor;
