@@ -35,5 +35,6 @@ mod submission;
 mod support;
 mod tell;
 mod tidy;
+mod upstream_faults;
 mod verify;
 mod way_through;

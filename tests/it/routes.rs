@@ -1,6 +1,7 @@
 //! Ways out: the mail servers of domains, several smarthosts, one of which dies.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -139,6 +140,35 @@ fn connections_are_bounded_for_each_domain_and_for_the_route() {
         eventually("every delivery", || (upstream.received().len() == 100 * domains.len()).then_some(()));
         let most = upstream.most_sessions();
         assert!(expected.contains(&most), "{most} sessions at a time for {domains:?}");
+    }
+}
+
+/// UP-10: aliases that lead in a circle, an answer that does not fit a datagram, a host whose other address leads nowhere.
+#[test]
+fn a_zone_in_disorder_ends_in_an_outcome_and_what_is_found_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, notices) = (Upstream::start(), Upstream::start());
+    let mut zone = "ring.example CNAME circle.example\ncircle.example CNAME ring.example\n\
+                    lost.example MX 10 ring.example\n\
+                    halves.example MX 10 both.example\nboth.example AAAA 100::1\nboth.example A 127.0.0.1\n\
+                    many.example MX 1 alive.example\nalive.example A 127.0.0.1\n"
+        .to_owned();
+    for number in 0..60 {
+        writeln!(zone, "many.example MX {} a-mail-server-with-a-long-name-{number}.many.example", 100 + number)
+            .unwrap();
+    }
+    let names = NameServer::start(&zone);
+    let spec = direct(notices.address, &names, upstream.address.port(), "deliver_to_loopback = true");
+    let gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    for to in ["a@many.example", "b@halves.example", "c@ring.example", "d@lost.example"] {
+        assert!(client.message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+    }
+    eventually("what can be delivered", || (upstream.received().len() == 2).then_some(()));
+    // A name that leads nowhere has no record; a resolver that answers SERVFAIL instead makes the mail wait.
+    for (to, expected) in [("c@ring.example", "550 5.1.2"), ("d@lost.example", "550 5.4.4")] {
+        let event = eventually(to, || gateway.events("Bounce").into_iter().find(|event| event["recipient"] == to));
+        assert_eq!(response(&event), expected, "{event}");
     }
 }
 

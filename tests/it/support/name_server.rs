@@ -28,6 +28,8 @@ const BROKEN: [&str; 2] = ["broken.example.", "_tcp.mx.silent.example."];
 const UNSIGNED: &str = "unsigned.example.";
 /// This one is not signed either, and `example.` says that it is.
 const FORGED: &str = "forged.example.";
+/// Answers on one TCP connection that may wait to be sent.
+const TCP_QUEUE: usize = 32;
 /// How long answers may be kept, in seconds; those below `_mta-sts` may not, because tests change them.
 const TTL: u32 = 60;
 
@@ -61,14 +63,15 @@ impl NameServer {
     fn start_with(zone: &str, key: Option<Vec<u8>>) -> Self {
         let zones = Arc::new(Mutex::new(Arc::new(zones(zone, key.as_deref()))));
         let answers = Answers(Arc::clone(&zones));
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let (socket, listener) = sockets();
         let address = socket.local_addr().unwrap();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let mut server = Server::new(answers);
                 server.register_socket(tokio::net::UdpSocket::from_std(socket).unwrap());
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                server.register_listener(listener, Duration::from_secs(30), TCP_QUEUE);
                 server.block_until_done().await.unwrap();
             });
         });
@@ -84,6 +87,17 @@ impl NameServer {
     /// Serves another zone from now on; what was asked before may be kept for its time.
     pub(crate) fn change(&self, zone: &str) {
         *self.zones.lock().unwrap() = Arc::new(zones(zone, self.key.as_deref()));
+    }
+}
+
+/// For datagrams and for answers that do not fit one, at one port.
+fn sockets() -> (std::net::UdpSocket, std::net::TcpListener) {
+    loop {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let Ok(listener) = std::net::TcpListener::bind(socket.local_addr().unwrap()) else { continue };
+        socket.set_nonblocking(true).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        return (socket, listener);
     }
 }
 
