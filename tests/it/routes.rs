@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::exchange::{Exchange, Greeting, Tls};
 use crate::support::name_server::NameServer;
+use crate::support::ports::free_port;
 use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
 const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: Hello\r\n\r\nHi.\r\n";
@@ -170,6 +172,36 @@ fn a_zone_in_disorder_ends_in_an_outcome_and_what_is_found_is_used() {
         let event = eventually(to, || gateway.events("Bounce").into_iter().find(|event| event["recipient"] == to));
         assert_eq!(response(&event), expected, "{event}");
     }
+}
+
+/// Each source address is used in its turn, and is called by its own name; a route's `hello` where a source has none.
+#[test]
+fn a_route_connects_from_its_own_addresses_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let notices = Upstream::start();
+    let exchange = Exchange::start(SocketAddr::from(([127, 0, 0, 1], free_port())), Tls::None);
+    let names = NameServer::start("one.example A 127.0.0.1\nsix.example AAAA ::1");
+    let more = "deliver_to_loopback = true\nhello = \"route.example\"\nsources = [\n\
+                { address = \"127.0.0.11\", hello = \"out1.example\" },\n{ address = \"127.0.0.12\" },\n]";
+    let gateway = Gateway::start(folder.path(), &direct(notices.address, &names, exchange.address.port(), more));
+    // One worker for each domain: each opens a session of its own, and takes the next source.
+    for to in ["a@one.example", "b@one.example"] {
+        assert!(Client::connect(gateway.smtp).message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+        eventually(to, || exchange.arrivals().iter().find(|arrival| arrival.to == to).cloned());
+        // The session is closed for idleness before the next message.
+        eventually("the end of the session", || (exchange.open_sessions() == 0).then_some(()));
+    }
+    let greeting = |from: [u8; 4], name: &str| Greeting { from: from.into(), name: name.to_owned() };
+    assert_eq!(
+        exchange.greetings(),
+        [greeting([127, 0, 0, 11], "out1.example"), greeting([127, 0, 0, 12], "route.example")]
+    );
+    // No source of its family: not connected to, and the mail waits.
+    let to = "c@six.example";
+    assert!(Client::connect(gateway.smtp).message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+    let waits =
+        eventually(to, || gateway.events("TransientFailure").into_iter().find(|event| event["recipient"] == to));
+    assert!(waits.to_string().contains("no source address of its family"), "{waits}");
 }
 
 fn two_smarthosts(one: SocketAddr, two: SocketAddr) -> Spec {

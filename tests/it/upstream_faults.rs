@@ -16,7 +16,6 @@ const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: Hello\r\n\r\
 /// A `smtp-sink` that keeps what it takes, one file for each message.
 struct Sink {
     child: Child,
-    address: SocketAddr,
     taken: PathBuf,
 }
 
@@ -36,7 +35,7 @@ impl Sink {
             .spawn()
             .expect("smtp-sink comes with Postfix; `tests/run` installs it");
         eventually("smtp-sink to listen", || std::net::TcpStream::connect(address).ok());
-        Self { child, address, taken }
+        Self { child, taken }
     }
 
     /// Messages that it has seen the end of, whatever it answered then.
@@ -97,99 +96,113 @@ enum Fate {
     Arrives,
 }
 
+use Fate::{Arrives, Bounces, Waits, WaitsAndMayComeTwice};
+
+/// Flags of `smtp-sink`, and what has to become of a message that it is given.
+const FAULTS: [(&[&str], Fate); 29] = [
+    (&["-r", "CONNECT"], Waits),
+    (&["-r", "EHLO,HELO"], Waits),
+    (&["-r", "MAIL"], Waits),
+    (&["-r", "RCPT"], Waits),
+    (&["-r", "DATA"], Waits),
+    (&["-r", "."], Waits),
+    (&["-f", "CONNECT", "-B", "554 5.7.0 no"], Waits),
+    (&["-f", "EHLO,HELO", "-B", "550 5.7.0 no"], Waits),
+    (&["-f", "MAIL", "-B", "550 5.7.1 no"], Bounces),
+    (&["-f", "RCPT", "-B", "550 5.1.1 no"], Bounces),
+    (&["-f", "DATA", "-B", "554 5.6.0 no"], Bounces),
+    (&["-f", ".", "-B", "554 5.6.0 no"], Bounces),
+    (&["-Q", "CONNECT"], Waits),
+    (&["-Q", "EHLO"], Waits),
+    (&["-Q", "MAIL"], Waits),
+    (&["-Q", "RCPT"], Waits),
+    (&["-Q", "DATA"], Waits),
+    (&["-Q", "."], Waits),
+    (&["-q", "CONNECT"], Waits),
+    (&["-q", "EHLO"], Waits),
+    (&["-q", "MAIL"], Waits),
+    (&["-q", "RCPT"], Waits),
+    (&["-q", "DATA"], Waits),
+    (&["-q", "."], WaitsAndMayComeTwice),
+    (&["-A", "0"], Waits),
+    (&["-W", ".:2"], Arrives),
+    (&["-w", "2"], Arrives),
+    (&["-H", "2"], Arrives),
+    (&["-p", "-e"], Arrives),
+];
+
+fn to(number: usize) -> String {
+    format!("p@f{number}.example")
+}
+
 /// UP-01, UP-04, UP-05, UP-06: what `smtp-sink` can do, at every stage. Whatever waits arrives once a good server stands
 /// in the place of the bad one; nothing arrives there that was said to have been delivered or refused before.
 #[test]
 fn smtp_sink_misbehaves_at_every_stage_and_nothing_is_lost_or_said_to_be_delivered() {
-    use Fate::{Arrives, Bounces, Waits, WaitsAndMayComeTwice};
-    let cases: Vec<(&[&str], Fate)> = vec![
-        (&["-r", "CONNECT"], Waits),
-        (&["-r", "EHLO,HELO"], Waits),
-        (&["-r", "MAIL"], Waits),
-        (&["-r", "RCPT"], Waits),
-        (&["-r", "DATA"], Waits),
-        (&["-r", "."], Waits),
-        (&["-f", "CONNECT", "-B", "554 5.7.0 no"], Waits),
-        (&["-f", "EHLO,HELO", "-B", "550 5.7.0 no"], Waits),
-        (&["-f", "MAIL", "-B", "550 5.7.1 no"], Bounces),
-        (&["-f", "RCPT", "-B", "550 5.1.1 no"], Bounces),
-        (&["-f", "DATA", "-B", "554 5.6.0 no"], Bounces),
-        (&["-f", ".", "-B", "554 5.6.0 no"], Bounces),
-        (&["-Q", "CONNECT"], Waits),
-        (&["-Q", "EHLO"], Waits),
-        (&["-Q", "MAIL"], Waits),
-        (&["-Q", "RCPT"], Waits),
-        (&["-Q", "DATA"], Waits),
-        (&["-Q", "."], Waits),
-        (&["-q", "CONNECT"], Waits),
-        (&["-q", "EHLO"], Waits),
-        (&["-q", "MAIL"], Waits),
-        (&["-q", "RCPT"], Waits),
-        (&["-q", "DATA"], Waits),
-        (&["-q", "."], WaitsAndMayComeTwice),
-        (&["-A", "0"], Waits),
-        (&["-W", ".:2"], Arrives),
-        (&["-w", "2"], Arrives),
-        (&["-H", "2"], Arrives),
-        (&["-p", "-e"], Arrives),
-    ];
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let port = crate::support::ports::free_port();
-    let start =
-        |(number, (flags, _)): (usize, &(&[&str], Fate))| Sink::start(place(number, port), folder.path(), flags);
-    let sinks: Vec<_> = cases.iter().enumerate().map(start).collect();
+    let places: Vec<_> = (0..FAULTS.len()).map(|number| place(number, port)).collect();
+    let start = |(at, (flags, _)): (&SocketAddr, &(&[&str], Fate))| Sink::start(*at, folder.path(), flags);
+    let sinks: Vec<_> = places.iter().zip(&FAULTS).map(start).collect();
     let notices = Upstream::start();
-    let gateway = gateway(folder.path(), cases.len(), port, notices.address);
-    let to = |number: usize| format!("p@f{number}.example");
-    for number in 0..cases.len() {
+    let gateway = gateway(folder.path(), FAULTS.len(), port, notices.address);
+    for number in 0..FAULTS.len() {
         send(&gateway, &to(number));
     }
-    for (number, (flags, fate)) in cases.iter().enumerate() {
+    each_has_its_fate(&gateway);
+    // Good servers in the place of the bad ones.
+    let ended: Vec<_> = sinks.iter().map(Sink::messages).collect();
+    drop(sinks);
+    let good: Vec<_> = places.into_iter().map(|at| Upstream::start_on(at, Duration::ZERO)).collect();
+    what_waited_arrives_once(&gateway, &ended, &good);
+    let bounced = FAULTS.iter().filter(|(_, fate)| *fate == Bounces).count();
+    eventually("a report about each refusal", || (notices.received().len() == bounced).then_some(()));
+    let suppressed: BTreeSet<_> = gateway.events("SuppressionAdded").iter().map(ToString::to_string).collect();
+    assert!(suppressed.is_empty(), "{suppressed:?}");
+}
+
+fn each_has_its_fate(gateway: &Gateway) {
+    for (number, (flags, fate)) in FAULTS.iter().enumerate() {
         let kinds = ["Delivery", "Bounce", "TransientFailure"];
-        let event = eventually(&format!("what became of {flags:?}"), || first(&gateway, &kinds, &to(number)));
+        let event = eventually(&format!("what became of {flags:?}"), || first(gateway, &kinds, &to(number)));
         let expected = match fate {
             Waits | WaitsAndMayComeTwice => "TransientFailure",
             Bounces => "Bounce",
             Arrives => "Delivery",
         };
         assert_eq!(event["type"], expected, "{flags:?}: {event}");
-        let warned = event.to_string().contains("may be sent more than once");
-        assert_eq!(warned, *fate == WaitsAndMayComeTwice, "{flags:?}: {event}");
+        assert_eq!(warns(&event), *fate == WaitsAndMayComeTwice, "{flags:?}: {event}");
     }
-    // Good servers in the place of the bad ones. What a bad one had taken to its end by then came more often than once.
-    let ended: Vec<_> = sinks.iter().map(Sink::messages).collect();
-    let addresses: Vec<_> = sinks.iter().map(|sink| sink.address).collect();
-    drop(sinks);
-    let good: Vec<_> = addresses.into_iter().map(|at| Upstream::start_on(at, Duration::ZERO)).collect();
-    for (number, (flags, fate)) in cases.iter().enumerate() {
+}
+
+fn warns(event: &serde_json::Value) -> bool {
+    event.to_string().contains("may be sent more than once")
+}
+
+/// `ended`: contents that the bad server had taken to their end, whatever it answered then.
+fn what_waited_arrives_once(gateway: &Gateway, ended: &[usize], good: &[Upstream]) {
+    for (number, (flags, fate)) in FAULTS.iter().enumerate() {
+        let about = |kind: &str| {
+            let events = gateway.events(kind).into_iter();
+            events.filter(|event| event["recipient"] == to(number)).collect::<Vec<_>>()
+        };
         let waited = matches!(fate, Waits | WaitsAndMayComeTwice);
         if waited {
-            eventually(&format!("delivery after {flags:?}"), || first(&gateway, &["Delivery"], &to(number)));
+            eventually(&format!("delivery after {flags:?}"), || about("Delivery").pop());
         }
         assert_eq!(good[number].received().len(), usize::from(waited), "{flags:?}");
-        assert_eq!(
-            gateway.events("Delivery").iter().filter(|event| event["recipient"] == to(number)).count(),
-            usize::from(*fate != Bounces),
-            "{flags:?}"
-        );
+        assert_eq!(about("Delivery").len(), usize::from(*fate != Bounces), "{flags:?}");
         match fate {
             Arrives => assert_eq!(ended[number], 1, "{flags:?}: no duplicate"),
-            // No choice is left by the protocol; each is one attempt that the record warns of.
+            // The protocol leaves no choice; each of these is an attempt that the record warns of.
             WaitsAndMayComeTwice => {
-                let warned = gateway.events("TransientFailure");
-                let warned = warned
-                    .iter()
-                    .filter(|event| event["recipient"] == to(number) && event.to_string().contains("more than once"));
-                assert!(ended[number] <= warned.count(), "{flags:?}");
+                let warned = about("TransientFailure").iter().filter(|event| warns(event)).count();
+                assert!(ended[number] <= warned, "{flags:?}: {} came, {warned} warnings", ended[number]);
             }
             Waits | Bounces => {}
         }
     }
-    let bounced = cases.iter().filter(|(_, fate)| *fate == Bounces).count();
-    eventually("a report about each refusal", || (notices.received().len() == bounced).then_some(()));
-    let suppressed: BTreeSet<_> = gateway.events("SuppressionAdded").iter().map(ToString::to_string).collect();
-    assert!(suppressed.is_empty(), "{suppressed:?}");
 }
 
 /// UP-08: what is no reply is an error of the protocol and defers; the next message is answered by its own replies.

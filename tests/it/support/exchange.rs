@@ -1,6 +1,6 @@
 //! A mail server of a domain that speaks STARTTLS, or does not, and remembers who was sent to under what.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -40,15 +40,27 @@ pub(crate) fn certificates(folder: &Path, file: &str, protocol: Protocol) -> Cer
     Certificates::load(&Settings { pairs, client_certificates: ClientCertificates::NotAsked }, protocol).unwrap()
 }
 
+/// One EHLO.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Greeting {
+    /// Where it came from.
+    pub(crate) from: IpAddr,
+    /// What it called itself.
+    pub(crate) name: String,
+}
+
 #[derive(Default)]
 struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
+    greetings: Mutex<Vec<Greeting>>,
     connections: Mutex<usize>,
+    open: Mutex<usize>,
 }
 
 /// A running server; it ends with the process of the test.
 #[derive(Clone)]
 pub(crate) struct Exchange {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -56,12 +68,17 @@ impl Exchange {
     /// Listens at `address`.
     pub(crate) fn start(address: SocketAddr, tls: Tls) -> Self {
         let listener = std::net::TcpListener::bind(address).unwrap();
-        let exchange = Self { shared: Arc::default() };
+        let exchange = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
         let shared = Arc::clone(&exchange.shared);
         serve(listener, move |stream| {
             *shared.connections.lock().unwrap() += 1;
             let (tls, shared) = (tls.clone(), Arc::clone(&shared));
-            async move { converse(stream, tls, &shared).await }
+            async move {
+                *shared.open.lock().unwrap() += 1;
+                let end = converse(stream, tls, &shared).await;
+                *shared.open.lock().unwrap() -= 1;
+                end
+            }
         });
         exchange
     }
@@ -69,6 +86,16 @@ impl Exchange {
     /// Everybody who was sent to until now.
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
         self.shared.arrivals.lock().unwrap().clone()
+    }
+
+    /// Everybody who has said EHLO until now.
+    pub(crate) fn greetings(&self) -> Vec<Greeting> {
+        self.shared.greetings.lock().unwrap().clone()
+    }
+
+    /// Sessions at this moment.
+    pub(crate) fn open_sessions(&self) -> usize {
+        *self.shared.open.lock().unwrap()
     }
 
     /// How often it was connected to.
@@ -96,21 +123,29 @@ where
 }
 
 async fn converse(stream: TcpStream, tls: Tls, shared: &Shared) -> Option<()> {
+    let from = stream.peer_addr().ok()?.ip();
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 mx.example ESMTP\r\n").await.ok()?;
     let offer = if matches!(tls, Tls::None) { "250 mx.example\r\n" } else { "250-mx.example\r\n250 STARTTLS\r\n" };
-    let asked = transactions(&mut stream, offer, false, shared).await?;
+    let asked = transactions(&mut stream, offer, false, Heard { shared, from }).await?;
     let (true, Tls::Shows(certificates)) = (asked, tls) else {
         stream.write_all(b"454 4.7.0 TLS is not available\r\n").await.ok()?;
-        return transactions(&mut stream, "250 mx.example\r\n", false, shared).await.map(drop);
+        return transactions(&mut stream, "250 mx.example\r\n", false, Heard { shared, from }).await.map(drop);
     };
     stream.write_all(b"220 go\r\n").await.ok()?;
     let stream = certificates.acceptor().accept(stream.into_inner()).await.ok()?;
-    transactions(&mut BufReader::new(stream), "250 mx.example\r\n", true, shared).await.map(drop)
+    transactions(&mut BufReader::new(stream), "250 mx.example\r\n", true, Heard { shared, from }).await.map(drop)
+}
+
+/// Where what is heard goes, and who says it.
+#[derive(Clone, Copy)]
+struct Heard<'a> {
+    shared: &'a Shared,
+    from: IpAddr,
 }
 
 /// Until STARTTLS, if that is offered: then true.
-async fn transactions<S>(stream: &mut BufReader<S>, offer: &str, protected: bool, shared: &Shared) -> Option<bool>
+async fn transactions<S>(stream: &mut BufReader<S>, offer: &str, protected: bool, heard: Heard<'_>) -> Option<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -121,12 +156,16 @@ where
         }
         let verb = line.get(..4).unwrap_or_default().to_uppercase();
         let reply = match verb.as_str() {
-            "EHLO" => offer,
+            "EHLO" => {
+                let name = line.split_whitespace().nth(1)?.to_owned();
+                heard.shared.greetings.lock().unwrap().push(Greeting { from: heard.from, name });
+                offer
+            }
             "STAR" if offer.contains("STARTTLS") => return Some(true),
             "STAR" => "502 5.5.1 no\r\n",
             "RCPT" => {
                 let to = line.split(['<', '>']).nth(1)?.to_owned();
-                shared.arrivals.lock().unwrap().push(Arrival { to, protected });
+                heard.shared.arrivals.lock().unwrap().push(Arrival { to, protected });
                 "250 ok\r\n"
             }
             "DATA" => {
