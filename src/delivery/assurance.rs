@@ -29,56 +29,38 @@ impl PolicyType {
     }
 }
 
-/// What a report of RFC 8460 says about one failure.
+/// Whose sessions a report of RFC 8460 counts together.
 #[derive(Clone, Debug)]
-pub(super) struct TlsReport {
+pub(super) struct Asked {
     pub(super) policy_type: PolicyType,
     pub(super) domain: Option<Domain>,
     /// None when it is about the policy and no host was asked.
     pub(super) host: Option<Arc<str>>,
+}
+
+/// What such a report says about one failure.
+#[derive(Clone, Debug)]
+pub(super) struct TlsReport {
+    pub(super) asked: Asked,
     pub(super) result_type: &'static str,
     pub(super) detail: String,
     pub(super) blame: Blame,
 }
 
 impl TlsReport {
-    pub(super) fn of_session(
-        policy_type: PolicyType,
-        domain: Option<&Domain>,
-        host: &Arc<str>,
-        fault: &TlsFault,
-    ) -> Self {
-        Self {
-            policy_type,
-            domain: domain.cloned(),
-            host: Some(Arc::clone(host)),
-            result_type: fault.as_str(),
-            detail: fault.to_string(),
-            blame: fault.blame(),
-        }
+    pub(super) fn of_session(asked: Asked, fault: &TlsFault) -> Self {
+        Self { asked, result_type: fault.as_str(), detail: fault.to_string(), blame: fault.blame() }
     }
 
     /// Where mail for `domain` goes is not what its zone has signed.
     pub(super) fn of_zone(domain: &Domain, error: &NoWay) -> Self {
-        Self {
-            policy_type: PolicyType::Tlsa,
-            domain: Some(domain.clone()),
-            host: None,
-            result_type: "dnssec-invalid",
-            detail: error.to_string(),
-            blame: Blame::Policy,
-        }
+        let asked = Asked { policy_type: PolicyType::Tlsa, domain: Some(domain.clone()), host: None };
+        Self { asked, result_type: "dnssec-invalid", detail: error.to_string(), blame: Blame::Policy }
     }
 
     pub(super) fn of_policy(domain: &Domain, fault: &PolicyFault) -> Self {
-        Self {
-            policy_type: PolicyType::Sts,
-            domain: Some(domain.clone()),
-            host: None,
-            result_type: fault.as_str(),
-            detail: fault.to_string(),
-            blame: Blame::Policy,
-        }
+        let asked = Asked { policy_type: PolicyType::Sts, domain: Some(domain.clone()), host: None };
+        Self { asked, result_type: fault.as_str(), detail: fault.to_string(), blame: Blame::Policy }
     }
 }
 

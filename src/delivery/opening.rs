@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::assurance::{Demand, Terms, TlsReport};
+use super::assurance::{Asked, Demand, PolicyType, Terms, TlsReport};
 use super::attempt::random;
 use super::lane::{Line, Place};
 use super::mx::{self, NoWay, Server};
@@ -55,6 +55,8 @@ pub(super) struct Opening {
     pub(super) session: Result<Session, Unopened>,
     /// Also when there is a session: another server of the domain may have given it, or it is in clear.
     pub(super) faults: Vec<TlsReport>,
+    /// The policy that the session is protected by, if it was asked for by one and had it at once.
+    pub(super) fulfilled: Option<Asked>,
 }
 
 /// Where to, and who says how.
@@ -87,7 +89,10 @@ impl By<'_> {
 pub(super) async fn open(line: &Line, resolver: &Resolver, policies: &Policies, now: Timestamp) -> Opening {
     let mut course = match course(line, resolver, policies, now).await {
         Ok(course) => course,
-        Err(error) => return Opening { faults: of_no_course(line, &error).into_iter().collect(), session: Err(error) },
+        Err(error) => {
+            let faults = of_no_course(line, &error).into_iter().collect();
+            return Opening { session: Err(error), faults, fulfilled: None };
+        }
     };
     let domain = match &line.place {
         Place::Domain(domain) => Some(domain),
@@ -102,14 +107,18 @@ pub(super) async fn open(line: &Line, resolver: &Resolver, policies: &Policies, 
         left -= target.addresses.len();
         let mut faults = Vec::new();
         let session = try_one(line, &target, demand, &mut faults).await;
-        let reports = faults.iter().map(|fault| TlsReport::of_session(policy_type, domain, &target.name, fault));
-        course.faults.extend(reports);
+        let asked = Asked { policy_type, domain: domain.cloned(), host: Some(Arc::clone(&target.name)) };
+        course.faults.extend(faults.iter().map(|fault| TlsReport::of_session(asked.clone(), fault)));
         match session {
-            Ok(session) => return Opening { session: Ok(session), faults: course.faults },
+            Ok(session) => {
+                let fulfilled = faults.is_empty() && policy_type != PolicyType::NoPolicyFound;
+                let fulfilled = fulfilled.then_some(asked);
+                return Opening { session: Ok(session), faults: course.faults, fulfilled };
+            }
             Err(error) => last = error,
         }
     }
-    Opening { session: Err(last.into()), faults: course.faults }
+    Opening { session: Err(last.into()), faults: course.faults, fulfilled: None }
 }
 
 /// A zone that signs, and whose servers cannot be found because an answer is forged, is told of it.

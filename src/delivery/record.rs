@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::assurance::TlsReport;
+use super::assurance::{Asked, TlsReport};
 use super::backoff::Pace;
 use super::circuit::Trouble;
 use super::group::Group;
@@ -14,7 +14,7 @@ use super::outcome::Told;
 use crate::mail::{Label, Recipient, Reply};
 use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
-use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure};
+use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure, TlsPolicy};
 use crate::time::Timestamp;
 
 /// What stands in an upstream's text for an address that the privacy level hides.
@@ -138,13 +138,15 @@ impl Recorder {
             None => Event::new(EventType::TlsFailure, at),
         };
         event.fault = Some(report.blame.as_str());
-        event.tls_failure = Some(TlsFailure {
-            policy_type: report.policy_type.as_str(),
-            policy_domain: report.domain.as_ref().map(ToString::to_string),
-            host: report.host.as_ref().map(ToString::to_string),
-            result_type: report.result_type,
-            detail: report.detail.clone(),
-        });
+        let (policy, detail) = (tls_policy(&report.asked), report.detail.clone());
+        event.tls_failure = Some(TlsFailure { policy, result_type: report.result_type, detail });
+        self.events.record(&event);
+    }
+
+    /// A session that is protected as a policy asks for: what such a report counts beside the failures.
+    pub(super) fn tls_session(&self, line: &Line, at: Timestamp, asked: &Asked) {
+        let mut event = of_line(EventType::TlsSession, line, at);
+        event.tls_policy = Some(tls_policy(asked));
         self.events.record(&event);
     }
 
@@ -182,6 +184,14 @@ impl Recorder {
             Privacy::Full => reply.clone(),
             Privacy::Hash(_) | Privacy::Domain => hide(reply, recipient.mailbox.as_str()),
         }
+    }
+}
+
+fn tls_policy(asked: &Asked) -> TlsPolicy {
+    TlsPolicy {
+        policy_type: asked.policy_type.as_str(),
+        policy_domain: asked.domain.as_ref().map(ToString::to_string),
+        host: asked.host.as_ref().map(ToString::to_string),
     }
 }
 

@@ -141,6 +141,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         for fault in &opening.faults {
             self.desk.recorder.tls_fault(Some(line), self.desk.clock.now(), fault);
         }
+        if let Some(asked) = &opening.fulfilled {
+            self.desk.recorder.tls_session(line, self.desk.clock.now(), asked);
+        }
         opening.session
     }
 

@@ -138,6 +138,14 @@ fn a_signed_zone_is_believed_about_its_servers_and_nobody_else_is() {
         match expected {
             Ok(protected) => {
                 arrived(&exchange, "p@a.example", protected);
+                let fulfilled = || gateway.events("TlsSession").pop();
+                if case == "no record" {
+                    eventually("the record", || gateway.events("Delivery").pop());
+                    assert!(fulfilled().is_none(), "{case}");
+                } else {
+                    let policy = eventually(case, fulfilled)["tls_policy"].clone();
+                    assert_eq!((&policy["policy_type"], &policy["host"]), (&"tlsa".into(), &"mx.a.example".into()));
+                }
                 assert!(gateway.events("TlsFailure").is_empty(), "{case}");
             }
             Err(result) => {

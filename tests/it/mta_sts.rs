@@ -116,6 +116,9 @@ fn an_enforced_policy_is_fulfilled_or_the_mail_waits() {
         let second = scene.exchange(2, Tls::shows(scene.path(), "two"));
         arrived(&second, "p@a.example", true);
         assert!(first.arrivals().is_empty(), "{case}: {:?}", first.arrivals());
+        let policy = eventually(case, || gateway.events("TlsSession").pop())["tls_policy"].clone();
+        assert_eq!((&policy["policy_type"], &policy["policy_domain"]), (&"sts".into(), &"a.example".into()));
+        assert_eq!(policy["host"], "two.a.example");
         assert_eq!(scene.policies.requests(), 1, "kept");
     }
 }
