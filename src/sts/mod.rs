@@ -183,8 +183,9 @@ impl Policies {
         }
     }
 
-    /// Fetches again what is to be fetched by now, up to [`REFRESHED_MAX`]; says what could not be had.
-    async fn refresh(&self, resolver: &Resolver, now: Timestamp) -> Vec<(Domain, PolicyFault)> {
+    /// Fetches again what is to be fetched by now, up to a hundred; says what could not be had. [`Policies::keep`] does it
+    /// by itself.
+    pub async fn refresh(&self, resolver: &Resolver, now: Timestamp) -> Vec<(Domain, PolicyFault)> {
         let due = self.lock().due(now);
         let mut faults = Vec::new();
         for domain in due {

@@ -2,8 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
-use consentry::tls::Protocol;
+use consentry::dns::{self, Resolver};
+use consentry::mail::Domain;
+use consentry::sts::{self, Mode, Policies, PolicyFault};
+use consentry::time::Timestamp;
+use consentry::tls::{Protocol, Trust};
 use tempfile::TempDir;
 
 use crate::support::exchange::{Arrival, Exchange, Tls, certificates};
@@ -205,6 +210,41 @@ fn a_policy_outlives_its_record_its_server_and_a_restart_until_the_domain_says_o
     let gateway = scene.gateway();
     send(&gateway, "s@a.example");
     arrived(&first, "s@a.example", false);
+}
+
+/// What is used is fetched again each day, also when its id stays; while it cannot be had, what is here holds.
+#[test]
+fn a_policy_is_fetched_again_before_it_ends() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let scene = Scene::new();
+    scene.policies.publish("enforce", &["one.a.example"]);
+    let resolver = Resolver::new(&dns::Settings { servers: vec![scene.names.address], dnssec: None }).unwrap();
+    let trust = Trust::File(scene.path().join("ca.pem"));
+    let policies = Policies::open(scene.path(), sts::Settings { trust, port: scene.policies.address.port() });
+    let (domain, start) = (Domain::parse("a.example").unwrap(), Timestamp::from_secs(1_800_000_000));
+    let at = |hours: u32| start.plus(HOUR * hours);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mode = async |hours| policies.find(&resolver, &domain, at(hours)).await.policy.map(|policy| policy.mode);
+        assert_eq!(mode(0).await, Some(Mode::Enforce));
+        scene.policies.publish("testing", &["one.a.example"]);
+        assert!(policies.refresh(&resolver, at(23)).await.is_empty());
+        assert_eq!((mode(23).await, scene.policies.requests()), (Some(Mode::Enforce), 1), "not yet");
+        assert!(policies.refresh(&resolver, at(24)).await.is_empty());
+        assert_eq!((mode(24).await, scene.policies.requests()), (Some(Mode::Testing), 2));
+        scene.policies.answer("HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n");
+        let faults = policies.refresh(&resolver, at(48)).await;
+        assert!(matches!(&faults[..], [(of, PolicyFault::Fetch(_))] if *of == domain), "{faults:?}");
+        assert_eq!(mode(48).await, Some(Mode::Testing), "it holds");
+        assert!(policies.refresh(&resolver, at(48)).await.is_empty(), "it is left alone for a while");
+        assert_eq!(scene.policies.requests(), 3);
+        // Without its record nothing is fetched, and it ends in its time: a week after it was fetched.
+        scene.names.change("other.example A 127.0.0.1");
+        scene.policies.publish("enforce", &["one.a.example"]);
+        assert!(policies.refresh(&resolver, at(72)).await.is_empty());
+        assert_eq!((mode(191).await, mode(192).await), (Some(Mode::Testing), None));
+        assert_eq!(scene.policies.requests(), 3);
+    });
 }
 
 #[test]
