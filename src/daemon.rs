@@ -29,6 +29,7 @@ use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
+use crate::sts;
 use crate::telemetry::{EventLog, Privacy};
 use crate::tell::{self, TellError, Teller, Tools};
 use crate::time::Clock;
@@ -277,6 +278,7 @@ pub async fn start(
         settings: settings.delivery,
         board: Arc::clone(&board),
         resolver,
+        policies: sts::Policies::open(&settings.data_dir, settings.mta_sts),
         events: log,
         privacy,
         clock: Arc::clone(&clock),

@@ -40,6 +40,7 @@ pub mod shaping;
 pub mod smtp;
 pub mod spool;
 pub mod store;
+pub mod sts;
 pub mod telemetry;
 pub mod tell;
 pub mod time;

@@ -82,7 +82,7 @@ fn by_mx(arguments: &Arguments, settings: &Settings) -> Result<(Option<GroupNumb
     let resolver = Resolver::new(&settings.dns).map_err(|error| Failure::new(Exit::Software, error))?;
     let found = super::small_runtime()?.block_on(resolver.exchanges(&arguments.domain));
     let mut exchanges = match found {
-        Ok(exchanges) => exchanges,
+        Ok(answer) => answer.records,
         Err(error) => return Ok((None, By::NotAsked(error.to_string()))),
     };
     exchanges.sort_by_key(|exchange| exchange.preference);

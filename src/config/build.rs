@@ -12,7 +12,8 @@ use crate::pipeline::Stream;
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
-    LogAddresses, Settings, confirming, files, http, inbound, law, rates, smtp, store, streams, tell, upstream, v1,
+    LogAddresses, Settings, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams, tell,
+    upstream, v1,
 };
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
@@ -21,11 +22,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     word(problems, "version", &spec.version, &[("v1", ())]);
     let hostname = domain(problems, "gateway.hostname", &spec.gateway.hostname);
     let data_dir = base.join(spec.gateway.data_dir.as_ref());
-    let levels = [("hash", LogAddresses::Hash), ("domain", LogAddresses::Domain), ("full", LogAddresses::Full)];
-    let log_addresses = match &spec.gateway.log_addresses {
-        Some(level) => word(problems, "gateway.log_addresses", level, &levels),
-        None => Some(LogAddresses::Hash),
-    };
+    let log_addresses = log_addresses(&spec.gateway, problems);
     let hostname = hostname?;
     let signers = streams::signers(spec, base, problems);
     let public_url = parsed(problems, "http.public_url", &spec.http.public_url, http::public_url);
@@ -34,7 +31,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let doors = doors(spec, base, &hostname, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
-    let dns = upstream::dns(&spec.dns, problems);
+    let dns = upstream::dns(spec, base, problems);
+    let mta_sts = mta_sts::settings(&spec.mta_sts, base, problems);
     let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
     let tell = tell::settings(spec, problems);
@@ -76,7 +74,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         tell_trust: tell_trust?,
         pipeline,
         delivery,
-        dns,
+        dns: dns?,
+        mta_sts: mta_sts?,
         spool,
         store: store?,
         engine,
@@ -93,6 +92,14 @@ fn spool(written: &v1::Spool, data_dir: &Path, sorter: crate::spool::Sorter) -> 
         spool.min_free = *octets.as_ref();
     }
     spool
+}
+
+fn log_addresses(gateway: &v1::Gateway, problems: &mut Problems<'_>) -> Option<LogAddresses> {
+    let levels = [("hash", LogAddresses::Hash), ("domain", LogAddresses::Domain), ("full", LogAddresses::Full)];
+    match &gateway.log_addresses {
+        Some(level) => word(problems, "gateway.log_addresses", level, &levels),
+        None => Some(LogAddresses::Hash),
+    }
 }
 
 /// Where others come in.

@@ -14,6 +14,7 @@ mod files;
 mod http;
 mod inbound;
 mod law;
+mod mta_sts;
 mod protection;
 mod rates;
 mod redis;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub delivery: crate::delivery::Settings,
     /// Who knows where the mail servers of domains are.
     pub dns: crate::dns::Settings,
+    /// How what domains ask of those who send to them is fetched.
+    pub mta_sts: crate::sts::Settings,
     /// The durable queue.
     pub spool: crate::spool::Settings,
     /// The facts.

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::delivery::{Assurance, WithoutTlsa};
 use crate::smtp::client::{Login, Protection};
 use crate::tls::{Protocol, Trust, client_config, unverified_config};
 
 use super::error::Problems;
 use super::value::{parsed, word};
-use super::{files, v1};
+use super::{files, mta_sts, v1};
 
 /// What a section says about it.
 pub(super) struct Wanted<'a> {
@@ -22,6 +23,15 @@ pub(super) struct Wanted<'a> {
     pub(super) password_file: Option<&'a v1::At<String>>,
     /// Whether every host is this machine.
     pub(super) stays_here: bool,
+    /// Where mail goes to the servers of its domains: these may have policies of their own.
+    pub(super) policies: Option<&'a v1::MtaSts>,
+}
+
+/// What comes of it.
+pub(super) struct Secured {
+    pub(super) protection: Protection,
+    pub(super) login: Option<Arc<Login>>,
+    pub(super) assurance: Assurance,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,21 +40,23 @@ enum Level {
     Opportunistic,
     Require,
     Verify,
+    MtaSts,
+    Dane,
+    DaneOnly,
 }
 
-const LEVELS: [(&str, Level); 4] = [
+const LEVELS: [(&str, Level); 7] = [
     ("none", Level::None),
     ("opportunistic", Level::Opportunistic),
     ("require", Level::Require),
     ("verify", Level::Verify),
+    ("mta-sts", Level::MtaSts),
+    ("dane", Level::Dane),
+    ("dane-only", Level::DaneOnly),
 ];
 
 /// Both are looked at together: a password must not be said to just anybody.
-pub(super) fn protection(
-    wanted: &Wanted<'_>,
-    base: &Path,
-    problems: &mut Problems<'_>,
-) -> Option<(Protection, Option<Arc<Login>>)> {
+pub(super) fn protection(wanted: &Wanted<'_>, base: &Path, problems: &mut Problems<'_>) -> Option<Secured> {
     let key = |name: &str| format!("{}.{name}", wanted.section);
     let login = login(wanted, base, problems).ok()?;
     let level = match wanted.tls {
@@ -69,9 +81,10 @@ pub(super) fn protection(
     if wanted.ca_file.is_some() && level != Level::Verify {
         problems.add(at, &key("ca_file"), "is used with tls = `verify` only");
     }
+    let assurance = assurance(wanted, level, base, problems)?;
     let config = match level {
-        Level::None => return Some((Protection::Clear, login)),
-        Level::Opportunistic | Level::Require => unverified_config(),
+        Level::None => return Some(Secured { protection: Protection::Clear, login, assurance }),
+        Level::Opportunistic | Level::Require | Level::MtaSts | Level::Dane | Level::DaneOnly => unverified_config(),
         Level::Verify => {
             let trust = match wanted.ca_file {
                 Some(text) => Trust::File(parsed(problems, &key("ca_file"), text, |text| files::resolve(base, text))?),
@@ -83,11 +96,30 @@ pub(super) fn protection(
     let config = problems.take(wanted.ca_file.map_or(at, |text| text.span().start), &key("tls"), config)?;
     let protection = match level {
         Level::None => Protection::Clear,
-        Level::Opportunistic => Protection::Opportunistic(config),
+        Level::Opportunistic | Level::MtaSts | Level::Dane | Level::DaneOnly => Protection::Opportunistic(config),
         Level::Require | Level::Verify if wanted.implicit => Protection::Implicit(config),
         Level::Require | Level::Verify => Protection::StartTls(config),
     };
-    Some((protection, login))
+    Some(Secured { protection, login, assurance })
+}
+
+/// What the domains have a say in.
+fn assurance(wanted: &Wanted<'_>, level: Level, base: &Path, problems: &mut Problems<'_>) -> Option<Assurance> {
+    let key = format!("{}.tls", wanted.section);
+    let at = wanted.tls.map_or(wanted.at, |text| text.span().start);
+    match (level, wanted.policies) {
+        (Level::None | Level::Opportunistic | Level::Require | Level::Verify, _) => Some(Assurance::Route),
+        (Level::MtaSts | Level::Dane | Level::DaneOnly, None) => {
+            problems.add(at, &key, "is about the mail servers of domains; expected on a route with kind = \"mx\" only");
+            None
+        }
+        (Level::Dane, Some(_)) => Some(Assurance::Dane(WithoutTlsa::ByRoute)),
+        (Level::DaneOnly, Some(_)) => Some(Assurance::Dane(WithoutTlsa::Refuse)),
+        (Level::MtaSts, Some(policies)) => {
+            let trust = mta_sts::trust(policies, base, problems)?;
+            problems.take(at, &key, client_config(&trust, Protocol::Smtp)).map(Assurance::MtaSts)
+        }
+    }
 }
 
 /// What is wrong has been noted.

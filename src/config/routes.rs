@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::delivery::{Loopback, Route, Routes, Smarthost, Way};
+use crate::delivery::{Assurance, Loopback, Route, Routes, Smarthost, Way};
 use crate::mail::{Domain, RouteName, StreamName};
 use crate::smtp::client::{self, Source};
 
 use super::error::Problems;
+use super::protection::Secured;
 use super::value::{domain, number, parsed, word};
 use super::{protection, upstream, v1};
 
@@ -28,7 +29,7 @@ pub(super) fn routes(
     if let Some(written) = &spec.upstream {
         found.push(upstream::route(written.as_ref(), base, hostname, problems));
     }
-    found.extend(spec.route.iter().map(|written| route(written, base, hostname, problems)));
+    found.extend(spec.route.iter().map(|written| route(written, spec, base, hostname, problems)));
     if found.is_empty() {
         problems.add(0, "upstream", "expected [upstream] or at least one [[route]], or nothing can be sent");
     }
@@ -82,13 +83,40 @@ fn check_names(spec: &v1::Spec, problems: &mut Problems<'_>) {
     }
 }
 
-fn route(entry: &v1::At<v1::Route>, base: &Path, hostname: &Domain, problems: &mut Problems<'_>) -> Option<Route> {
+fn route(
+    entry: &v1::At<v1::Route>,
+    spec: &v1::Spec,
+    base: &Path,
+    hostname: &Domain,
+    problems: &mut Problems<'_>,
+) -> Option<Route> {
     let written = entry.as_ref();
     let name = parsed(problems, "route.name", &written.name, RouteName::new);
-    let way = way(written, problems);
-    let client = client(written, base, hostname, problems);
+    let secured = protection::protection(&wanted(written, spec), base, problems);
+    let (protection, login, assurance) = match secured {
+        Some(Secured { protection, login, assurance }) => (Some(protection), login, Some(assurance)),
+        None => (None, None, None),
+    };
+    let way = way(written, assurance, problems);
+    let client = client(written, hostname, problems).zip(protection);
     let max_connections = connections("route", written.max_connections.as_ref(), problems);
-    Some(Route { name: name?, way: way?, client: client?, max_connections: max_connections? })
+    let (client, protection) = client?;
+    let client = client::Settings { protection, login, ..client };
+    Some(Route { name: name?, way: way?, client, max_connections: max_connections? })
+}
+
+fn wanted<'a>(written: &'a v1::Route, spec: &'a v1::Spec) -> protection::Wanted<'a> {
+    protection::Wanted {
+        section: "route",
+        at: written.name.span().start,
+        tls: written.tls.as_ref(),
+        implicit: written.implicit_tls == Some(true),
+        ca_file: written.ca_file.as_ref(),
+        user: written.user.as_ref(),
+        password_file: written.password_file.as_ref(),
+        stays_here: written.hosts.iter().all(|host| is_loopback(host.as_ref().host.as_ref())),
+        policies: (written.kind.as_ref() == "mx").then_some(&spec.mta_sts),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -97,7 +125,7 @@ enum Kind {
     Exchanges,
 }
 
-fn way(written: &v1::Route, problems: &mut Problems<'_>) -> Option<Way> {
+fn way(written: &v1::Route, assurance: Option<Assurance>, problems: &mut Problems<'_>) -> Option<Way> {
     let at = written.kind.span().start;
     match word(problems, "route.kind", &written.kind, &[("smarthost", Kind::Smarthost), ("mx", Kind::Exchanges)])? {
         Kind::Smarthost => {
@@ -128,7 +156,7 @@ fn way(written: &v1::Route, problems: &mut Problems<'_>) -> Option<Way> {
             }
             let port = number(problems, "route.port", written.port.as_ref(), 1..=65_535, 25);
             let loopback = if written.deliver_to_loopback == Some(true) { Loopback::Deliver } else { Loopback::Refuse };
-            Some(Way::Exchanges { port: u16::try_from(port?).ok()?, loopback })
+            Some(Way::Exchanges { port: u16::try_from(port?).ok()?, loopback, assurance: assurance? })
         }
     }
 }
@@ -140,28 +168,12 @@ fn smarthost(written: &v1::Smarthost, problems: &mut Problems<'_>) -> Option<Sma
     Some(Smarthost { host: host?, port: u16::try_from(port?).ok()?, weight: u32::try_from(weight?).ok()? })
 }
 
-fn client(
-    written: &v1::Route,
-    base: &Path,
-    hostname: &Domain,
-    problems: &mut Problems<'_>,
-) -> Option<client::Settings> {
+fn client(written: &v1::Route, hostname: &Domain, problems: &mut Problems<'_>) -> Option<client::Settings> {
     let hello = match &written.hello {
         Some(text) => domain(problems, "route.hello", text)?,
         None => hostname.clone(),
     };
     let mut settings = client::Settings::new(hello.to_string());
-    let wanted = protection::Wanted {
-        section: "route",
-        at: written.name.span().start,
-        tls: written.tls.as_ref(),
-        implicit: written.implicit_tls == Some(true),
-        ca_file: written.ca_file.as_ref(),
-        user: written.user.as_ref(),
-        password_file: written.password_file.as_ref(),
-        stays_here: written.hosts.iter().all(|host| is_loopback(host.as_ref().host.as_ref())),
-    };
-    (settings.protection, settings.login) = protection::protection(&wanted, base, problems)?;
     for source in &written.sources {
         let address = parsed(problems, "route.sources.address", &source.address, |text| {
             text.parse::<IpAddr>().map_err(|_| format!("`{text}`: expected an address of this machine"))

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::delivery::{Grouping, Route, Settings};
-use crate::dns;
+use crate::dns::{self, Anchors};
 use crate::mail::{Domain, RouteName};
 use crate::time::parse_span;
 
 use super::error::Problems;
+use super::protection::Secured;
 use super::routes::{self, host_name};
 use super::value::{duration, number, parsed, word};
-use super::{protection, replies, shaping, v1, warmup};
+use super::{files, protection, replies, shaping, v1, warmup};
 
 /// First pause; half an hour is what RFC 5321 names, five minutes is what senders expect of a smarthost.
 const RETRY_FIRST: Duration = Duration::from_mins(5);
@@ -83,8 +84,9 @@ pub(super) fn route(
         user: written.user.as_ref(),
         password_file: written.password_file.as_ref(),
         stays_here: host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        policies: None,
     };
-    let (protection, login) = protection::protection(&wanted, base, problems)?;
+    let Secured { protection, login, .. } = protection::protection(&wanted, base, problems)?;
     let mut route =
         Route::smarthost(RouteName::new(NAME).ok()?, host, u16::try_from(port?).ok()?, hostname.to_string());
     route.client.protection = protection;
@@ -94,9 +96,23 @@ pub(super) fn route(
 }
 
 /// `[dns]`.
-pub(super) fn dns(spec: &v1::Dns, problems: &mut Problems<'_>) -> dns::Settings {
-    let servers = spec.servers.iter().filter_map(|text| parsed(problems, "dns.servers", text, name_server));
-    dns::Settings { servers: servers.collect() }
+pub(super) fn dns(spec: &v1::Spec, base: &Path, problems: &mut Problems<'_>) -> Option<dns::Settings> {
+    let servers: Vec<_> =
+        spec.dns.servers.iter().filter_map(|text| parsed(problems, "dns.servers", text, name_server)).collect();
+    let anchors = match &spec.dns.trust_anchors {
+        Some(text) => {
+            let read = |text: &str| {
+                let anchors = Anchors::File(files::resolve(base, text)?);
+                anchors.check().map(|()| anchors)
+            };
+            parsed(problems, "dns.trust_anchors", text, read)?
+        }
+        None => Anchors::Root,
+    };
+    // Validating costs questions; nobody but DANE needs it.
+    let needed = spec.route.iter().filter_map(|route| route.as_ref().tls.as_ref());
+    let needed = needed.into_iter().any(|tls| matches!(tls.as_ref().as_str(), "dane" | "dane-only"));
+    Some(dns::Settings { servers, dnssec: needed.then_some(anchors) })
 }
 
 fn name_server(text: &str) -> Result<SocketAddr, String> {

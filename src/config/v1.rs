@@ -26,6 +26,8 @@ pub(super) struct Spec {
     #[serde(default)]
     pub(super) dns: Dns,
     #[serde(default)]
+    pub(super) mta_sts: MtaSts,
+    #[serde(default)]
     pub(super) retry: Retry,
     #[serde(default)]
     pub(super) spool: Spool,
@@ -197,6 +199,14 @@ pub(super) struct SourceAddress {
 pub(super) struct Dns {
     #[serde(default)]
     pub(super) servers: Vec<At<String>>,
+    pub(super) trust_anchors: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MtaSts {
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) port: Option<At<u64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

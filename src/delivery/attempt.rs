@@ -21,6 +21,7 @@ use crate::mail::{BodyType, Domain, Recipient, Reply};
 use crate::replies::Class;
 use crate::smtp::client::{Blame, ClientError, Declared, Outgoing, Payload, Unclean};
 use crate::spool::{Body, Entry, RecipientIndex, Settlement, Settlements, SpoolError};
+use crate::sts::Policies;
 use crate::telemetry::EventType;
 use crate::time::{Clock, Timestamp};
 
@@ -73,6 +74,7 @@ pub(super) struct Desk<R> {
     pub(super) settings: Settings,
     pub(super) board: Arc<Board>,
     pub(super) resolver: Resolver,
+    pub(super) policies: Policies,
     pub(super) recorder: Recorder,
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each copy between its final dot and its settlement on disk.

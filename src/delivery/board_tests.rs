@@ -153,7 +153,10 @@ fn a_slowed_upstream_gets_one_at_a_time_and_a_slowed_domain_alone_waits() {
 
 #[test]
 fn without_a_smarthost_a_refusal_is_always_the_destinations() {
-    let direct = place_on(Way::Exchanges { port: 25, loopback: Loopback::Refuse }, Grouping::Upstream);
+    let direct = place_on(
+        Way::Exchanges { port: 25, loopback: Loopback::Refuse, assurance: crate::delivery::Assurance::Route },
+        Grouping::Upstream,
+    );
     direct.board.slow(&label(), &domain("a.example"), NOW).unwrap();
     assert_eq!((direct.pass("a.example", NOW), direct.pass("b.example", NOW)), (Some(at(1)), None));
 }

@@ -7,12 +7,12 @@
 //!
 //! **Owns:** which way mail goes (smarthosts, or the mail servers of a domain), connections and their number, the retry
 //! schedule, the rest of an unhealthy way, whose turn it is, what waits for a pace or for the next day, what follows from
-//! refusals, what is suspended or slowed, the text of delivery reports.
+//! refusals, what is suspended or slowed, the text of delivery reports, what is demanded of the mail servers of a domain.
 //!
 //! **Never knows:** policy, facts, how a message is rewritten, HTTP. The decision arrives through [`Recheck`].
 //!
 //! **Standards:** RFC 5321 sections 4.5.4.1 (retries), 5.1 (where mail goes) and 6.1 (responsibility), RFC 3461, RFC 3464
-//! and RFC 6522 (reports).
+//! and RFC 6522 (reports), RFC 8461 section 5 (policies applied), RFC 7672 (DANE).
 
 pub mod backoff;
 pub mod breaker;
@@ -20,6 +20,7 @@ pub mod dsn;
 pub mod outcome;
 pub mod retry;
 
+mod assurance;
 mod attempt;
 mod board;
 mod circuit;
@@ -55,7 +56,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
-use crate::dns;
 use crate::mail::{Label, Mailbox, Notify, QueueId, Recipient, Reply};
 use crate::replies::Book;
 use crate::shaping;
@@ -63,6 +63,7 @@ use crate::smtp::client::Hold;
 use crate::spool::{Batch, Entry, Lease, RecipientIndex, Settlements, Spool, SpoolError, Turns};
 use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
+use crate::{dns, sts};
 
 pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
 pub use circuit::{Trouble, default_domain_rest, default_rest};
@@ -72,7 +73,7 @@ pub use gate::Limited;
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
-pub use routes::{Route, Routes, Smarthost, Way};
+pub use routes::{Assurance, Route, Routes, Smarthost, Way, WithoutTlsa};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 pub use warming::{AHEAD, Warmth};
 
@@ -263,6 +264,8 @@ pub struct Delivery<R> {
     pub board: Arc<Board>,
     /// Finds the mail servers of domains.
     pub resolver: dns::Resolver,
+    /// What domains ask of those who send to them.
+    pub policies: sts::Policies,
     /// Where attempts are logged.
     pub events: EventLog,
     /// How addresses appear there.
@@ -294,6 +297,7 @@ impl<R: Recheck> Delivery<R> {
             recheck: self.recheck,
             board: self.board,
             resolver: self.resolver,
+            policies: self.policies,
             recorder: Recorder::new(self.events, self.privacy),
             clock: self.clock,
             unsettled: Arc::new(Semaphore::new(unsettled)),
@@ -305,11 +309,13 @@ impl<R: Recheck> Delivery<R> {
         tokio::select! {
             () = dispatcher.dispatch(&source) => {}
             () = desk.keep_looking(audit) => {}
+            () = desk.keep_policies() => {}
             // A sender that is gone will never ask for more either.
             _ = shutdown.wait_for(|asked| *asked) => {}
             _ = broken.wait_for(Option::is_some) => {}
         }
         dispatcher.close().await;
+        desk.policies.save(desk.clock.now()).await;
         // Every settlement holds a permit until it is written.
         let all = u32::try_from(unsettled).unwrap_or(u32::MAX);
         let _settled = desk.unsettled.acquire_many(all).await;

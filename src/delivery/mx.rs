@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use super::outcome::{self, Fate, Verdict};
-use crate::dns::{DnsError, Exchange, Resolver};
+use crate::dns::{Authenticity, DnsError, Exchange, Resolver};
 use crate::mail::{Domain, EnhancedStatus, Reply};
 use crate::replies::Class;
 use crate::smtp::client::Target;
@@ -42,6 +42,12 @@ pub(super) enum NoWay {
 }
 
 impl NoWay {
+    /// Nobody has set up a resolver that validates, and the route needs one.
+    pub(super) fn not_validated(domain: &Domain) -> Self {
+        let reason = "no resolver validates here".to_owned();
+        Self::Unknown(DnsError::Unavailable { name: domain.to_string(), reason })
+    }
+
     /// What it means for the recipients there. What a zone says is final; what it could not say is not.
     pub(super) fn verdict(&self) -> Verdict {
         let status = |class, subject, detail| EnhancedStatus::new(class, subject, detail);
@@ -58,6 +64,15 @@ impl NoWay {
     }
 }
 
+/// One mail server of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    /// Where it is.
+    pub(super) target: Target,
+    /// Where its TLSA records may stand; nowhere, unless all that led here is signed (RFC 7672 section 2.2).
+    pub(super) tlsa_bases: Vec<String>,
+}
+
 /// The servers of `domain` with their addresses, in the order in which to try them; `random` orders those of one
 /// preference (RFC 5321 section 5.1 asks for it).
 pub(super) async fn servers(
@@ -66,38 +81,51 @@ pub(super) async fn servers(
     port: u16,
     loopback: Loopback,
     random: impl Fn() -> u32,
-) -> Result<Vec<Target>, NoWay> {
+) -> Result<Vec<Server>, NoWay> {
     let is_us = |address: &IpAddr| loopback == Loopback::Refuse && is_this_machine(*address);
     if let Some(address) = literal(domain) {
         let target = Target::new(domain.as_str(), [SocketAddr::new(address, port)]);
-        return if is_us(&address) { Err(NoWay::Loop(domain.clone())) } else { Ok(vec![target]) };
+        let server = Server { target, tlsa_bases: Vec::new() };
+        return if is_us(&address) { Err(NoWay::Loop(domain.clone())) } else { Ok(vec![server]) };
     }
-    let (groups, implicit) = match resolver.exchanges(domain).await {
-        Ok(exchanges) => (in_order(exchanges, random).ok_or_else(|| NoWay::NullMx(domain.clone()))?, false),
+    // Without MX the domain's own addresses say whether it is signed.
+    let (mut implicit, mut authenticity) = (false, Authenticity::Secure);
+    let groups = match resolver.exchanges(domain).await {
+        Ok(exchanges) => {
+            authenticity = exchanges.authenticity;
+            in_order(exchanges.records, random).ok_or_else(|| NoWay::NullMx(domain.clone()))?
+        }
         // Without MX the domain is its own mail server.
-        Err(DnsError::NoRecord(_)) => (vec![vec![domain.as_str().to_owned()]], true),
+        Err(DnsError::NoRecord(_)) => {
+            implicit = true;
+            vec![vec![domain.as_str().to_owned()]]
+        }
         Err(error @ DnsError::NoSuchName(_)) => return Err(NoWay::NoDomain(error)),
-        Err(error @ DnsError::Unavailable { .. }) => return Err(NoWay::Unknown(error)),
+        Err(error @ (DnsError::Bogus(_) | DnsError::Unavailable { .. })) => return Err(NoWay::Unknown(error)),
     };
     let mut found = Vec::new();
     let mut unknown = None;
     for group in groups {
-        let mut targets = Vec::new();
+        let mut servers = Vec::new();
         for host in group {
             match resolver.addresses(&host).await {
-                Ok(addresses) if addresses.iter().any(&is_us) => {
+                Ok(addresses) if addresses.list.iter().any(&is_us) => {
                     return if found.is_empty() { Err(NoWay::Loop(domain.clone())) } else { Ok(found) };
                 }
                 Ok(addresses) => {
-                    let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port));
-                    targets.push(Target::new(&host, addresses));
+                    let tlsa_bases = match authenticity {
+                        Authenticity::Secure => addresses.tlsa_bases,
+                        Authenticity::Insecure => Vec::new(),
+                    };
+                    let addresses = addresses.list.into_iter().map(|address| SocketAddr::new(address, port));
+                    servers.push(Server { target: Target::new(&host, addresses), tlsa_bases });
                 }
-                Err(error @ DnsError::Unavailable { .. }) => unknown = Some(error),
+                Err(error @ (DnsError::Bogus(_) | DnsError::Unavailable { .. })) => unknown = Some(error),
                 Err(error) if implicit => return Err(NoWay::NoDomain(error)),
                 Err(DnsError::NoSuchName(_) | DnsError::NoRecord(_)) => {}
             }
         }
-        found.append(&mut targets);
+        found.append(&mut servers);
     }
     match unknown {
         _ if !found.is_empty() => Ok(found),

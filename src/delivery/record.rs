@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::assurance::{Asked, TlsReport};
 use super::backoff::Pace;
 use super::circuit::Trouble;
 use super::group::Group;
 use super::lane::Line;
-use super::opening::Unprotected;
 use super::outcome::Told;
 use super::warming::Full;
 use crate::mail::{Label, Recipient, Reply};
 use crate::smtp::client::{Blame, Protected, Session};
 use crate::spool::{Body, Entry};
-use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure};
+use crate::telemetry::{Event, EventLog, EventType, PeerAddress, Privacy, TlsFailure, TlsPolicy};
 use crate::time::Timestamp;
 
 /// What stands in an upstream's text for an address that the privacy level hides.
@@ -131,13 +131,23 @@ impl Recorder {
         self.events.record(&of_line(EventType::CircuitClosed, line, at));
     }
 
-    /// A session that could not be protected: what a report of RFC 8460 is made from.
-    pub(super) fn unprotected(&self, line: &Line, at: Timestamp, unprotected: &Unprotected) {
-        let fault = &unprotected.fault;
-        let mut event = of_line(EventType::TlsFailure, line, at);
-        event.fault = Some(fault.blame().as_str());
-        let (host, detail) = (unprotected.host.to_string(), fault.to_string());
-        event.tls_failure = Some(TlsFailure { host, result_type: fault.as_str(), detail });
+    /// A session that could not be protected, or a policy that could not be had, the latter also when nobody was being
+    /// sent to: what a report of RFC 8460 is made from.
+    pub(super) fn tls_fault(&self, line: Option<&Line>, at: Timestamp, report: &TlsReport) {
+        let mut event = match line {
+            Some(line) => of_line(EventType::TlsFailure, line, at),
+            None => Event::new(EventType::TlsFailure, at),
+        };
+        event.fault = Some(report.blame.as_str());
+        let (policy, detail) = (tls_policy(&report.asked), report.detail.clone());
+        event.tls_failure = Some(TlsFailure { policy, result_type: report.result_type, detail });
+        self.events.record(&event);
+    }
+
+    /// A session that is protected as a policy asks for: what such a report counts beside the failures.
+    pub(super) fn tls_session(&self, line: &Line, at: Timestamp, asked: &Asked) {
+        let mut event = of_line(EventType::TlsSession, line, at);
+        event.tls_policy = Some(tls_policy(asked));
         self.events.record(&event);
     }
 
@@ -184,6 +194,14 @@ impl Recorder {
             Privacy::Full => reply.clone(),
             Privacy::Hash(_) | Privacy::Domain => hide(reply, recipient.mailbox.as_str()),
         }
+    }
+}
+
+fn tls_policy(asked: &Asked) -> TlsPolicy {
+    TlsPolicy {
+        policy_type: asked.policy_type.as_str(),
+        policy_domain: asked.domain.as_ref().map(ToString::to_string),
+        host: asked.host.as_ref().map(ToString::to_string),
     }
 }
 

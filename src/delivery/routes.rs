@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::mx::Loopback;
 use crate::mail::{Label, RouteName, StreamName};
 use crate::smtp::client;
+use crate::tls::ClientConfig;
 
 /// A smarthost that mail can be handed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Smarthost {
 }
 
 /// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// To smarthosts, at least one. Those that are down are passed over.
     Smarthosts(Vec<Smarthost>),
@@ -29,7 +30,30 @@ pub enum Way {
         port: u16,
         /// What to do about servers on this machine.
         loopback: Loopback,
+        /// Who says how their sessions are protected.
+        assurance: Assurance,
     },
+}
+
+/// Who says how sessions with the mail servers of a domain are protected.
+#[derive(Clone, Debug)]
+pub enum Assurance {
+    /// The route, for everybody the same.
+    Route,
+    /// The domain's policy (RFC 8461): a mail server that it is enforced on is met with this configuration. Where there is
+    /// no policy, the route.
+    MtaSts(Arc<ClientConfig>),
+    /// The TLSA records of each of its servers (RFC 7672).
+    Dane(WithoutTlsa),
+}
+
+/// What to do about a server that has provably no TLSA record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutTlsa {
+    /// What the route says.
+    ByRoute,
+    /// It is not sent to.
+    Refuse,
 }
 
 /// One route.

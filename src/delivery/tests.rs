@@ -134,7 +134,9 @@ async fn run(
         let suspension = Suspension { selector, since: NOW, until: None, hand: Hand::Operator, by, because };
         board.suspend(suspension, NOW).unwrap();
     }
-    let delivery = Delivery { recheck, settings, board, resolver, events, privacy: Privacy::Full, clock };
+    let policies = crate::sts::Policies::open(folder.path(), crate::sts::Settings::default());
+    let privacy = Privacy::Full;
+    let delivery = Delivery { recheck, settings, board, resolver, policies, events, privacy, clock };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(delivery.run_from(FakeSpool(Arc::clone(&ledger)), |_| {}, stopped));
     while ledger.settled.lock().unwrap().len() < endings {

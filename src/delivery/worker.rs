@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 use super::attempt::{Desk, Draft, Job};
 use super::lane::{Place, Post};
-use super::opening::{self, Unopened};
+use super::opening::{self, Course, Unopened};
 use super::outcome::{self, Fate, Verdict};
 use super::record::Peer;
 use super::{Leased, Recheck};
-use crate::smtp::client::{ClientError, Session, Source, Stage, Target};
+use crate::smtp::client::{ClientError, Session, Source, Stage};
 
 /// An unused connection to a domain's server is closed after this: strangers are not kept waiting, and another domain
 /// may be waiting for the route's connections.
@@ -124,22 +124,9 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         // Twice at most: only a session that has served before can turn out to be stale, and the next one is new.
         loop {
             if self.session.is_none() {
-                // Nobody is called for a copy that may not go now.
-                match self.desk.let_pass(&self.post, draft).await {
-                    Some(passed) => draft = passed,
+                match self.call(draft).await {
+                    Some(called) => draft = called,
                     None => return,
-                }
-                let targets = match opening::targets(self.post.line(), &self.desk.resolver).await {
-                    Ok(targets) => targets,
-                    Err(error) => return self.without_session(draft, &error).await,
-                };
-                match self.knock(draft, &targets).await {
-                    Some(admitted) => draft = admitted,
-                    None => return,
-                }
-                match self.open(targets).await {
-                    Ok(session) => self.session = Some(session),
-                    Err(error) => return self.without_session(draft, &error).await,
                 }
             }
             let Some(mut job) = self.desk.decide(&self.post, draft).await else { return };
@@ -158,6 +145,33 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
                 None => return,
             }
         }
+    }
+
+    /// Opens a session for the copy. `None` when it has to wait, or there is none to be had: then it is concluded.
+    async fn call(&mut self, draft: Draft<L>) -> Option<Draft<L>> {
+        // Nobody is called for a copy that may not go now.
+        let draft = self.desk.let_pass(&self.post, draft).await?;
+        let (desk, lane) = (Arc::clone(&self.desk), Arc::clone(&self.post.lane));
+        let now = desk.clock.now();
+        let course = match opening::course(&lane.line, &desk.resolver, &desk.policies, now).await {
+            Ok(course) => course,
+            Err(error) => {
+                if let Some(fault) = opening::of_no_course(&lane.line, &error) {
+                    desk.recorder.tls_fault(Some(&lane.line), now, &fault);
+                }
+                self.without_session(draft, &error).await;
+                return None;
+            }
+        };
+        let draft = self.knock(draft, course.names()).await?;
+        match self.open(course).await {
+            Ok(session) => self.session = Some(session),
+            Err(error) => {
+                self.without_session(draft, &error).await;
+                return None;
+            }
+        }
+        Some(draft)
     }
 
     /// Of the route's addresses those whose day is not full: one of each family, so that it is known from which a session
@@ -187,11 +201,11 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
 
     /// Before a domain's servers are connected to: now it is known whose they are. `None` when the copy has to wait for
     /// their pace, or for a connection of theirs to become free.
-    async fn knock(&mut self, draft: Draft<L>, targets: &[Target]) -> Option<Draft<L>> {
+    async fn knock(&mut self, draft: Draft<L>, names: impl Iterator<Item = &str>) -> Option<Draft<L>> {
         let line = self.post.line();
         let Place::Domain(domain) = &line.place else { return Some(draft) };
         let (now, gates) = (self.desk.clock.now(), self.desk.board.gates());
-        let who = gates.who_by_mx(domain, targets.iter().map(|target| &*target.name));
+        let who = gates.who_by_mx(domain, names);
         let gate = gates.gate(&line.route.name, who, now);
         if line.belongs_behind(&gate) {
             // Those that came with this copy were let through where another pace counts.
@@ -214,7 +228,7 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
         Some(draft)
     }
 
-    async fn open(&mut self, targets: Vec<Target>) -> Result<Session, Unopened> {
+    async fn open(&mut self, course: Course<'_>) -> Result<Session, Unopened> {
         let line = self.post.line();
         if let Some(connections) = line.connections.as_ref().filter(|_| self.counted.is_none()) {
             // Never closed; a session too many would be the worst of it.
@@ -225,9 +239,13 @@ impl<L: Leased, R: Recheck> Worker<L, R> {
             client.to_mut().sources = self.sources();
         }
         self.sources.clone_from(&client.sources);
-        let opening = opening::open(line, &client, targets).await;
-        for unprotected in &opening.unprotected {
-            self.desk.recorder.unprotected(line, self.desk.clock.now(), unprotected);
+        let opening = opening::open(line, &client, course).await;
+        let now = self.desk.clock.now();
+        for fault in &opening.faults {
+            self.desk.recorder.tls_fault(Some(line), now, fault);
+        }
+        if let Some(asked) = &opening.fulfilled {
+            self.desk.recorder.tls_session(line, now, asked);
         }
         opening.session
     }

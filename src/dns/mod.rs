@@ -1,6 +1,7 @@
 //! Look-ups in the DNS.
 //!
-//! **Promise:** an answer, or that there is none, or that it cannot be had now: three things that are never mixed up.
+//! **Promise:** an answer, or that there is none, or that it cannot be had now: three things that are never mixed up. Who
+//! asks to validate learns whether an answer is signed, provably not signed, or forged; a forged one is no answer.
 //! NXDOMAIN is not SERVFAIL, and a name without records of a type is not a name that does not exist. Every look-up
 //! ends within [`TIMEOUT`] for each of [`ATTEMPTS`] rounds; answers are kept as long as they allow.
 //!
@@ -8,9 +9,13 @@
 //!
 //! **Never knows:** what an answer is for.
 //!
-//! **Standards:** RFC 1035, RFC 2308 (negative answers), RFC 5321 section 5.1 (MX), RFC 7208 section 3.3 (TXT).
+//! **Standards:** RFC 1035, RFC 2308 (negative answers), RFC 5321 section 5.1 (MX), RFC 7208 section 3.3 (TXT),
+//! RFC 4035 and RFC 7672 section 2 (DNSSEC), RFC 6698 (TLSA).
 
-use std::net::{IpAddr, SocketAddr};
+mod validation;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -20,9 +25,12 @@ use hickory_resolver::config::{
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::RData;
 
 use crate::mail::Domain;
+
+pub use validation::{Addresses, Anchors, Answer, Authenticity, Tlsa};
 
 /// For each question to each server.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +47,8 @@ const NEGATIVE_MAX: Duration = Duration::from_mins(15);
 pub struct Settings {
     /// Empty: those of the system (resolv.conf).
     pub servers: Vec<SocketAddr>,
+    /// Whether answers can be validated, and from where on.
+    pub dnssec: Option<Anchors>,
 }
 
 /// Why there are no records.
@@ -50,6 +60,9 @@ pub enum DnsError {
     /// The name exists, and has no record of this type.
     #[error("{0} has no such record")]
     NoRecord(String),
+    /// Its zone is signed and this is not what was signed there: a forgery, or a zone in disorder.
+    #[error("the answer about {0} is not what its zone has signed (DNSSEC)")]
+    Bogus(String),
     /// No answer, or one that says that the server cannot tell (SERVFAIL, REFUSED). Asking later may help.
     #[error("{name} cannot be looked up now: {reason}")]
     Unavailable {
@@ -71,7 +84,10 @@ pub struct Exchange {
 
 /// Asks and remembers. Cheap to clone.
 #[derive(Clone)]
-pub struct Resolver(TokioResolver);
+pub struct Resolver {
+    asks: TokioResolver,
+    validates: Option<Box<Resolver>>,
+}
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,33 +99,60 @@ impl Resolver {
     /// Reads the system's configuration where the settings name no server. Asks nobody yet.
     ///
     /// # Errors
-    /// In words: the system's configuration cannot be read.
+    /// In words: the system's configuration or the file with trust anchors cannot be read.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let mut builder = if settings.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(|error| format!("the system's resolver configuration: {error}"))?
-        } else {
-            let servers = settings.servers.iter().map(|server| name_server(*server)).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        adjust(builder.options_mut());
-        builder.build().map(Self).map_err(|error| format!("the resolver cannot be set up: {error}"))
+        let anchors = settings.dnssec.as_ref().map(Anchors::load).transpose()?;
+        let validates = anchors.map(|anchors| set_up(settings, Some(anchors))).transpose()?;
+        let validates = validates.map(|asks| Box::new(Self { asks, validates: None }));
+        Ok(Self { asks: set_up(settings, None)?, validates })
     }
 
-    /// MX records, in no order.
+    /// One that validates; none where the settings do not ask for it.
+    pub fn validating(&self) -> Option<&Self> {
+        self.validates.as_deref()
+    }
+
+    /// MX records.
     ///
     /// # Errors
     /// [`DnsError`].
-    pub async fn exchanges(&self, domain: &Domain) -> Result<Vec<Exchange>, DnsError> {
+    pub async fn exchanges(&self, domain: &Domain) -> Result<Answer<Exchange>, DnsError> {
         let name = domain.as_str();
-        let found = self.0.mx_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
-        let exchanges: Vec<_> = records(&found)
-            .filter_map(|data| {
-                let RData::MX(mx) = data else { return None };
-                Some(Exchange { preference: mx.preference, host: unrooted(&mx.exchange.to_ascii()) })
-            })
-            .collect();
-        if exchanges.is_empty() { Err(DnsError::NoRecord(name.to_owned())) } else { Ok(exchanges) }
+        let found = self.asks.mx_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
+        self.answer(name, &found, |data| {
+            let RData::MX(mx) = data else { return None };
+            Some(Exchange { preference: mx.preference, host: unrooted(&mx.exchange.to_ascii()) })
+        })
+    }
+
+    /// TLSA records.
+    ///
+    /// # Errors
+    /// [`DnsError`].
+    pub async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, DnsError> {
+        let found = self.asks.tlsa_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
+        self.answer(name, &found, |data| {
+            let RData::TLSA(tlsa) = data else { return None };
+            let (usage, selector, matching) = (tlsa.cert_usage.into(), tlsa.selector.into(), tlsa.matching.into());
+            Some(Tlsa { usage, selector, matching, data: tlsa.cert_data.clone() })
+        })
+    }
+
+    fn answer<T>(&self, name: &str, found: &Lookup, read: impl Fn(&RData) -> Option<T>) -> Result<Answer<T>, DnsError> {
+        let records: Vec<_> = records(found).filter_map(read).collect();
+        if records.is_empty() {
+            return Err(DnsError::NoRecord(name.to_owned()));
+        }
+        Ok(Answer { records, authenticity: self.authenticity(name, found)? })
+    }
+
+    /// Nobody has looked, unless this is a resolver that does.
+    fn authenticity(&self, name: &str, found: &Lookup) -> Result<Authenticity, DnsError> {
+        if self.asks.options().validate {
+            validation::authenticity(name, found.answers())
+        } else {
+            Ok(Authenticity::Insecure)
+        }
     }
 
     /// TXT records, the strings of each joined (RFC 6376 section 3.6.2.2, RFC 7208 section 3.3).
@@ -117,7 +160,7 @@ impl Resolver {
     /// # Errors
     /// [`DnsError`].
     pub async fn texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        let found = self.0.txt_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
+        let found = self.asks.txt_lookup(rooted(name)).await.map_err(|error| failure(name, &error))?;
         let texts = records(&found).filter_map(|data| {
             let RData::TXT(txt) = data else { return None };
             Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned())
@@ -129,24 +172,59 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsError`].
-    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let (v6, v4) = tokio::join!(self.0.ipv6_lookup(rooted(host)), self.0.ipv4_lookup(rooted(host)));
-        let mut addresses = Vec::new();
+    pub async fn addresses(&self, host: &str) -> Result<Addresses, DnsError> {
+        let (v6, v4) = tokio::join!(self.asks.ipv6_lookup(rooted(host)), self.asks.ipv4_lookup(rooted(host)));
+        let mut addresses = Addresses { list: Vec::new(), tlsa_bases: Vec::new() };
         let mut failures = Vec::new();
         for answer in [v6, v4] {
-            match answer {
-                Ok(found) => addresses.extend(records(&found).filter_map(RData::ip_addr)),
-                Err(error) => failures.push(failure(host, &error)),
+            let found = answer.map_err(|error| failure(host, &error));
+            match found.and_then(|found| self.authenticity(host, &found).map(|authenticity| (found, authenticity))) {
+                Ok((found, authenticity)) => {
+                    let bases = validation::tlsa_bases(host, found.answers(), authenticity);
+                    // What only one of them vouches for nobody does.
+                    if addresses.list.is_empty() {
+                        addresses.tlsa_bases = bases;
+                    } else {
+                        addresses.tlsa_bases.retain(|base| bases.contains(base));
+                    }
+                    addresses.list.extend(records(&found).filter_map(RData::ip_addr));
+                }
+                Err(error) => failures.push(error),
             }
         }
-        if !addresses.is_empty() {
+        if !addresses.list.is_empty() {
             return Ok(addresses);
         }
         // What one kind cannot tell for now decides: the other may be all that the host has.
-        let unavailable = failures.iter().position(|error| matches!(error, DnsError::Unavailable { .. }));
-        let worst = unavailable.map(|at| failures.swap_remove(at)).or_else(|| failures.pop());
+        let unknown = failures.iter().position(|error| !error.is_final());
+        let worst = unknown.map(|at| failures.swap_remove(at)).or_else(|| failures.pop());
         Err(worst.unwrap_or_else(|| DnsError::NoRecord(host.to_owned())))
     }
+}
+
+impl DnsError {
+    /// Whether it is what the zone says, and not that nobody could tell.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::NoSuchName(_) | Self::NoRecord(_) => true,
+            Self::Bogus(_) | Self::Unavailable { .. } => false,
+        }
+    }
+}
+
+fn set_up(settings: &Settings, anchors: Option<TrustAnchors>) -> Result<TokioResolver, String> {
+    let mut builder = if settings.servers.is_empty() {
+        TokioResolver::builder_tokio().map_err(|error| format!("the system's resolver configuration: {error}"))?
+    } else {
+        let servers = settings.servers.iter().map(|server| name_server(*server)).collect();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    adjust(builder.options_mut());
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(Arc::new(anchors));
+    }
+    builder.build().map_err(|error| format!("the resolver cannot be set up: {error}"))
 }
 
 fn name_server(at: SocketAddr) -> NameServerConfig {
@@ -184,6 +262,9 @@ fn records(found: &Lookup) -> impl Iterator<Item = &RData> {
 }
 
 fn failure(name: &str, error: &NetError) -> DnsError {
+    if let Some(failure) = validation::failure(name, error) {
+        return failure;
+    }
     let name = name.to_owned();
     if error.is_nx_domain() {
         DnsError::NoSuchName(name)

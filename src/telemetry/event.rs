@@ -95,7 +95,9 @@ pub enum EventType {
     CircuitOpened,
     /// It works again.
     CircuitClosed,
-    /// A session with an upstream could not be protected.
+    /// A session with an upstream is protected as a policy asks for.
+    TlsSession,
+    /// A session with an upstream could not be protected, or a policy about it could not be had.
     TlsFailure,
     /// Somebody should look at once: `reason` says at what.
     Alarm,
@@ -128,6 +130,7 @@ impl EventType {
             Self::ToolNotTold => "ToolNotTold",
             Self::CircuitOpened => "CircuitOpened",
             Self::CircuitClosed => "CircuitClosed",
+            Self::TlsSession => "TlsSession",
             Self::TlsFailure => "TlsFailure",
             Self::Alarm => "Alarm",
             Self::Pace => "Pace",
@@ -145,15 +148,30 @@ pub struct PeerAddress {
     pub addr: String,
 }
 
-/// What RFC 8460 section 4.3 wants to know of a session that could not be protected.
+/// What RFC 8460 wants to know (sections 4.2 and 4.3) of a session that could not be protected, or of a policy that could not
+/// be had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TlsFailure {
-    /// The receiving host.
-    pub host: String,
+    /// What asked for protection.
+    #[serde(flatten)]
+    pub policy: TlsPolicy,
     /// One of the words of RFC 8460 section 4.3.
     pub result_type: &'static str,
     /// The rest, for people.
     pub detail: String,
+}
+
+/// What asked for the protection of a session (RFC 8460 section 4.4, `policy`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TlsPolicy {
+    /// `sts`, `tlsa`, or `no-policy-found`.
+    pub policy_type: &'static str,
+    /// The domain that asked, or that could have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_domain: Option<String>,
+    /// The receiving host; absent when no policy could be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// One event. Absent fields are left out of the line.
@@ -248,6 +266,9 @@ pub struct Event {
     /// Its cipher suite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cipher: Option<&'static str>,
+    /// What it was protected for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_policy: Option<TlsPolicy>,
     /// Why it was not protected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_failure: Option<TlsFailure>,
@@ -308,6 +329,7 @@ impl Event {
             fault: None,
             tls_protocol_version: None,
             tls_cipher: None,
+            tls_policy: None,
             tls_failure: None,
             response: None,
             bounce_classification: None,

@@ -13,7 +13,7 @@ mod log;
 
 pub use diagnostics::diagnostics;
 pub use effect::{Effects, Histogram};
-pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy, TlsFailure};
+pub use event::{AddressForm, Event, EventType, PeerAddress, Privacy, TlsFailure, TlsPolicy};
 pub use log::{EventLog, LOG_QUEUE_MAX};
 
 /// Takes an event's line for the audit trail. The daemon hands it to the spool, which rooms that use this do not know.

@@ -1,27 +1,31 @@
 //! TLS: the certificates that our own doors show, and whom our own connections believe.
 //!
 //! **Promise:** a certificate is shown only with the key that fits it; a reload that fails leaves the old one in force;
-//! no server is believed without a chain to a trusted root and the right name, except where the alternative is no TLS at
-//! all; a client that shows a certificate holds its key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
+//! no server is believed without a chain to a trusted root and the right name, or a TLSA record that vouches for it, except
+//! where the alternative is no TLS at all; a client that shows a certificate holds its key, and that is all that is known of it. TLS 1.2 and 1.3, nothing older.
 //!
 //! **Owns:** reading PEM files, choosing a certificate by name (SNI), root stores.
 //!
 //! **Never knows:** what is said inside a connection.
 //!
-//! **Standards:** RFC 8446, RFC 5246 with RFC 7627, RFC 6066 section 3 (SNI), RFC 7301 (ALPN), RFC 9325 (versions and suites).
+//! **Standards:** RFC 8446, RFC 5246 with RFC 7627, RFC 6066 section 3 (SNI), RFC 7301 (ALPN), RFC 9325 (versions and suites),
+//! RFC 6698, RFC 7671 and RFC 7672 section 3 (TLSA records).
 
 mod certificates;
 mod clients;
+mod dane;
 mod trust;
 mod unverified;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificates::{Certificates, Pair, Protocol, Settings};
 pub use clients::ClientCertificates;
+pub use dane::{Association, NotVouchedFor, dane_config};
 pub use trust::{Trust, client_config};
 pub use unverified::unverified_config;
 

@@ -1,18 +1,31 @@
-//! `docs/reference/attack-tests.md` names a test for every attack, and the tests are there.
+//! `docs/reference/attack-tests.md` names a test for every attack, `docs/reference/upstream-faults.md` for every fault of an
+//! upstream, and the tests are there.
 
 use std::path::Path;
 
-const PAGE: &str = "docs/reference/attack-tests.md";
+const PAGES: [&str; 2] = ["docs/reference/attack-tests.md", "docs/reference/upstream-faults.md"];
 /// Families of ids with the number of the last one.
-const FAMILIES: [(&str, usize); 10] =
-    [("SM", 67), ("TL", 12), ("AU", 8), ("PX", 5), ("RL", 7), ("IN", 11), ("SD", 6), ("LM", 11), ("EX", 6), ("LP", 6)];
+const FAMILIES: [(&str, usize); 11] = [
+    ("SM", 67),
+    ("TL", 12),
+    ("AU", 8),
+    ("PX", 5),
+    ("RL", 7),
+    ("IN", 11),
+    ("SD", 6),
+    ("LM", 11),
+    ("EX", 6),
+    ("LP", 6),
+    ("UP", 12),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn page() -> String {
-    std::fs::read_to_string(root().join(PAGE)).unwrap()
+/// Both, one behind the other.
+fn pages() -> String {
+    PAGES.map(|page| std::fs::read_to_string(root().join(page)).unwrap()).concat()
 }
 
 /// The cells of each row whose first cell is no heading.
@@ -45,7 +58,7 @@ fn missing(named: &str) -> Option<String> {
 
 #[test]
 fn every_test_that_the_page_names_is_there() {
-    let page = page();
+    let page = pages();
     let rows = rows(&page);
     assert!(rows.len() > 60, "{} rows were read", rows.len());
     let mut faults = Vec::new();
@@ -63,7 +76,7 @@ fn every_test_that_the_page_names_is_there() {
 
 #[test]
 fn every_id_has_its_place_on_the_page() {
-    let page = page();
+    let page = pages();
     let is_covered = |family: &str, number: usize| {
         let id = format!("{family}-{number:02}");
         let in_range = page.match_indices(" to ").any(|(at, _)| {

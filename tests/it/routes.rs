@@ -1,10 +1,13 @@
 //! Ways out: the mail servers of domains, several smarthosts, one of which dies.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::exchange::{Exchange, Greeting, Tls};
 use crate::support::name_server::NameServer;
+use crate::support::ports::free_port;
 use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
 const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: Hello\r\n\r\nHi.\r\n";
@@ -140,6 +143,65 @@ fn connections_are_bounded_for_each_domain_and_for_the_route() {
         let most = upstream.most_sessions();
         assert!(expected.contains(&most), "{most} sessions at a time for {domains:?}");
     }
+}
+
+/// UP-10: aliases that lead in a circle, an answer that does not fit a datagram, a host whose other address leads nowhere.
+#[test]
+fn a_zone_in_disorder_ends_in_an_outcome_and_what_is_found_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, notices) = (Upstream::start(), Upstream::start());
+    let mut zone = "ring.example CNAME circle.example\ncircle.example CNAME ring.example\n\
+                    lost.example MX 10 ring.example\n\
+                    halves.example MX 10 both.example\nboth.example AAAA 100::1\nboth.example A 127.0.0.1\n\
+                    many.example MX 1 alive.example\nalive.example A 127.0.0.1\n"
+        .to_owned();
+    for number in 0..60 {
+        writeln!(zone, "many.example MX {} a-mail-server-with-a-long-name-{number}.many.example", 100 + number)
+            .unwrap();
+    }
+    let names = NameServer::start(&zone);
+    let spec = direct(notices.address, &names, upstream.address.port(), "deliver_to_loopback = true");
+    let gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    for to in ["a@many.example", "b@halves.example", "c@ring.example", "d@lost.example"] {
+        assert!(client.message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+    }
+    eventually("what can be delivered", || (upstream.received().len() == 2).then_some(()));
+    // A name that leads nowhere has no record; a resolver that answers SERVFAIL instead makes the mail wait.
+    for (to, expected) in [("c@ring.example", "550 5.1.2"), ("d@lost.example", "550 5.4.4")] {
+        let event = eventually(to, || gateway.events("Bounce").into_iter().find(|event| event["recipient"] == to));
+        assert_eq!(response(&event), expected, "{event}");
+    }
+}
+
+/// Each source address is used in its turn, and is called by its own name; a route's `hello` where a source has none.
+#[test]
+fn a_route_connects_from_its_own_addresses_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let notices = Upstream::start();
+    let exchange = Exchange::start(SocketAddr::from(([127, 0, 0, 1], free_port())), Tls::None);
+    let names = NameServer::start("one.example A 127.0.0.1\nsix.example AAAA ::1");
+    let more = "deliver_to_loopback = true\nhello = \"route.example\"\nsources = [\n\
+                { address = \"127.0.0.11\", hello = \"out1.example\" },\n{ address = \"127.0.0.12\" },\n]";
+    let gateway = Gateway::start(folder.path(), &direct(notices.address, &names, exchange.address.port(), more));
+    // One worker for each domain: each opens a session of its own, and takes the next source.
+    for to in ["a@one.example", "b@one.example"] {
+        assert!(Client::connect(gateway.smtp).message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+        eventually(to, || exchange.arrivals().iter().find(|arrival| arrival.to == to).cloned());
+        // The session is closed for idleness before the next message.
+        eventually("the end of the session", || (exchange.open_sessions() == 0).then_some(()));
+    }
+    let greeting = |from: [u8; 4], name: &str| Greeting { from: from.into(), name: name.to_owned() };
+    assert_eq!(
+        exchange.greetings(),
+        [greeting([127, 0, 0, 11], "out1.example"), greeting([127, 0, 0, 12], "route.example")]
+    );
+    // No source of its family: not connected to, and the mail waits.
+    let to = "c@six.example";
+    assert!(Client::connect(gateway.smtp).message("b@acme.example", &[to], MESSAGE).1.unwrap().starts_with("250"));
+    let waits =
+        eventually(to, || gateway.events("TransientFailure").into_iter().find(|event| event["recipient"] == to));
+    assert!(waits.to_string().contains("no source address of its family"), "{waits}");
 }
 
 fn two_smarthosts(one: SocketAddr, two: SocketAddr) -> Spec {

@@ -15,7 +15,7 @@ pub(super) struct Resolver(crate::dns::Resolver);
 
 impl Resolver {
     pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, String> {
-        crate::dns::Resolver::new(&Settings { servers: server.into_iter().collect() }).map(Self)
+        crate::dns::Resolver::new(&Settings { servers: server.into_iter().collect(), dnssec: None }).map(Self)
     }
 
     /// TXT records, the strings of each joined.
@@ -26,12 +26,12 @@ impl Resolver {
     /// MX records.
     pub(super) async fn exchanges(&self, name: &str) -> Result<Vec<Exchange>, Silent> {
         let domain = Domain::parse(name).map_err(|error| Silent(error.to_string()))?;
-        there(self.0.exchanges(&domain).await)
+        there(self.0.exchanges(&domain).await.map(|answer| answer.records))
     }
 
     /// IPv4 and IPv6 addresses.
     pub(super) async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Silent> {
-        there(self.0.addresses(name).await)
+        there(self.0.addresses(name).await.map(|addresses| addresses.list))
     }
 }
 
@@ -39,6 +39,6 @@ fn there<T>(answer: Result<Vec<T>, DnsError>) -> Result<Vec<T>, Silent> {
     match answer {
         Ok(found) => Ok(found),
         Err(DnsError::NoSuchName(_) | DnsError::NoRecord(_)) => Ok(Vec::new()),
-        Err(error @ DnsError::Unavailable { .. }) => Err(Silent(error.to_string())),
+        Err(error @ (DnsError::Bogus(_) | DnsError::Unavailable { .. })) => Err(Silent(error.to_string())),
     }
 }

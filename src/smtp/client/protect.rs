@@ -10,6 +10,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{self, CertificateError, CipherSuite, ClientConfig, ProtocolVersion};
 
 use crate::mail::Reply;
+use crate::tls::NotVouchedFor;
 
 /// How sessions are protected.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,18 @@ pub enum TlsFault {
     /// The handshake failed for another reason.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
+    /// The domain's MTA-STS policy does not name the host (RFC 8461 section 4.1).
+    #[error("the domain's MTA-STS policy does not name {0}")]
+    NotInPolicy(String),
+    /// None of the host's TLSA records vouches for its certificate (RFC 7672).
+    #[error("the upstream's certificate is not the one that its zone names: {0}")]
+    NotVouchedFor(String),
+    /// Whether the host has TLSA records cannot be told, or what came for them is forged.
+    #[error("the TLSA records of {0} cannot be had")]
+    NoTlsa(String),
+    /// It has none, and the route goes nowhere without.
+    #[error("{0} has no TLSA record, and the route asks for one")]
+    DaneRequired(String),
     /// The host's configured name cannot stand in a certificate.
     #[error("`{0}` is no name that a certificate could be for")]
     Nameless(String),
@@ -81,15 +94,24 @@ impl TlsFault {
             Self::WrongName(_) => "certificate-host-mismatch",
             Self::Expired(_) => "certificate-expired",
             Self::Untrusted(_) => "certificate-not-trusted",
-            Self::Handshake(_) | Self::Nameless(_) => "validation-failure",
+            Self::NotVouchedFor(_) => "tlsa-invalid",
+            Self::NoTlsa(_) => "dnssec-invalid",
+            Self::DaneRequired(_) => "dane-required",
+            Self::NotInPolicy(_) | Self::Handshake(_) | Self::Nameless(_) => "validation-failure",
         }
     }
 
     /// Whose it is.
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::NotOffered | Self::WrongName(_) | Self::Expired(_) | Self::Untrusted(_) => Blame::Policy,
-            Self::Refused(_) | Self::Handshake(_) => Blame::Peer,
+            Self::NotOffered
+            | Self::WrongName(_)
+            | Self::Expired(_)
+            | Self::Untrusted(_)
+            | Self::NotInPolicy(_)
+            | Self::NotVouchedFor(_)
+            | Self::DaneRequired(_) => Blame::Policy,
+            Self::Refused(_) | Self::Handshake(_) | Self::NoTlsa(_) => Blame::Peer,
             Self::Nameless(_) => Blame::Local,
         }
     }
@@ -109,6 +131,8 @@ impl TlsFault {
                 | CertificateError::NotValidYetContext { .. }
         ) {
             Self::Expired(words)
+        } else if matches!(reason, CertificateError::Other(other) if other.0.is::<NotVouchedFor>()) {
+            Self::NotVouchedFor(NotVouchedFor.to_string())
         } else {
             Self::Untrusted(words)
         }

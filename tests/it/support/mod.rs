@@ -3,10 +3,12 @@
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod exchange;
 pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
+pub(crate) mod policy_server;
 pub(crate) mod ports;
 pub(crate) mod postfix;
 pub(crate) mod redis_server;
