@@ -11,6 +11,9 @@ const MESSAGE: &[u8] = b"From: Shop <shop@acme.example>\r\nSubject: Hello\r\n\r\
 /// Groups with the messages of a second that they like.
 const GROUPS: [(&str, u64); 3] = [("one", 20), ("two", 100), ("three", 300)];
 
+/// Copies that may have been let through and not have arrived: four for each of 16 connections, and two on each.
+const IN_HAND: u128 = 96;
+
 /// How many messages the campaign has, when this run is for figures.
 fn figures() -> Option<usize> {
     std::env::var("CONSENTRY_SHAPING").ok().map(|count| count.parse().expect("CONSENTRY_SHAPING: a number of messages"))
@@ -90,8 +93,9 @@ fn rates_are_achieved_as_asked_by_three_groups_and_two_streams() {
             u128::from(passed) * 1000 / millis,
             u128::from(passed) * 100_000 / millis % 100
         );
-        // A quarter of a second's worth may follow a pause of the machine; more never.
-        assert!(u128::from(passed) <= asked_in_all + u128::from(asked / 4) + 2, "{group}: {passed} of {asked_in_all}");
+        // A quarter of a second's worth may follow a pause of the machine, and what was on its way already arrives as well.
+        let most = asked_in_all + u128::from(asked / 4) + IN_HAND;
+        assert!(u128::from(passed) <= most, "{group}: {passed} of {asked_in_all}");
         if figures().is_some() {
             assert!(u128::from(passed) * 100 >= asked_in_all * 95, "{group}: {passed} of {asked_in_all}");
         }

@@ -117,8 +117,8 @@ fn domains_of_one_provider_are_found_by_their_servers() {
         send(&mut client, &format!("p{n}@two.example"));
     }
     eventually("every delivery", || (upstream.received().len() == 100).then_some(()));
-    // Copies that were fetched before the first lookup are let through by no other pace.
-    assert!(begun.elapsed() >= Duration::from_millis(1600), "{:?}", begun.elapsed());
+    // A hundred at 50/s, less the burst and what several workers had in hand before the first lookup.
+    assert!(begun.elapsed() >= Duration::from_millis(1400), "{:?}", begun.elapsed());
     assert_eq!(upstream.most_sessions(), 1, "one connection to the provider");
     let stats = stats(&gateway);
     assert!(stats.contains("limited provider by direct: 50/s, "), "{stats}");
