@@ -1,6 +1,6 @@
 //! `tls = "dane"` (RFC 7672): a signed zone, and mail servers that are what it says, or are not.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: Hello\r\n\r\
 struct Scene {
     folder: TempDir,
     authority: Authority,
+    listener: TcpListener,
     port: u16,
 }
 
@@ -31,7 +32,9 @@ impl Scene {
         for (file, host) in [("ours", "mx.a.example"), ("theirs", "evil.example")] {
             authority.issue(file, host);
         }
-        Self { folder, authority, port: crate::support::ports::free_port() }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { folder, authority, listener, port }
     }
 
     /// `_25._tcp.HOST TLSA 3 0 1 ...`: the digest of the certificate in that file.
@@ -46,7 +49,7 @@ impl Scene {
     }
 
     fn exchange(&self, tls: Tls) -> Exchange {
-        Exchange::start(SocketAddr::from(([127, 0, 0, 1], self.port)), tls)
+        Exchange::start_on(self.listener.try_clone().unwrap(), tls)
     }
 
     fn shows(&self, file: &str) -> Tls {

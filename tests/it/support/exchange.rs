@@ -67,7 +67,11 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Listens at `address`.
     pub(crate) fn start(address: SocketAddr, tls: Tls) -> Self {
-        let listener = std::net::TcpListener::bind(address).unwrap();
+        Self::start_on(std::net::TcpListener::bind(address).unwrap(), tls)
+    }
+
+    /// Listens at a place that was taken before.
+    pub(crate) fn start_on(listener: std::net::TcpListener, tls: Tls) -> Self {
         let exchange = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
         let shared = Arc::clone(&exchange.shared);
         serve(listener, move |stream| {
