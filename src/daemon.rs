@@ -27,6 +27,7 @@ use crate::dns;
 use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
 use crate::pipeline::{self, Parts, Pipeline};
+use crate::seen::{ENTRIES_MAX, Seen, SeenError};
 use crate::spool::{Recovered, Spool, SpoolError};
 use crate::store::{Fence, Opening, Store, StoreError};
 use crate::sts;
@@ -71,6 +72,9 @@ pub enum StartError {
     /// The list of tools to tell cannot be used.
     #[error(transparent)]
     Tell(#[from] TellError),
+    /// The list of messages that were taken cannot be used.
+    #[error(transparent)]
+    Seen(#[from] SeenError),
     /// The audit trail cannot be written.
     #[error("audit trail: {0}")]
     Audit(#[from] TrailError),
@@ -251,6 +255,7 @@ pub async fn start(
         spool: spool.clone(),
         keyring: Arc::clone(&keyring),
         tools: tools.clone(),
+        seen: Seen::open(&settings.data_dir.join("seen.db"), ENTRIES_MAX)?,
         ids: IdSource::after(recovered.last_id),
         log: log.clone(),
         privacy: privacy.clone(),

@@ -94,7 +94,11 @@ impl From<StartError> for Failure {
         let exit = match &error {
             StartError::Config(_) | StartError::Keys(_) | StartError::Dns(_) => Exit::Config,
             StartError::Store(_) | StartError::Spool(_) | StartError::Listen { .. } => Exit::Unavailable,
-            StartError::Folder { .. } | StartError::Audit(_) | StartError::Board(_) | StartError::Tell(_) => Exit::Io,
+            StartError::Folder { .. }
+            | StartError::Audit(_)
+            | StartError::Board(_)
+            | StartError::Tell(_)
+            | StartError::Seen(_) => Exit::Io,
         };
         Self::new(exit, error)
     }

@@ -36,6 +36,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod replies;
 pub mod rules;
+pub mod seen;
 pub mod shaping;
 pub mod smtp;
 pub mod spool;

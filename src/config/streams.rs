@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cidr::AddressRange;
 use crate::hex;
@@ -11,7 +12,9 @@ use crate::message::dkim::SigningKey;
 use crate::message::{BodyLink, ExistingUnsubscribe, Expected, Signer, Signing};
 use crate::pipeline::{Credential, OnRefusal, OneClickScope, Proof, Receipts, Sharing, Stream};
 use crate::policy::{FromDomains, MessageClass, StreamRules};
+use crate::seen::WINDOW_MAX;
 use crate::smtp::{Fingerprint, Verifier};
+use crate::time::parse_span;
 
 use crate::tls::ClientCertificates;
 
@@ -120,6 +123,7 @@ fn stream(
     let body_link = body_link(written, class, problems);
     let expected = expected(written, public_url).body_link(body_link.unwrap_or_default());
     let receipts = receipts(written, problems);
+    let remembered_for = remembered_for(written, problems);
     let (on_refusal, existing_unsubscribe, one_click_scope) = choices?;
     Some(Stream {
         rules: StreamRules { name: name?, controller: controller?, class: class?, list, law, from_domains: only(from) },
@@ -136,6 +140,16 @@ fn stream(
         expected,
         signing,
         sharing,
+        remembered_for,
+    })
+}
+
+fn remembered_for(written: &v1::Stream, problems: &mut Problems<'_>) -> Option<Duration> {
+    let text = written.remember_messages.as_ref()?;
+    parsed(problems, "stream.remember_messages", text, |text| match parse_span(text) {
+        Ok(window) if window <= WINDOW_MAX => Ok(window),
+        Ok(_) => Err(format!("`{text}`: expected at most {} days", WINDOW_MAX.as_secs() / 86_400)),
+        Err(error) => Err(error),
     })
 }
 

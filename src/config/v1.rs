@@ -320,6 +320,7 @@ pub(super) struct Stream {
     #[serde(default)]
     pub(super) tell_hosts: Vec<At<String>>,
     pub(super) opt_out_receipts: Option<At<String>>,
+    pub(super) remember_messages: Option<At<String>>,
     #[serde(default)]
     pub(super) dkim: Vec<At<String>>,
     pub(super) one_click_scope: Option<At<String>>,

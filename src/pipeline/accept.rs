@@ -21,18 +21,18 @@ use super::settings::{OnRefusal, Settings, Sharing, Stream};
 use super::{Pipeline, Receipt, answer};
 
 /// One message on its way, with what holds for all its recipients.
-struct Passage<'a> {
-    hall: &'a Pipeline,
-    transaction: Transaction,
+pub(super) struct Passage<'a> {
+    pub(super) hall: &'a Pipeline,
+    pub(super) transaction: Transaction,
     settings: Arc<Settings>,
-    stream: Arc<Stream>,
+    pub(super) stream: Arc<Stream>,
 }
 
 /// A message whose header section has been understood.
-struct Examined {
-    section: HeaderSection,
+pub(super) struct Examined {
+    pub(super) section: HeaderSection,
     author: Domain,
-    label: Label,
+    pub(super) label: Label,
     /// What the message shows, when a law asks.
     duties: Option<MessageFacts>,
     /// Where links of each recipient's own go, when there are any.
@@ -53,9 +53,9 @@ impl Examined {
 }
 
 /// A recipient who may be written to, with the event that will say so.
-struct Accepted {
-    permit: Permit,
-    event: Event,
+pub(super) struct Accepted {
+    pub(super) permit: Permit,
+    pub(super) event: Event,
 }
 
 /// A recipient who may not, with the event that says why.
@@ -73,7 +73,7 @@ impl Pipeline {
         let stream =
             settings.streams.get(&transaction.session.identity.stream).cloned().ok_or_else(answer::no_stream)?;
         let passage = Passage { hall: self, transaction, settings, stream };
-        let hashing = if passage.stream.signing.needs_body_hash() { Hashing::Wanted } else { Hashing::NotWanted };
+        let hashing = passage.hashing();
         let received = receive::read(content, &self.spool, hashing).await?;
         let examined = passage.examine(received.header.clone(), &received.body).await?;
         let now = self.clock.now();
@@ -82,7 +82,14 @@ impl Pipeline {
         if accepted.is_empty() {
             return passage.decline_all(manifest, &examined.label, declined).await;
         }
-        passage.report(&manifest, &examined.section, &received.body, &declined).await?;
+        let fresh = passage.without_those_who_have_it(&examined, received.hash, accepted, now).await?;
+        match fresh.known {
+            Some(known) if fresh.accepted.is_empty() => return Ok(Receipt::Again(known)),
+            // The first time somebody was told of those who may not be written to.
+            Some(_) => {}
+            None => passage.report(&manifest, &examined.section, &received.body, &declined).await?,
+        }
+        let (accepted, claimed) = fresh.part();
         let mut batch = Batch::new(manifest, examined.shared(received.body, accepted.len())?);
         let (first, mut lines) =
             passage.compose(&mut batch, examined, received.hash, received.octets, accepted, now).await?;
@@ -91,6 +98,7 @@ impl Pipeline {
             batch.note(line.clone());
         }
         let committed = self.spool.commit(batch).await.map_err(|error| answer::not_kept(&error))?;
+        passage.remember(claimed, first, now).await;
         for line in lines {
             self.log.write(line);
         }
@@ -99,6 +107,12 @@ impl Pipeline {
 }
 
 impl Passage<'_> {
+    /// The body's digest is needed for signatures, and to tell a repeated message from another with its id.
+    fn hashing(&self) -> Hashing {
+        let needed = self.stream.signing.needs_body_hash() || self.stream.remembered_for.is_some();
+        if needed { Hashing::Wanted } else { Hashing::NotWanted }
+    }
+
     async fn examine(&self, header: Bytes, body: &Body) -> Result<Examined, Reply> {
         let section = HeaderSection::parse(header).map_err(|error| answer::malformed(&error))?;
         if section.is_looping() {

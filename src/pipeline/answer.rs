@@ -51,6 +51,11 @@ pub(super) fn not_kept(error: &SpoolError) -> Reply {
     }
 }
 
+/// Another session hands in the same just now, and nobody knows yet what becomes of it.
+pub(super) fn being_taken() -> Reply {
+    Reply::new(451, EnhancedStatus::new(4, 3, 0), "the same message is being handed in just now; try again later")
+}
+
 /// The header section is not one.
 pub(super) fn malformed(error: &SectionError) -> Reply {
     Reply::new(550, CONTENT, format!("header section: {error}"))

@@ -11,6 +11,7 @@
 //! **Standards:** RFC 6409 section 8 (what a submission server may change), RFC 5321 section 6.1 (what a 250 means).
 
 mod accept;
+mod again;
 mod answer;
 mod backoff;
 mod compose;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::mail::{IdSource, QueueId, Recipient, Reply, ReversePath};
+use crate::seen::{Known, Seen};
 use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier};
 use crate::spool::{Committed, Spool};
 use crate::store::{Fence, Store};
@@ -66,6 +68,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// What campaign tools have to be told.
     pub tools: Tools,
+    /// What was taken within the last hours.
+    pub seen: Seen,
     /// Identifiers above every one used before.
     pub ids: IdSource,
     /// The event log.
@@ -82,6 +86,7 @@ pub struct Pipeline {
     spool: Spool,
     keyring: Arc<Keyring>,
     tools: Tools,
+    seen: Seen,
     ids: IdSource,
     log: EventLog,
     privacy: Privacy,
@@ -107,10 +112,25 @@ impl Pipeline {
         settings: Arc<ArcSwap<Settings>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let Parts { store, fence, spool, keyring, tools, ids, log, privacy } = parts;
+        let Parts { store, fence, spool, keyring, tools, seen, ids, log, privacy } = parts;
         let passwords = Passwords::new()?;
         let (backoff, guard) = (Backoff::default(), Guard::default());
-        Ok(Self { settings, store, fence, spool, keyring, tools, ids, log, privacy, clock, passwords, backoff, guard })
+        Ok(Self {
+            settings,
+            store,
+            fence,
+            spool,
+            keyring,
+            tools,
+            seen,
+            ids,
+            log,
+            privacy,
+            clock,
+            passwords,
+            backoff,
+            guard,
+        })
     }
 }
 
@@ -121,12 +141,15 @@ pub enum Receipt {
     Queued(Committed, QueueId),
     /// Every recipient was refused and the stream says `on_refusal = "accept"`: the record of it is on disk.
     NothingSent(Committed),
+    /// Everybody who may have it has it from an earlier time: the first copy's id, once more.
+    Again(Known),
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued(_, id) => write!(f, "queued as {id}"),
+            Self::Again(known) => write!(f, "queued as {}", known.first()),
             Self::NothingSent(_) => f.write_str("recorded, nothing will be sent"),
         }
     }

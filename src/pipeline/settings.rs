@@ -66,6 +66,8 @@ pub struct Stream {
     pub signing: Signing,
     /// Who shares a copy, where nobody needs one of their own.
     pub sharing: Sharing,
+    /// For how long a message that is handed in again is known; not at all when there is nothing.
+    pub remembered_for: Option<Duration>,
 }
 
 /// How a controller's sign-ups are confirmed by their mailbox.

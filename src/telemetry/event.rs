@@ -60,6 +60,8 @@ pub enum EventType {
     Reception,
     /// A recipient or message was refused in the session.
     Rejection,
+    /// A recipient of a message that was handed in before: accepted again, and not sent a second time.
+    Repeated,
     /// Accepted from the tool, not sent to this recipient: a stream with `on_refusal = "accept"`, or a refused
     /// recipient of a message that others may have.
     Suppressed,
@@ -113,6 +115,7 @@ impl EventType {
         match self {
             Self::Reception => "Reception",
             Self::Rejection => "Rejection",
+            Self::Repeated => "Repeated",
             Self::Suppressed => "Suppressed",
             Self::Delivery => "Delivery",
             Self::TransientFailure => "TransientFailure",

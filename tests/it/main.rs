@@ -1,6 +1,7 @@
 //! Tests of the whole house, in one binary because linking is what costs time.
 #![cfg(test)]
 
+mod again;
 mod attacks;
 mod body_link;
 mod cases;
