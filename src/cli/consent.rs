@@ -5,15 +5,18 @@ mod import;
 mod show;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 pub use self::form::Form;
-pub use self::import::{Imported, import_from};
+pub use self::undo::UndoArgs;
+use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
+use super::suppress::imports;
 use crate::imports::Shape;
 use crate::mail::{ControllerId, Mailbox};
 use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
@@ -43,14 +46,18 @@ pub enum ConsentCommand {
     Proof(ProofArgs),
     /// Records every line of a file on the operator's word; lines that cannot be read are reported, all others count.
     Import(ImportArgs),
+    /// Takes an import back: what it told counts no more.
+    Undo(UndoArgs),
+    /// Lists the imports that can be gone on with or taken back.
+    Imports,
 }
 
 impl ConsentCommand {
     /// Whether it may change what holds, and so what is decided.
     pub const fn changes(&self) -> bool {
         match self {
-            Self::Set(_) | Self::Confirm(_) | Self::Import(_) => true,
-            Self::Show(_) | Self::History(_) | Self::Proof(_) => false,
+            Self::Set(_) | Self::Confirm(_) | Self::Import(_) | Self::Undo(_) => true,
+            Self::Show(_) | Self::History(_) | Self::Proof(_) | Self::Imports => false,
         }
     }
 }
@@ -129,24 +136,28 @@ pub struct ImportArgs {
     /// Whose export it is, when its header does not tell.
     #[arg(long, value_enum, value_name = "SYSTEM")]
     pub source: Option<Shape>,
-    /// Reads and checks everything, records nothing.
+    /// Reads and checks everything and counts what would be new; records nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Goes on with an import of this file that ended in the middle.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub resume: bool,
     /// Writes the lines that cannot be read here: line, email, level, message.
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
-    /// Who imports it.
+    /// Who imports and attests it.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
     pub by: String,
 }
 
-/// Runs one operation; what it has to say goes to `out`. Blocking.
+/// Runs one operation; what it has to say goes to `out`, and imports keep their journals in the folder `journals`. Blocking.
 ///
 /// # Errors
 /// [`OperationError`]; an import that fails half-way has recorded the lines before.
 pub fn run(
     command: &ConsentCommand,
     store: &Store,
+    journals: &Path,
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
@@ -156,15 +167,17 @@ pub fn run(
         ConsentCommand::Show(args) => show::show(args, store, out, clock.now()),
         ConsentCommand::History(args) => show::history(args, store, out),
         ConsentCommand::Proof(args) => show::proof(args, store, out, clock.now()),
-        ConsentCommand::Import(args) => import::import(args, store, out, clock.now()),
+        ConsentCommand::Import(args) => import::import(args, store, journals, out, clock),
+        ConsentCommand::Undo(args) => undo::undo(args, store, journals, out, clock),
+        ConsentCommand::Imports => imports(journals, Brings::Consents, out),
     }
 }
 
 fn address(text: &str) -> Result<Mailbox, String> {
     match Subject::parse(text)? {
         Subject::Address(mailbox) => Ok(mailbox),
-        Subject::Domain(_) | Subject::Hashed { .. } => {
-            Err("people agree, domains do not; expected an address".to_owned())
+        Subject::Domain(_) | Subject::Published(_) | Subject::Hashed { .. } => {
+            Err("people agree, domains and hashes do not; expected an address".to_owned())
         }
     }
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod explain;
 mod inquiry;
+mod journal;
 mod keygen;
 pub mod operation;
 mod preflight;
@@ -149,7 +150,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Operation::Consent(arguments) => {
             let settings = place.load()?;
             let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
-            let outcome = consent::run(&arguments.command, &store, &mut out, &*clock);
+            let journals = settings.data_dir.join(IMPORTS);
+            let outcome = consent::run(&arguments.command, &store, &journals, &mut out, &*clock);
             if outcome.is_ok() && arguments.command.changes() {
                 settle(&settings)?;
             }

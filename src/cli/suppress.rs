@@ -1,7 +1,6 @@
 //! `consentry suppress`: looking at, adding to, taking from, importing and exporting the suppression store.
 
 mod import;
-mod journal;
 mod register;
 mod rollback;
 #[cfg(test)]
@@ -16,11 +15,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub use self::import::Imported;
-pub use self::journal::ImportId;
 pub use self::register::RegisterArgs;
 pub use self::rollback::RollbackArgs;
 pub use self::undo::UndoArgs;
+pub(super) use self::undo::imports;
+use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
 use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
@@ -104,6 +103,8 @@ impl SuppressCommand {
         match subject {
             Subject::Address(mailbox) => event.recipient = Some(privacy.form(mailbox)),
             Subject::Domain(domain) => event.queue = Some(format!("@{domain}")),
+            // The hash of an address is one to whoever has the list.
+            Subject::Published(_) => event.queue = Some("hash".to_owned()),
             Subject::Hashed { exact, .. } => event.queue = Some(exact.to_string()),
         }
         if let Self::Add(args) = self {
@@ -287,7 +288,7 @@ pub fn run(
         SuppressCommand::List(args) => list(args, store, out, clock.now()),
         SuppressCommand::Import(args) => import::import(args, store, journals, out, clock),
         SuppressCommand::Undo(args) => undo::undo(args, store, journals, out, clock),
-        SuppressCommand::Imports => undo::imports(journals, out),
+        SuppressCommand::Imports => undo::imports(journals, Brings::Suppressions, out),
         SuppressCommand::ImportRegister(args) => register::import(args, store, out, clock.now()),
         SuppressCommand::Export(args) => export(args, store, out),
         SuppressCommand::Stats(args) => stats(*args, store, out),

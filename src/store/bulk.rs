@@ -89,9 +89,16 @@ impl Withdrawal {
 /// What a known entry says after the same was said again: its first date stays, its expiry moves only later, and an
 /// import's word gives way to any other door's, so that taking the import back does not take back what that door was
 /// told (promise P10). `None` when nothing changes.
-pub(super) fn said_again(known: &Suppression, new: &Suppression) -> Option<Suppression> {
+///
+/// Of a published hash the date moves later too: whose consent may have lifted it in between cannot be known, and the
+/// second no must not be lost.
+pub(super) fn said_again(entry: &Entry, new: &Suppression) -> Option<Suppression> {
+    let known = &entry.fact;
     let mut fact = known.clone();
     fact.expires = later_expiry(known.expires, new.expires);
+    if entry.is_published() {
+        fact.since = known.since.max(new.since);
+    }
     if known.origin == Origin::Import && new.origin != Origin::Import {
         fact.origin = new.origin;
         fact.evidence.clone_from(&new.evidence);
@@ -201,10 +208,23 @@ mod tests {
             since: Timestamp::from_secs(1),
             expires: None,
         };
+        let lies = |fact: &Suppression, exact: u8| Entry {
+            cursor: super::super::Cursor(1),
+            kind: Kind::Address,
+            exact: AddressKey::from_octets([exact; KEY_LEN]),
+            family: AddressKey::from_octets([7; KEY_LEN]),
+            address: None,
+            fact: fact.clone(),
+            created: fact.since,
+        };
         let (import, person) = (said(Origin::Import, "list"), said(Origin::OneClick, "click"));
-        assert_eq!(said_again(&import, &person), Some(person.clone()));
-        assert_eq!(said_again(&person, &import), None);
-        assert_eq!(said_again(&import, &said(Origin::Import, "other list")), None);
-        assert_eq!(said_again(&person, &said(Origin::Operator, "call")), None);
+        assert_eq!(said_again(&lies(&import, 1), &person), Some(person.clone()));
+        assert_eq!(said_again(&lies(&person, 1), &import), None);
+        assert_eq!(said_again(&lies(&import, 1), &said(Origin::Import, "other list")), None);
+        assert_eq!(said_again(&lies(&person, 1), &said(Origin::Operator, "call")), None);
+        let later = Suppression { since: Timestamp::from_secs(2), ..import.clone() };
+        assert_eq!(said_again(&lies(&import, 1), &later), None);
+        assert_eq!(said_again(&lies(&import, 7), &later), Some(later.clone()), "of a hash the later date counts");
+        assert_eq!(said_again(&lies(&later, 7), &import), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::key::{AddressKey, StoreKey};
+use super::published::PublishedHash;
 use crate::mail::{Domain, Mailbox};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::time::Timestamp;
@@ -18,6 +19,8 @@ pub enum Subject {
     Address(Mailbox),
     /// Everybody at a domain and at all its subdomains.
     Domain(Domain),
+    /// Somebody only known by a hash of their address that others gave out.
+    Published(PublishedHash),
     /// Somebody only known by keyed hashes: an entry exported from a store that keeps no addresses in clear.
     Hashed {
         /// Address or domain.
@@ -30,13 +33,16 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Reads `local@domain` or `@domain` as people write them: blanks around, a display name and angle brackets, and
-    /// a trailing dot of the domain are dropped (RFC 5321 section 2.3.5 has no trailing dot, people do).
+    /// Reads `local@domain`, `@domain` or a hash of an address ([`PublishedHash`]) as people write them: blanks around, a display
+    /// name and angle brackets, and a trailing dot of the domain are dropped (RFC 5321 section 2.3.5 has no trailing dot, people do).
     ///
     /// # Errors
     /// A sentence naming what was expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        if let Some(hash) = PublishedHash::parse(text) {
+            return Ok(Self::Published(hash));
+        }
         let bare = text.strip_suffix('>').and_then(|t| t.rsplit_once('<')).map_or(text, |(_, inner)| inner).trim();
         let bare = bare.strip_suffix('.').unwrap_or(bare);
         match bare.strip_prefix('@') {
@@ -131,6 +137,10 @@ impl NewSuppression {
                 let exact = key.domain(domain, buffer);
                 (Kind::Domain, exact, exact, Some(format!("@{domain}")))
             }
+            Subject::Published(hash) => {
+                let digest = key.published(hash.as_str(), buffer);
+                (Kind::Address, digest, digest, None)
+            }
             Subject::Hashed { kind, exact, family } => (*kind, *exact, *family, None),
         };
         let address = match cleartext {
@@ -146,6 +156,7 @@ pub(super) fn lookup_key(subject: &Subject, key: &StoreKey, buffer: &mut String)
     match subject {
         Subject::Address(mailbox) => (Kind::Address, key.family(mailbox, buffer)),
         Subject::Domain(domain) => (Kind::Domain, key.domain(domain, buffer)),
+        Subject::Published(hash) => (Kind::Address, key.published(hash.as_str(), buffer)),
         Subject::Hashed { kind, family, .. } => (*kind, *family),
     }
 }
@@ -157,9 +168,9 @@ pub struct Entry {
     pub cursor: Cursor,
     /// Address or domain.
     pub kind: Kind,
-    /// Key of the exact spelling.
+    /// Key of the exact spelling, or of the published hash that stands for it.
     pub exact: AddressKey,
-    /// Key of the family spelling; the one that is matched.
+    /// Key of the family spelling, the one that is matched; for a published hash the same as `exact`.
     pub family: AddressKey,
     /// The address or `@domain` as it was given, when the store keeps it.
     pub address: Option<String>,
@@ -170,11 +181,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it is about an address of which only a published hash is known. Exact and family keys of an address never are
+    /// the same: they are made over different first letters.
+    pub(super) fn is_published(&self) -> bool {
+        self.kind == Kind::Address && self.exact == self.family
+    }
+
     /// How this entry meets the mailbox whose exact key is `exact`.
     pub(super) fn matched(&self, exact: &AddressKey) -> Match {
         match self.kind {
             Kind::Domain => Match::Domain,
             Kind::Address if self.exact == *exact => Match::Exact,
+            Kind::Address if self.is_published() => Match::Published,
             Kind::Address => Match::Family,
         }
     }
@@ -206,6 +224,8 @@ pub enum Match {
     Exact,
     /// Another spelling of the same mailbox.
     Family,
+    /// A published hash of one of its spellings.
+    Published,
     /// The domain or one above it.
     Domain,
 }
@@ -216,6 +236,7 @@ impl Match {
         match self {
             Self::Exact => "exact",
             Self::Family => "family",
+            Self::Published => "hash",
             Self::Domain => "domain",
         }
     }

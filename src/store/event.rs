@@ -53,6 +53,9 @@ pub enum Told {
     Consent(Box<ConsentFact>),
     /// Who they are.
     Contact(Declaration),
+    /// That everything which was recorded about this address with exactly these words in `by` counts no more: an import was
+    /// taken back. It stays in the history.
+    Retraction(String),
 }
 
 /// An event to be recorded; valid by construction.
@@ -154,18 +157,34 @@ impl Event {
 pub(super) struct View {
     pub(super) contact: Option<Contact>,
     pub(super) consents: Vec<ConsentFact>,
+    /// Imports that were taken back.
+    retracted: Vec<String>,
 }
 
 impl View {
-    /// The last word on everything; `events` stand in the order of recording.
-    pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Told>) -> Self {
+    /// The last word on everything that was not taken back; `events` stand in the order of recording.
+    pub(super) fn of(events: &[Event]) -> Self {
         let mut view = Self::default();
-        events.into_iter().for_each(|told| view.apply(told));
+        for event in events {
+            if let Told::Retraction(_) = event.told {
+                view.apply(&event.told);
+            }
+        }
+        for event in events.iter().filter(|event| !matches!(event.told, Told::Retraction(_))) {
+            if !view.retracted.contains(&event.by) {
+                view.apply(&event.told);
+            }
+        }
         view
     }
 
     fn apply(&mut self, told: &Told) {
         match told {
+            Told::Retraction(by) => {
+                if !self.retracted.contains(by) {
+                    self.retracted.push(by.clone());
+                }
+            }
             Told::Contact(declaration) => declaration.apply(self.contact.get_or_insert_default()),
             Told::Consent(fact) => {
                 let about =

@@ -36,6 +36,11 @@ impl Columns {
             Told::Contact(told) => {
                 ("contact", String::new(), String::new(), serde_json::to_string(&ContactText::of(told)))
             }
+            // The kinds of events are the database's own; what is taken back stands among what is declared.
+            Told::Retraction(by) => {
+                let text = RetractionText { v: TEXT_VERSION, retracts: by.clone() };
+                ("contact", String::new(), String::new(), serde_json::to_string(&text))
+            }
         };
         // Text of text cannot fail; if it ever did, the empty text would not read back and so be refused.
         Self { kind: kind.to_owned(), controller, purpose, fact: fact.unwrap_or_default() }
@@ -49,6 +54,9 @@ impl Columns {
                 text.into_fact(&self.controller, &self.purpose).map(|fact| Told::Consent(Box::new(fact)))
             }
             "contact" if self.controller.is_empty() && self.purpose.is_empty() => {
+                if let Ok(RetractionText { v: TEXT_VERSION, retracts }) = serde_json::from_str(&self.fact) {
+                    return Some(Told::Retraction(retracts));
+                }
                 let text: ContactText = serde_json::from_str(&self.fact).ok()?;
                 text.into_declaration().map(Told::Contact)
             }
@@ -165,6 +173,14 @@ impl ConsentText {
             },
         })
     }
+}
+
+/// An import that was taken back, in words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetractionText {
+    v: u32,
+    retracts: String,
 }
 
 /// A declaration in words.

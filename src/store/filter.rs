@@ -3,7 +3,7 @@
 //! A Bloom filter over all keys: it may say "perhaps present" of an absent key, never "absent" of a present one.
 //! Keys are outputs of HMAC and so already as random as hashes get: slices of them serve as the hash functions.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::key::AddressKey;
 
@@ -20,6 +20,8 @@ const BITS_LOG_MAX: u32 = 31;
 pub(super) struct Filter {
     words: Box<[AtomicU64]>,
     mask: u32,
+    /// Whether any entry is a published hash: without one nobody has to be hashed six times.
+    published: AtomicBool,
 }
 
 impl Filter {
@@ -28,7 +30,7 @@ impl Filter {
         let wanted = entries.saturating_mul(2).saturating_mul(BITS_PER_ENTRY).checked_next_power_of_two();
         let log = wanted.map_or(BITS_LOG_MAX, usize::ilog2).clamp(BITS_LOG_MIN, BITS_LOG_MAX);
         let words = (0..1_usize << (log - 6)).map(|_| AtomicU64::new(0)).collect();
-        Self { words, mask: u32::MAX >> (32 - log) }
+        Self { words, mask: u32::MAX >> (32 - log), published: AtomicBool::new(false) }
     }
 
     /// Remembers a key. Visible to every thread that later synchronises with this one.
@@ -36,6 +38,17 @@ impl Filter {
         for (word, bit) in self.places(key) {
             word.fetch_or(bit, Ordering::Relaxed);
         }
+    }
+
+    /// Remembers that there is an entry under a published hash; visible like a key.
+    pub(super) fn insert_published(&self, key: &AddressKey) {
+        self.published.store(true, Ordering::Relaxed);
+        self.insert(key);
+    }
+
+    /// Whether any published hash may be in the store; `false` is certain.
+    pub(super) fn may_hold_published(&self) -> bool {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// Whether the key may be in the store; `false` is certain.

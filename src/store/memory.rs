@@ -80,11 +80,16 @@ impl Memory {
         let (domain, exact) = match subject {
             Subject::Address(mailbox) => (Some(mailbox.domain()), key.exact(mailbox, &mut buffer)),
             Subject::Domain(domain) => (Some(domain), first),
+            Subject::Published(_) => (None, first),
             Subject::Hashed { exact, .. } => (None, *exact),
+        };
+        let published = match subject {
+            Subject::Address(mailbox) => published_keys(mailbox, key, &mut buffer),
+            Subject::Domain(_) | Subject::Published(_) | Subject::Hashed { .. } => Vec::new(),
         };
         let domains = domain.map(|domain| key.domains(domain, &mut buffer)).unwrap_or_default();
         let meets = |entry: &&Entry| {
-            (entry.kind == kind && entry.family == first)
+            (entry.kind == kind && (entry.family == first || published.contains(&entry.family)))
                 || (entry.kind == Kind::Domain && domains.contains(&entry.family))
         };
         Ok(state.entries.iter().filter(meets).map(|entry| (entry.matched(&exact), entry.clone())).collect())
@@ -112,21 +117,28 @@ impl Memory {
         Ok(recipients.iter().zip(suppressions).map(one).collect())
     }
 
-    pub(super) fn record_many(&self, new: &mut dyn Iterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
-        let mut counts = AddedMany::default();
-        for new in new {
-            let mut event = new.event(&self.0.key, Cleartext::Keep, &mut String::new());
-            let mut state = self.state()?;
+    pub(super) fn event(&self, new: &NewEvent, buffer: &mut String) -> Event {
+        new.event(&self.0.key, Cleartext::Keep, buffer)
+    }
+
+    pub(super) fn record_events(&self, events: &[Event]) -> Result<Vec<Added>, StoreError> {
+        let mut state = self.state()?;
+        let mut record = |event: &Event| {
             if state.view(&event.exact).holds(&event.told) {
-                counts.existing += 1;
-                continue;
+                return Added::Existing;
             }
             state.seq += 1;
-            event.cursor = Cursor(state.seq);
-            state.events.push(event);
-            counts.new += 1;
-        }
-        Ok(counts)
+            let cursor = Cursor(state.seq);
+            state.events.push(Event { cursor, ..event.clone() });
+            Added::New
+        };
+        Ok(events.iter().map(&mut record).collect())
+    }
+
+    pub(super) fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
+        let state = self.state()?;
+        let theirs = |key: &AddressKey| state.events.iter().filter(|event| event.exact == *key).cloned().collect();
+        Ok(keys.iter().map(theirs).collect())
     }
 
     pub(super) fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
@@ -259,7 +271,8 @@ impl Memory {
 
 impl State {
     fn view(&self, exact: &AddressKey) -> View {
-        View::of(self.events.iter().filter(|event| event.exact == *exact).map(|event| &event.told))
+        let theirs: Vec<Event> = self.events.iter().filter(|event| event.exact == *exact).cloned().collect();
+        View::of(&theirs)
     }
 
     fn add(&mut self, mut entry: Entry) -> Added {
@@ -274,7 +287,7 @@ impl State {
                 known.created = entry.created;
                 return Added::New;
             }
-            let Some(renewed) = said_again(&known.fact, &entry.fact) else { return Added::Existing };
+            let Some(renewed) = said_again(known, &entry.fact) else { return Added::Existing };
             known.fact = renewed;
             return Added::Renewed;
         }

@@ -1,8 +1,11 @@
 //! The doors of the store to consents, declarations and national opt-out lists.
 
-use super::{Added, AddedMany, Dossier, Event, NewEvent, RegisterEntry, Store, StoreError};
+use super::event::View;
+use super::{
+    Added, AddedMany, AddressKey, CHUNK_MAX, Dossier, Event, NewEvent, RegisterEntry, Store, StoreError, Told,
+};
 use crate::mail::Mailbox;
-use crate::policy::RegisterName;
+use crate::policy::{ConsentFact, RegisterName};
 use crate::time::Timestamp;
 
 impl Store {
@@ -47,8 +50,7 @@ impl Store {
     /// # Errors
     /// As [`Store::record`].
     pub fn blocking_record(&self, new: &NewEvent) -> Result<Added, StoreError> {
-        let counts = self.record_many(std::iter::once(new.clone()))?;
-        Ok(if counts.new == 1 { Added::New } else { Added::Existing })
+        Ok(self.record_chunk(std::slice::from_ref(new))?.first().copied().unwrap_or(Added::Existing))
     }
 
     /// Records many events in transactions of bounded size; what was recorded before an error stays. Blocking.
@@ -56,10 +58,97 @@ impl Store {
     /// # Errors
     /// As [`Store::record`].
     pub fn record_many(&self, new: impl IntoIterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
+        let (mut new, mut counts) = (new.into_iter(), AddedMany::default());
+        loop {
+            let chunk: Vec<_> = new.by_ref().take(CHUNK_MAX).collect();
+            if chunk.is_empty() {
+                return Ok(counts);
+            }
+            for added in self.record_chunk(&chunk)? {
+                match added {
+                    Added::New => counts.new += 1,
+                    Added::Renewed | Added::Existing => counts.existing += 1,
+                }
+            }
+        }
+    }
+
+    /// Records some events as one transaction and answers for each, in their order, whether it was new. More than
+    /// [`CHUNK_MAX`] of them make others wait. Blocking.
+    ///
+    /// # Errors
+    /// As [`Store::record`]; nothing of them is recorded then, or trying again finds it there.
+    pub fn record_chunk(&self, new: &[NewEvent]) -> Result<Vec<Added>, StoreError> {
+        let mut buffer = String::new();
+        let events: Vec<_> = new.iter().map(|new| self.event(new, &mut buffer)).collect();
+        self.record_events(&events)
+    }
+
+    /// Under what each of these events will lie. It names nobody (promise P9).
+    pub fn exact_keys(&self, new: &[NewEvent]) -> Vec<AddressKey> {
+        let mut buffer = String::new();
+        new.iter().map(|new| self.event(new, &mut buffer).exact).collect()
+    }
+
+    /// The consents that hold now under each key. Blocking.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn consents_under(&self, keys: &[AddressKey]) -> Result<Vec<Vec<ConsentFact>>, StoreError> {
+        Ok(self.histories(keys)?.iter().map(|events| View::of(events).consents).collect())
+    }
+
+    /// Records for each key under which `of` told anything that all of it counts no more, and answers for how many that
+    /// was new. What others told before and after holds as if `of` had told nothing. Blocking.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; doing it again goes on.
+    pub fn retract(&self, keys: &[AddressKey], of: &str, by: &str, at: Timestamp) -> Result<u64, StoreError> {
+        let told = Told::Retraction(of.to_owned());
+        let events: Vec<_> = self
+            .told_by(keys, of)?
+            .into_iter()
+            .map(|event| Event { told: told.clone(), by: by.to_owned(), at, ..event })
+            .collect();
+        let added = self.record_events(&events)?;
+        let new = added.iter().filter(|added| **added == Added::New).count();
+        Ok(u64::try_from(new).unwrap_or(u64::MAX))
+    }
+
+    /// The first event that `of` told under each key, of those that were not retracted. Blocking.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn told_by(&self, keys: &[AddressKey], of: &str) -> Result<Vec<Event>, StoreError> {
+        let stands = |events: &Vec<Event>| {
+            let gone = events.iter().any(|event| matches!(&event.told, Told::Retraction(name) if name == of));
+            events.iter().find(|event| !gone && event.by == of).cloned()
+        };
+        Ok(self.histories(keys)?.iter().filter_map(stands).collect())
+    }
+
+    fn event(&self, new: &NewEvent, buffer: &mut String) -> Event {
         match self {
-            Self::Embedded(store) => store.record_many(&mut new.into_iter()),
-            Self::Redis(store) => store.record_many(&mut new.into_iter()),
-            Self::Memory(store) => store.record_many(&mut new.into_iter()),
+            Self::Embedded(store) => store.event(new, buffer),
+            Self::Redis(store) => store.event(new, buffer),
+            Self::Memory(store) => store.event(new, buffer),
+        }
+    }
+
+    fn record_events(&self, events: &[Event]) -> Result<Vec<Added>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.record_events(events),
+            Self::Redis(store) => store.record_events(events),
+            Self::Memory(store) => store.record_events(events),
+        }
+    }
+
+    /// Every event under each key, in the order of recording.
+    fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.histories(keys),
+            Self::Redis(store) => store.histories(keys),
+            Self::Memory(store) => store.histories(keys),
         }
     }
 

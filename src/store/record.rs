@@ -119,6 +119,15 @@ impl Record {
                 | "email address"
                 | "adresse"
                 | "courriel"
+                | "md5"
+                | "sha1"
+                | "sha256"
+                | "email_md5"
+                | "email_sha1"
+                | "email_sha256"
+                | "md5_email"
+                | "sha256_email"
+                | "hash"
         )
     }
 
@@ -171,7 +180,7 @@ impl Record {
         };
         let subject = Subject::parse(text)?;
         let fits = match &subject {
-            Subject::Address(_) => kind != Some(Kind::Domain),
+            Subject::Address(_) | Subject::Published(_) => kind != Some(Kind::Domain),
             Subject::Domain(_) => kind != Some(Kind::Address),
             Subject::Hashed { .. } => false,
         };

@@ -319,12 +319,21 @@ fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta,
     Ok(meta)
 }
 
+/// The key of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen {
+    /// Of an address, a domain or an event.
+    Key(AddressKey),
+    /// Of an entry that is only known by a published hash.
+    Published(AddressKey),
+}
+
 /// Walks through everything once: SQLite's own check of tables and indexes for databases of bearable size, then every
 /// row with its checksum, and their number. Hands each row's key to `seen`.
 pub(super) fn check_content(
     connection: &Connection,
     path: &Path,
-    mut seen: impl FnMut(&AddressKey),
+    mut seen: impl FnMut(Seen),
 ) -> Result<i64, StoreError> {
     let damaged = |e: &dyn std::fmt::Display| StoreError::Damaged { path: path.to_owned(), what: e.to_string() };
     let size = std::fs::metadata(path).map_err(StoreError::io("look at the database", path))?.len();
@@ -360,7 +369,7 @@ struct Content {
     register: Option<String>,
 }
 
-fn read_all(connection: &Connection, seen: &mut dyn FnMut(&AddressKey)) -> rusqlite::Result<Content> {
+fn read_all(connection: &Connection, seen: &mut dyn FnMut(Seen)) -> rusqlite::Result<Content> {
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Content {
         expected: Meta::read(&snapshot)?,
@@ -373,7 +382,7 @@ fn read_all(connection: &Connection, seen: &mut dyn FnMut(&AddressKey)) -> rusql
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let entry = row::read(row)?;
-        seen(&entry.family);
+        seen(if entry.is_published() { Seen::Published(entry.family) } else { Seen::Key(entry.family) });
         found.last = entry.cursor.0;
         found.entries += 1;
     }
@@ -381,7 +390,7 @@ fn read_all(connection: &Connection, seen: &mut dyn FnMut(&AddressKey)) -> rusql
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let event = events::read(row)?;
-        seen(&event.exact);
+        seen(Seen::Key(event.exact));
         found.last = found.last.max(event.cursor.0);
         found.events += 1;
     }

@@ -5,160 +5,286 @@
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufWriter, Write};
+use std::path::Path;
 
 use super::form::Form;
 use super::{ImportArgs, OperationError, Outcome, address};
+use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
+use crate::cli::progress::Progress;
 use crate::cli::source::{self, Report};
 use crate::cli::suppress::private_file;
-use crate::imports::{Cells, Format, Reading, Rows};
-use crate::policy::Standing;
-use crate::store::{NewEvent, Record, Store};
-use crate::time::Timestamp;
+use crate::imports::{Cells, Format, Item, Reading, Rows};
+use crate::mail::ControllerId;
+use crate::policy::{Basis, ConsentFact, Standing};
+use crate::store::{Added, AddressKey, CHUNK_MAX, NewEvent, Record, Store, Told};
+use crate::time::{Clock, Timestamp};
 
 /// The method of records that came in with a file and name no other.
 const METHOD: &str = "import";
 
-/// What became of an import.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Lines that could be read.
-    pub valid: u64,
-    /// Lines that could not.
-    pub invalid: u64,
-    /// Consents and declarations that changed what holds; zero in a dry run.
-    pub new: u64,
-    /// Consents and declarations that said what was known; zero in a dry run.
-    pub unchanged: u64,
-    /// Rows of an export that hold nobody's consent.
-    pub passed: u64,
-}
-
 pub(super) fn import(
     args: &ImportArgs,
     store: &Store,
+    folder: &Path,
     out: &mut dyn Write,
-    now: Timestamp,
+    clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    let mut report: Box<dyn Write> = match &args.errors {
-        None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
-    };
-    let mut all = Imported::default();
-    source::each_file(&args.file, &Cell::new(0), &mut |input| {
-        let one = import_from(input, &mut report, args, store, out, now)?;
-        all.valid += one.valid;
-        all.invalid += one.invalid;
-        all.new += one.new;
-        all.unchanged += one.unchanged;
-        all.passed += one.passed;
-        Ok(())
-    })?;
-    let Imported { valid, invalid, new, unchanged, passed } = all;
-    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
-    if args.dry_run {
-        writeln!(out, "{valid} lines valid{beside}, {invalid} invalid; nothing was recorded")
-    } else {
-        writeln!(out, "{new} new, {unchanged} unchanged{beside}, {invalid} lines invalid")
-    }
-    .map_err(OperationError::output)?;
-    Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
-}
-
-/// Imports what `input` holds. Bad rows go to `report` as CSV (`line,email,level,message`); when the arguments name
-/// no file for them, the first ones also go to `out`.
-///
-/// # Errors
-/// [`OperationError`]; the rows before it are recorded.
-pub fn import_from(
-    input: &mut dyn BufRead,
-    report: &mut dyn Write,
-    args: &ImportArgs,
-    store: &Store,
-    out: &mut dyn Write,
-    now: Timestamp,
-) -> Result<Imported, OperationError> {
     if args.attest.trim().is_empty() {
         return Err(OperationError::Usage(
             "--attest: say on whose word and on what ground this list stands".to_owned(),
         ));
     }
-    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
-    let mut events = Events {
-        rows: Rows::new(input, Format::Records, args.source),
-        report: Report::new(report, shown).map_err(OperationError::output)?,
-        args,
-        now,
-        counts: Imported::default(),
-        waiting: None,
-        failed: None,
+    let mut report: Box<dyn Write> = match &args.errors {
+        None => Box::new(io::sink()),
+        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
     };
+    let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
+    let octets = Cell::new(0);
+    let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
+    let mut watch = |rows| progress.draw(rows, octets.get());
     if args.dry_run {
-        events.by_ref().for_each(drop);
-    } else {
-        let added = store.record_many(events.by_ref())?;
-        (events.counts.new, events.counts.unchanged) = (added.new, added.existing);
+        let mut import = Import::new(args, store, Target::Count, clock.now());
+        source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
+        drop(progress);
+        return tell(args, import.counts, out);
     }
-    if let Some(error) = events.failed {
-        return Err(error);
+    let journals = Journals::open(folder)?;
+    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
+    let (id, started, so_far) = (journal.head.id.clone(), journal.head.started(), journal.counts);
+    writeln!(out, "import {id}").map_err(OperationError::output)?;
+    if so_far.rows > 0 {
+        writeln!(out, "goes on behind row {}", so_far.rows).map_err(OperationError::output)?;
     }
-    events.report.finish().map_err(OperationError::output)?;
-    Ok(events.counts)
+    let mut import = Import::new(args, store, Target::Record(Box::new(journal)), started);
+    (import.skip, import.counts) = (so_far.rows, Imported { rows: 0, ..so_far });
+    source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
+    drop(progress);
+    let counts = import.counts;
+    if let Target::Record(journal) = &mut import.target {
+        journal.finish(counts, clock.now())?;
+    }
+    let ended = tell(args, counts, out)?;
+    writeln!(out, "to take it back: consentry consent undo {id} --because TEXT").map_err(OperationError::output)?;
+    Ok(ended)
 }
 
-/// The events of a file; rows that give none are counted and reported. Ends at the first failure, which it keeps.
+fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+    let Imported { invalid, passed, new, upgraded, existing, ignored, .. } = counts;
+    let would = if args.dry_run { "would be " } else { "" };
+    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
+    writeln!(
+        out,
+        "{new} {would}new, {upgraded} upgraded, {existing} already there, {ignored} ignored{beside}, {invalid} invalid"
+    )
+    .map_err(OperationError::output)?;
+    Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
+}
+
+/// What is written down of an import that begins: with it, who attests what.
+fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+    let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
+    let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
+    let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());
+    Planned {
+        brings: Brings::Consents,
+        file: args.file.display().to_string(),
+        content,
+        arguments: format!("controller {controller}, basis {basis}, source {source}, attested {:?}", args.attest),
+        by: args.by.clone(),
+    }
+}
+
+/// What becomes of the consents of a file.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// They are compared with what is known.
+    Count,
+    /// They are recorded, and written down.
+    Record(Box<Journal>),
+}
+
+/// An import under way.
+pub(super) struct Import<'a> {
+    args: &'a ImportArgs,
+    store: &'a Store,
+    target: Target,
+    /// When it began.
+    now: Timestamp,
+    /// Rows that were done before.
+    skip: u64,
+    pub(super) counts: Imported,
+}
+
+impl<'a> Import<'a> {
+    pub(super) fn new(args: &'a ImportArgs, store: &'a Store, target: Target, now: Timestamp) -> Self {
+        Self { args, store, target, now, skip: 0, counts: Imported::default() }
+    }
+
+    /// Imports what `input` holds, some [`CHUNK_MAX`] facts at a time. Bad rows go to `report` as CSV
+    /// (`line,email,level,message`); when the arguments name no file for them, the first ones also go to `out`.
+    ///
+    /// # Errors
+    /// [`OperationError`]; the rows before it are recorded.
+    pub(super) fn read(
+        &mut self,
+        input: &mut dyn BufRead,
+        report: &mut dyn Write,
+        out: &mut dyn Write,
+        watch: &mut dyn FnMut(u64),
+    ) -> Result<(), OperationError> {
+        let args = self.args;
+        let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+        let mut events = Events {
+            rows: Rows::new(input, Format::Records, args.source),
+            report: Report::new(report, shown).map_err(OperationError::output)?,
+            args,
+            by: match &self.target {
+                Target::Count => args.by.clone(),
+                Target::Record(journal) => journal.head.teller(),
+            },
+            now: self.now,
+            skip: self.skip,
+            counts: self.counts,
+        };
+        loop {
+            let chunk = events.chunk()?;
+            if chunk.is_empty() {
+                break;
+            }
+            let keys = self.store.exact_keys(&chunk);
+            let known = self.store.consents_under(&keys)?;
+            match &mut self.target {
+                Target::Count => count(&chunk, &known, &mut events.counts),
+                Target::Record(journal) => {
+                    record(chunk, &known, &keys, self.store, journal, &mut events.counts)?;
+                }
+            }
+            watch(events.counts.rows);
+        }
+        self.counts = events.counts;
+        events.report.finish().map_err(OperationError::output)
+    }
+}
+
+/// What a consent of an import means beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    New,
+    /// It takes the place of a word that says less.
+    Upgrades,
+    Known,
+    /// What is known is proven, later, or a withdrawal: an importer's word does not come before it (promise P10).
+    GivesWay,
+}
+
+fn meaning(new: &NewEvent, known: &[ConsentFact]) -> Meaning {
+    // A declaration replaces no consent.
+    let Told::Consent(fact) = new.told() else { return Meaning::New };
+    let about = |known: &&ConsentFact| (&known.controller, &known.purpose) == (&fact.controller, &fact.purpose);
+    match known.iter().find(about) {
+        None => Meaning::New,
+        Some(known) if *known == **fact => Meaning::Known,
+        Some(known)
+            if known.standing == Standing::Proven
+                || known.basis == Basis::None
+                || known.collected_at > fact.collected_at =>
+        {
+            Meaning::GivesWay
+        }
+        Some(_) => Meaning::Upgrades,
+    }
+}
+
+/// What an import would do, without doing it. A consent that the file holds twice counts as new twice.
+fn count(chunk: &[NewEvent], known: &[Vec<ConsentFact>], counts: &mut Imported) {
+    for (new, known) in chunk.iter().zip(known) {
+        match meaning(new, known) {
+            Meaning::New => counts.new += 1,
+            Meaning::Upgrades => counts.upgraded += 1,
+            Meaning::Known => counts.existing += 1,
+            Meaning::GivesWay => counts.ignored += 1,
+        }
+    }
+}
+
+/// Records a chunk. About whom it is stands in the journal before.
+fn record(
+    chunk: Vec<NewEvent>,
+    known: &[Vec<ConsentFact>],
+    keys: &[AddressKey],
+    store: &Store,
+    journal: &mut Journal,
+    counts: &mut Imported,
+) -> Result<(), OperationError> {
+    let (mut kept, mut meanings, mut people) = (Vec::new(), Vec::new(), Vec::new());
+    for ((new, known), key) in chunk.into_iter().zip(known).zip(keys) {
+        let meaning = meaning(&new, known);
+        if meaning == Meaning::GivesWay {
+            counts.ignored += 1;
+            continue;
+        }
+        kept.push(new);
+        meanings.push(meaning);
+        people.push(*key);
+    }
+    people.dedup();
+    journal.about(&people)?;
+    for (became, meaning) in store.record_chunk(&kept)?.into_iter().zip(meanings) {
+        match (became, meaning) {
+            (Added::New, Meaning::Upgrades) => counts.upgraded += 1,
+            (Added::New, _) => counts.new += 1,
+            (Added::Renewed | Added::Existing, _) => counts.existing += 1,
+        }
+    }
+    journal.done(Vec::new(), Vec::new(), *counts)
+}
+
+/// The events of a file; rows that give none are counted and reported.
 struct Events<'a> {
     rows: Rows<'a>,
     report: Report<'a>,
     args: &'a ImportArgs,
+    /// Who tells them.
+    by: String,
     now: Timestamp,
+    /// Rows that were done before are passed over in silence.
+    skip: u64,
     counts: Imported,
-    /// The declaration of a row whose consent went out first.
-    waiting: Option<NewEvent>,
-    failed: Option<OperationError>,
-}
-
-impl Iterator for Events<'_> {
-    type Item = NewEvent;
-
-    fn next(&mut self) -> Option<NewEvent> {
-        if let Some(event) = self.waiting.take() {
-            return Some(event);
-        }
-        while self.failed.is_none() {
-            match self.step() {
-                Ok(Some(Some(event))) => return Some(event),
-                Ok(Some(None)) => {}
-                Ok(None) => return None,
-                Err(error) => self.failed = Some(error),
-            }
-        }
-        None
-    }
 }
 
 impl Events<'_> {
-    /// One row: `None` at the end, `Some(None)` when it gives no consent.
-    #[expect(clippy::option_option, reason = "outer: is there a row; inner: does it give a consent")]
-    fn step(&mut self) -> Result<Option<Option<NewEvent>>, OperationError> {
-        let row = self.rows.next_row()?;
-        if let Some(header) = self.rows.new_header() {
-            check_header(header)?;
+    /// The events of the next rows: [`CHUNK_MAX`], or one more, since a row's consent and declaration stay together.
+    fn chunk(&mut self) -> Result<Vec<NewEvent>, OperationError> {
+        let mut chunk = Vec::with_capacity(CHUNK_MAX + 1);
+        while chunk.len() < CHUNK_MAX {
+            let row = self.rows.next_row()?;
+            if let Some(header) = self.rows.new_header() {
+                check_header(header)?;
+            }
+            let Some(item) = row else { break };
+            self.counts.rows += 1;
+            if self.counts.rows > self.skip {
+                self.take(item, &mut chunk)?;
+            }
         }
-        let Some(item) = row else { return Ok(None) };
+        Ok(chunk)
+    }
+
+    fn take(&mut self, item: Item, chunk: &mut Vec<NewEvent>) -> Result<(), OperationError> {
         let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
         match item.row.and_then(|row| self.rows.shape().consent(row)) {
             Ok(Reading::Passes(_)) => self.counts.passed += 1,
             Ok(Reading::Says(cells)) => match self.events(&who, &cells) {
                 Ok((consent, contact)) => {
                     self.counts.valid += 1;
-                    self.waiting = contact;
-                    return Ok(Some(Some(consent)));
+                    chunk.push(consent);
+                    chunk.extend(contact);
                 }
                 Err(why) => self.bad(item.number, &who, &why)?,
             },
             Err(why) => self.bad(item.number, &who, &why)?,
         }
-        Ok(Some(None))
+        Ok(())
     }
 
     fn bad(&mut self, number: u64, who: &str, why: &str) -> Result<(), OperationError> {
@@ -184,7 +310,7 @@ impl Events<'_> {
         }
         let mut said = form.read(self.now)?;
         said.fact.standing = Standing::Asserted;
-        let by = &self.args.by;
+        let by = &self.by;
         let consent = NewEvent::consent(mailbox.clone(), said.fact, by.clone(), self.now).map_err(|e| e.to_string())?;
         if said.contact.is_empty() {
             return Ok((consent, None));

@@ -55,6 +55,7 @@ pub(super) fn history(args: &ShowArgs, store: &Store, out: &mut dyn Write) -> Re
             let told = match &event.told {
                 Told::Consent(fact) => format!("consent  {}", consent_line(fact)),
                 Told::Contact(told) => format!("contact  {}", contact_line(told)),
+                Told::Retraction(of) => format!("retracts  what was recorded by {of}"),
             };
             writeln!(out, "{}  {} by {}  {told}", event.cursor, event.at, event.by)
         };
@@ -78,7 +79,7 @@ pub(super) fn proof(
         .iter()
         .filter(|event| match &event.told {
             Told::Consent(fact) => fact.controller == args.controller,
-            Told::Contact(_) => true,
+            Told::Contact(_) | Told::Retraction(_) => true,
         })
         .map(event_value)
         .collect();
@@ -125,8 +126,9 @@ fn contact_value(contact: &Contact) -> Value {
 
 fn event_value(event: &Event) -> Value {
     let told = match &event.told {
-        Told::Consent(fact) => ("consent", consent_value(fact)),
-        Told::Contact(told) => ("contact", object(serde_json::to_value(ContactText::of(told)))),
+        Told::Consent(fact) => ("consent", Value::Object(consent_value(fact))),
+        Told::Contact(told) => ("contact", Value::Object(object(serde_json::to_value(ContactText::of(told))))),
+        Told::Retraction(of) => ("retracts", of.as_str().into()),
     };
     let mut fields = json!({
         "cursor": event.cursor.to_string(),

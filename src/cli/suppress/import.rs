@@ -4,10 +4,8 @@ use std::cell::Cell;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use super::journal::{Content, Journal, Journals, State};
 use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
+use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
 use crate::cli::progress::Progress;
 use crate::cli::source::{self, Report};
 use crate::imports::{Cells, Format, Reading, Rows, Wanted};
@@ -15,27 +13,6 @@ use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Defaults, Record};
 use crate::store::{Added, CHUNK_MAX, Match, NewSuppression, Store};
 use crate::time::{Clock, Timestamp};
-
-/// What became of an import.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Rows that were looked at.
-    pub rows: u64,
-    /// Rows that could be read.
-    pub valid: u64,
-    /// Rows that could not.
-    pub invalid: u64,
-    /// Rows of an export that say nothing of this kind.
-    pub passed: u64,
-    /// Entries that are not known.
-    pub new: u64,
-    /// In a dry run: entries that are not known, about somebody who is there for a weaker cause or in a narrower scope.
-    pub upgraded: u64,
-    /// Entries that are known, and last longer or are told by a better source now.
-    pub renewed: u64,
-    /// Entries that are known.
-    pub existing: u64,
-}
 
 pub(super) fn import(
     args: &ImportArgs,
@@ -59,7 +36,7 @@ pub(super) fn import(
         return tell(args, import.counts, out);
     }
     let journals = Journals::open(folder)?;
-    let journal = begin(args, &journals, content, clock.now())?;
+    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
     let id = journal.head.id.clone();
     let (started, so_far) = (journal.head.started(), journal.counts);
     writeln!(out, "import {id}").map_err(OperationError::output)?;
@@ -89,32 +66,16 @@ fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outc
     Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
-/// A journal of its own for this import, or the one that it goes on with.
-fn begin(
-    args: &ImportArgs,
-    journals: &Journals,
-    content: Option<Content>,
-    now: Timestamp,
-) -> Result<Journal, OperationError> {
+/// What is written down of an import that begins.
+fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let reason = args.reason.map_or("unsaid", Cause::as_str);
-    let arguments = format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope);
-    let same = |known: &super::journal::Summary| content.is_some() && known.head.content == content;
-    let open = journals.all()?.into_iter().rev().find(|known| known.state == State::Unfinished && same(known));
-    match (open, args.resume) {
-        (Some(known), true) if known.head.arguments == arguments => journals.go_on(&known),
-        (Some(known), true) => Err(OperationError::Usage(format!(
-            "import {} was begun otherwise ({}); go on with the same arguments",
-            known.head.id, known.head.arguments
-        ))),
-        (Some(known), false) => Err(OperationError::Usage(format!(
-            "import {} of this file ended in the middle, behind row {}: --resume goes on with it, `suppress undo` takes it back",
-            known.head.id, known.counts.rows
-        ))),
-        (None, true) => {
-            Err(OperationError::Usage("there is no import of this file that ended in the middle".to_owned()))
-        }
-        (None, false) => journals.begin(args.file.display().to_string(), content, arguments, args.by.clone(), now),
+    Planned {
+        brings: Brings::Suppressions,
+        file: args.file.display().to_string(),
+        content,
+        arguments: format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope),
+        by: args.by.clone(),
     }
 }
 
@@ -245,6 +206,7 @@ fn look_up(chunk: &[NewSuppression], store: &Store, counts: &mut Imported) -> Re
             .into_iter()
             .filter(|(matched, _)| match matched {
                 Match::Exact | Match::Family => true,
+                Match::Published => false,
                 Match::Domain => matches!(new.subject(), crate::store::Subject::Domain(_)),
             })
             .map(|(_, entry)| entry.fact)

@@ -6,7 +6,7 @@ use clap::Parser;
 use proptest::prelude::*;
 
 use super::import::{Import, Target};
-use super::journal::Journals;
+use crate::cli::journal::{Brings, Imported, Journals, Planned};
 use super::*;
 use crate::exit::Exit;
 use crate::imports::LINE_MAX;
@@ -60,8 +60,9 @@ fn import_text(store: &Store, text: &[u8], arguments: &[&str]) -> (Imported, Str
 fn import_into<'a>(args: &'a ImportArgs, store: &'a Store) -> Import<'a> {
     let folder = tempfile::tempdir().unwrap();
     let journals = Journals::open(folder.path()).unwrap();
-    let text = String::new;
-    let begin = || journals.begin(text(), None, text(), text(), NOW).unwrap();
+    let (brings, text) = (Brings::Suppressions, String::new);
+    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text() };
+    let begin = || journals.begin(planned, NOW).unwrap();
     let target = if args.dry_run { Target::Count } else { Target::Record(Box::new(begin())) };
     Import::new(args, store, target, NOW)
 }

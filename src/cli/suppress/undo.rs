@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::journal::{Chunk, ImportId, Journals, State, Summary};
+use crate::cli::journal::{Brings, Chunk, ImportId, Journals, State, Summary};
 use super::{OperationError, Outcome, line};
 use crate::store::{Print, Store, StoreError, Withdrawal};
 use crate::time::{Clock, Timestamp};
@@ -43,12 +43,12 @@ pub(super) fn undo(
         return Err(OperationError::Usage("--because: say why these people may be written to again".to_owned()));
     }
     let journals = Journals::open(folder)?;
-    let known = journals.find(&args.id)?;
+    let known = journals.find(&args.id, Brings::Suppressions)?;
     if known.state == State::Undone {
         writeln!(out, "{} was undone before", args.id).map_err(OperationError::output)?;
         return Ok(Outcome::Nothing);
     }
-    refuse_when_others_rely_on_it(&journals, &known)?;
+    journals.refuse_when_others_rely_on(&known)?;
     let mut undo = Undo { store, withdrawal: None, started: known.head.started(), removed: 0, kept: 0, changed: 0 };
     if args.dry_run {
         journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
@@ -65,23 +65,6 @@ pub(super) fn undo(
     writeln!(out, "{removed} removed, {kept} stay: confirmed by somebody since, or gone before")
         .map_err(OperationError::output)?;
     Ok(Outcome::Undone { removed, kept })
-}
-
-/// A later list that named people whom this one had brought in added nothing for them. Undone in reverse order, nobody whom a
-/// list still names is lost.
-fn refuse_when_others_rely_on_it(journals: &Journals, this: &Summary) -> Result<(), OperationError> {
-    let relies = |other: &Summary| {
-        let known_there = other.counts.existing > 0 || other.counts.renewed > 0;
-        other.head.id > this.head.id && other.state != State::Undone && known_there
-    };
-    match journals.all()?.into_iter().rev().find(relies) {
-        None => Ok(()),
-        Some(other) => Err(OperationError::Usage(format!(
-            "import {} came later and found people already there, perhaps through this one; undo it first, and import its \
-             list again afterwards",
-            other.head.id
-        ))),
-    }
 }
 
 struct Undo<'a> {
@@ -140,9 +123,9 @@ fn still_there(store: &Store, prints: &[Print]) -> Result<u64, StoreError> {
     Ok(count)
 }
 
-/// Lists the imports that are remembered.
-pub(super) fn imports(folder: &Path, out: &mut dyn Write) -> Result<Outcome, OperationError> {
-    for known in Journals::open(folder)?.all()? {
+/// Lists the imports of one kind that are remembered.
+pub(in crate::cli) fn imports(folder: &Path, brings: Brings, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+    for known in Journals::open(folder)?.all()?.into_iter().filter(|known| known.head.brings == brings) {
         let Summary { head, counts, state, .. } = known;
         writeln!(
             out,

@@ -22,39 +22,38 @@ const FIND: &str = "SELECT seq, exact, address, kind, controller, purpose, fact,
                     FROM events WHERE exact = ? ORDER BY seq";
 
 impl Embedded {
-    /// See [`crate::store::Store::record_many`].
-    pub(in crate::store) fn record_many(
-        &self,
-        mut new: &mut dyn Iterator<Item = NewEvent>,
-    ) -> Result<AddedMany, StoreError> {
-        let shared = &self.0;
-        let (mut counts, mut buffer) = (AddedMany::default(), String::new());
-        loop {
-            let chunk: Vec<Event> =
-                (&mut new).take(CHUNK).map(|new| new.event(&shared.key, shared.cleartext, &mut buffer)).collect();
-            if chunk.is_empty() {
-                return Ok(counts);
-            }
-            let added = change(shared, "record a consent", |transaction| {
-                let mut added = 0;
-                for event in &chunk {
-                    added += u64::from(add(transaction, event)?);
-                }
-                Ok(Ok(added))
-            })?;
-            counts.new += added;
-            counts.existing += u64::try_from(chunk.len()).unwrap_or(u64::MAX).saturating_sub(added);
+    /// The event as it will lie in the store.
+    pub(in crate::store) fn event(&self, new: &NewEvent, buffer: &mut String) -> Event {
+        new.event(&self.0.key, self.0.cleartext, buffer)
+    }
+
+    /// See [`crate::store::Store::record_chunk`].
+    pub(in crate::store) fn record_events(&self, events: &[Event]) -> Result<Vec<Added>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
         }
+        change(&self.0, "record a consent", |transaction| {
+            events.iter().map(|event| add(transaction, event)).collect::<rusqlite::Result<_>>().map(Ok)
+        })
     }
 
     /// See [`crate::store::Store::history`].
     pub(in crate::store) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
+        let exact = self.0.key.exact(mailbox, &mut String::new());
+        Ok(self.histories(&[exact])?.pop().unwrap_or_default())
+    }
+
+    /// See [`crate::store::Store::histories`].
+    pub(in crate::store) fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
         let shared: &Shared = &self.0;
         shared.usable()?;
-        let exact = shared.key.exact(mailbox, &mut String::new());
         let desk = lock(&shared.desk);
         shared.unmoved(&desk)?;
-        find(&desk, &exact).map_err(|e| shared.judge("read a history", e))
+        let read = || {
+            let snapshot = desk.unchecked_transaction()?;
+            keys.iter().map(|key| find(&snapshot, key)).collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|e| shared.judge("read a history", e))
     }
 }
 
@@ -112,16 +111,15 @@ pub(super) fn find(connection: &Connection, exact: &AddressKey) -> rusqlite::Res
 
 /// What holds now about one exact address.
 pub(super) fn view(connection: &Connection, exact: &AddressKey) -> rusqlite::Result<View> {
-    let events = find(connection, exact)?;
-    Ok(View::of(events.iter().map(|event| &event.told)))
+    find(connection, exact).map(|events| View::of(&events))
 }
 
 /// Whether the event told anything new.
-fn add(connection: &Connection, event: &Event) -> rusqlite::Result<bool> {
+fn add(connection: &Connection, event: &Event) -> rusqlite::Result<Added> {
     if view(connection, &event.exact)?.holds(&event.told) {
-        return Ok(false);
+        return Ok(Added::Existing);
     }
-    insert(connection, event).map(|()| true)
+    insert(connection, event).map(|()| Added::New)
 }
 
 fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {

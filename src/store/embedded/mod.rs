@@ -17,7 +17,8 @@ use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, loo
 use super::files::Files;
 use super::filter::Filter;
 use super::key::{self, AddressKey, StoreKey};
-use super::schema::{self, Meta, READ_WAIT, WRITE_WAIT};
+use super::published::published_keys;
+use super::schema::{self, Meta, READ_WAIT, Seen, WRITE_WAIT};
 use super::{
     Added, Cleartext, Dossier, Kind, Match, NewSuppression, Opening, Removal, Settings, StoreError, Withdrawal, row,
 };
@@ -71,7 +72,7 @@ impl Embedded {
             Opening::Whole => {
                 let filter =
                     Filter::with_room_for(usize::try_from(meta.entries.saturating_add(meta.events)).unwrap_or(0));
-                let last = schema::check_content(&desk, &files.database, |key| filter.insert(key))?;
+                let last = schema::check_content(&desk, &files.database, |seen| remember(&filter, seen))?;
                 (Some(filter), last)
             }
         };
@@ -119,8 +120,12 @@ impl Embedded {
         let (domain, exact) = match subject {
             Subject::Address(mailbox) => (Some(mailbox.domain()), key.exact(mailbox, &mut buffer)),
             Subject::Domain(domain) => (Some(domain), first),
+            Subject::Published(_) => (None, first),
             Subject::Hashed { exact, .. } => (None, *exact),
         };
+        if let Subject::Address(mailbox) = subject {
+            wanted.extend(published_keys(mailbox, key, &mut buffer).into_iter().map(|key| (Kind::Address, key)));
+        }
         if let Some(domain) = domain {
             wanted.extend(key.domains(domain, &mut buffer).iter().map(|key| (Kind::Domain, *key)));
         }
@@ -242,14 +247,23 @@ impl Shared {
         // pair of Acquire and Release carries the filter's bits along with the number.
         let mut last = self.filtered.load(Ordering::Acquire);
         let mut statement =
-            connection.prepare_cached("SELECT seq, family FROM suppressions WHERE seq > ?1 UNION ALL SELECT seq, exact FROM events WHERE seq > ?1")?;
+            connection.prepare_cached("SELECT seq, family, kind = 'address' AND exact = family FROM suppressions WHERE seq > ?1 \
+             UNION ALL SELECT seq, exact, 0 FROM events WHERE seq > ?1")?;
         let mut rows = statement.query([last])?;
         while let Some(row) = rows.next()? {
-            filter.insert(&AddressKey::from_octets(row.get(1)?));
+            let key = AddressKey::from_octets(row.get(1)?);
+            remember(filter, if row.get(2)? { Seen::Published(key) } else { Seen::Key(key) });
             last = last.max(row.get(0)?);
         }
         self.filtered.fetch_max(last, Ordering::Release);
         Ok(())
+    }
+}
+
+fn remember(filter: &Filter, seen: Seen) {
+    match seen {
+        Seen::Key(key) => filter.insert(&key),
+        Seen::Published(key) => filter.insert_published(&key),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Shared, events, find, registers};
 use crate::mail::{Domain, Mailbox};
 use crate::policy::Suppression;
 use crate::store::event::View;
+use crate::store::filter::Filter;
 use crate::store::key::{AddressKey, StoreKey};
 use crate::store::published::published_keys;
 use crate::store::{Dossier, Kind};
@@ -96,6 +97,7 @@ impl Reader {
             }
         }
         let perhaps = |key: &AddressKey| shared.filter.as_ref().is_none_or(|filter| filter.may_hold(key));
+        let hashes_matter = shared.filter.as_ref().is_none_or(Filter::may_hold_published);
         let registers = registers::all(&snapshot)?;
         let mut buffer = String::new();
         let mut answer = Vec::with_capacity(wanted.len());
@@ -107,6 +109,14 @@ impl Reader {
             for domain in keys.domains.iter().filter(|key| perhaps(key)) {
                 find(&snapshot, Kind::Domain, domain, &mut found)?;
             }
+            let hashes = if hashes_matter || !registers.is_empty() {
+                published_keys(mailbox, &shared.key, &mut buffer)
+            } else {
+                Vec::new()
+            };
+            for hash in hashes.iter().filter(|key| hashes_matter && perhaps(key)) {
+                find(&snapshot, Kind::Address, hash, &mut found)?;
+            }
             let view = if perhaps(&keys.exact) { events::view(&snapshot, &keys.exact)? } else { View::default() };
             answer.push(Dossier {
                 suppressions: found.into_iter().map(|entry| entry.fact).collect(),
@@ -117,7 +127,7 @@ impl Reader {
                 } else {
                     let mut listed = vec![keys.family];
                     listed.extend(&keys.domains);
-                    listed.extend(published_keys(mailbox, &shared.key, &mut buffer));
+                    listed.extend(hashes);
                     registers::look_up(&snapshot, &registers, &listed)?
                 },
             });
@@ -156,6 +166,10 @@ impl Reader {
         let domains = self.domain_keys(&shared.key, mailbox.domain());
         let kept = domains.iter().filter(|key| perhaps(key));
         wanted.extend(kept.map(|key| Wanted { recipient, kind: Kind::Domain, key: *key }));
+        if shared.filter.as_ref().is_none_or(Filter::may_hold_published) {
+            let hashes = published_keys(mailbox, &shared.key, &mut self.buffer).into_iter().filter(|key| perhaps(key));
+            wanted.extend(hashes.map(|key| Wanted { recipient, kind: Kind::Address, key }));
+        }
     }
 
     fn domain_keys(&mut self, key: &StoreKey, domain: &Domain) -> &[AddressKey] {

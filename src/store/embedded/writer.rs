@@ -103,7 +103,7 @@ pub(super) fn add(connection: &Connection, entry: &Entry) -> rusqlite::Result<Ad
         take_out(connection, &first, &Removal::said_again(&first, entry.created))?;
         return insert(connection, entry).map(|()| Added::New);
     }
-    match said_again(&first.fact, &entry.fact) {
+    match said_again(&first, &entry.fact) {
         None => Ok(Added::Existing),
         Some(fact) => renew(connection, &Entry { fact, ..first }).map(|()| Added::Renewed),
     }
@@ -157,12 +157,13 @@ fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
 /// Writes what a known entry says now.
 fn renew(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     step(connection, 0)?;
-    let Suppression { origin, evidence, expires, .. } = &entry.fact;
+    let Suppression { origin, evidence, since, expires, .. } = &entry.fact;
     connection
-        .prepare_cached("UPDATE suppressions SET origin = ?, evidence = ?, expires = ?, sum = ? WHERE seq = ?")?
+        .prepare_cached("UPDATE suppressions SET origin = ?, evidence = ?, since = ?, expires = ?, sum = ? WHERE seq = ?")?
         .execute(params![
             origin.as_str(),
             evidence,
+            since.as_millis(),
             expires.map(Timestamp::as_millis),
             row::checksum(entry),
             entry.cursor.0

@@ -5,11 +5,26 @@ use super::change::Telling;
 use super::fact::Fact;
 use crate::store::bulk::{Print, Withdrawal};
 use crate::store::entry::Entry;
-use crate::store::{Added, NewSuppression, StoreError};
+use crate::store::key::AddressKey;
+use crate::store::{Added, Event, NewEvent, NewSuppression, StoreError};
 
 impl Redis {
     pub(in crate::store) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
         new.entry(&self.0.shared.key, self.0.shared.cleartext, buffer)
+    }
+
+    pub(in crate::store) fn event(&self, new: &NewEvent, buffer: &mut String) -> Event {
+        new.event(&self.0.shared.key, self.0.shared.cleartext, buffer)
+    }
+
+    pub(in crate::store) fn record_events(&self, events: &[Event]) -> Result<Vec<Added>, StoreError> {
+        let facts: Vec<_> = events.iter().cloned().map(Fact::Event).collect();
+        self.tell_chunk(&facts, Telling::First)
+    }
+
+    pub(in crate::store) fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
+        let keys = keys.to_vec();
+        self.blocking(|shared| async move { shared.histories(&keys).await })
     }
 
     pub(in crate::store) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {

@@ -12,6 +12,7 @@ use super::codec;
 use super::fact::Fact;
 use super::layout::{Bucket, Partition, Shelf, cursor, field};
 use super::link::{Link, Run};
+use super::registers::expect_hashes;
 use super::look::{Answer, Doubt, Ground, Want, look};
 use crate::store::bulk::said_again;
 use crate::store::entry::{Cursor, Entry, Removal};
@@ -151,6 +152,9 @@ pub(super) enum Telling {
 
 /// Tells the store some facts, in partitions side by side; answers for each whether it was new.
 pub(super) async fn tell(link: &Link, ground: &Ground, facts: &[Fact], telling: Telling) -> Result<Vec<Added>, Doubt> {
+    if facts.iter().any(|fact| matches!(fact, Fact::Suppression(entry) if entry.is_published())) {
+        expect_hashes(link).await?;
+    }
     let mut added = vec![Added::Existing; facts.len()];
     let mut left: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
     for (index, fact) in facts.iter().enumerate() {
@@ -215,7 +219,7 @@ fn merge<'a>(
                     None => entries_of(&want.key, answer.get(&want))?,
                 };
                 let told = Want { shelf: Shelf::Events, key: entry.exact };
-                let view = View::of(events_of(&told.key, answer.get(&told))?.iter().map(|event| &event.told));
+                let view = View::of(&events_of(&told.key, answer.get(&told))?);
                 let (all, became) = merge_entry(all, entry, &view, writes);
                 entries.insert(want, all);
                 became
@@ -257,7 +261,7 @@ fn merge_entry(mut all: Vec<Entry>, new: &Entry, view: &View, writes: &mut Write
             *known = Entry { cursor: Cursor(writes.next()), ..new.clone() };
             return (all, Added::New);
         }
-        let Some(fact) = said_again(&known.fact, &new.fact) else { return (all, Added::Existing) };
+        let Some(fact) = said_again(known, &new.fact) else { return (all, Added::Existing) };
         known.fact = fact;
         writes.next();
         return (all, Added::Renewed);
@@ -270,7 +274,7 @@ fn merge_entry(mut all: Vec<Entry>, new: &Entry, view: &View, writes: &mut Write
 /// The history with one more event, unless it was told before or changes nothing of what holds.
 fn merge_event(mut all: Vec<Event>, new: &Event, telling: Telling, writes: &mut Writes) -> (Vec<Event>, Added) {
     let known = telling == Telling::Again && all.iter().any(|event| event.is_same(new));
-    if known || View::of(all.iter().map(|event| &event.told)).holds(&new.told) {
+    if known || View::of(&all).holds(&new.told) {
         return (all, Added::Existing);
     }
     let event = Event { cursor: Cursor(writes.next()), ..new.clone() };

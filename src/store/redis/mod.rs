@@ -35,10 +35,12 @@ use self::fact::{Fact, Line};
 use self::journal::Journal;
 use self::link::Link;
 use self::look::{Doubt, Ground, Want, look};
+use self::registers::{Hashes, Registers};
 use super::copy::Copied;
 use super::entry::{Cursor, lookup_key};
-use super::event::{Event, NewEvent, View};
+use super::event::{Event, View};
 use super::key::{self, AddressKey, StoreKey};
+use super::published::published_keys;
 use super::{Added, AddedMany, Cleartext, Dossier, Entry, Kind, Match, Removal, Settings, StoreError, Subject};
 use crate::mail::Mailbox;
 use crate::policy::Suppression;
@@ -70,7 +72,7 @@ struct Shared {
     /// The last ground that was stood on: its marks outlive its closing.
     last: Mutex<Option<Arc<Ground>>>,
     settling: tokio::sync::Mutex<()>,
-    registers: Mutex<Arc<registers::Registers>>,
+    registers: Mutex<Arc<Registers>>,
     /// Whether the log was told what makes a loss likelier.
     warned: AtomicBool,
     /// The generation in which damage was found, and which.
@@ -205,18 +207,24 @@ impl Redis {
         let (domain, exact) = match subject {
             Subject::Address(mailbox) => (Some(mailbox.domain()), key.exact(mailbox, &mut buffer)),
             Subject::Domain(domain) => (Some(domain), first),
+            Subject::Published(_) => (None, first),
             Subject::Hashed { exact, .. } => (None, *exact),
+        };
+        let published = match subject {
+            Subject::Address(mailbox) => published_keys(mailbox, key, &mut buffer),
+            Subject::Domain(_) | Subject::Published(_) | Subject::Hashed { .. } => Vec::new(),
         };
         let domains = domain.map(|domain| key.domains(domain, &mut buffer)).unwrap_or_default();
         let mut wanted = vec![(kind, first)];
         wanted.extend(domains.iter().map(|key| (Kind::Domain, *key)).filter(|other| *other != (kind, first)));
+        wanted.extend(published.into_iter().map(|key| (Kind::Address, key)));
         let found = self.blocking(|shared| async move { shared.entries(&wanted).await })?;
         Ok(found.into_iter().map(|entry| (entry.matched(&exact), entry)).collect())
     }
 
     pub(super) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
         let exact = self.0.shared.key.exact(mailbox, &mut String::new());
-        self.blocking(|shared| async move { shared.history(exact).await })
+        Ok(self.histories(&[exact])?.pop().unwrap_or_default())
     }
 
     pub(super) fn key_name(&self) -> String {
@@ -231,11 +239,6 @@ impl Redis {
         })
     }
 
-    pub(super) fn record_many(&self, new: &mut dyn Iterator<Item = NewEvent>) -> Result<AddedMany, StoreError> {
-        let (shared, mut buffer) = (&self.0.shared, String::new());
-        let mut facts = new.map(|new| Fact::Event(new.event(&shared.key, shared.cleartext, &mut buffer)));
-        self.tell_all(&mut facts, Telling::First)
-    }
 
     /// Writes facts down, then tells them. Once they are on our own disk they count, whatever becomes of the telling.
     fn tell_chunk(&self, facts: &[Fact], telling: Telling) -> Result<Vec<Added>, StoreError> {
@@ -297,7 +300,7 @@ struct Asked {
     exact: AddressKey,
     family: AddressKey,
     domains: Box<[AddressKey]>,
-    published: [AddressKey; 2],
+    published: Vec<AddressKey>,
 }
 
 impl Asked {
@@ -306,13 +309,19 @@ impl Asked {
             exact: key.exact(mailbox, buffer),
             family: key.family(mailbox, buffer),
             domains: key.domains(mailbox.domain(), buffer),
-            published: super::published::published_keys(mailbox, key, buffer),
+            published: published_keys(mailbox, key, buffer),
         }
     }
 
-    fn suppressions(&self) -> impl Iterator<Item = (Kind, AddressKey)> {
+    /// Under what somebody may have said no. Published hashes double the question, so they are asked only where there are any.
+    fn suppressions(&self, hashes: Hashes) -> impl Iterator<Item = (Kind, AddressKey)> {
         let domains = self.domains.iter().map(|key| (Kind::Domain, *key));
-        std::iter::once((Kind::Address, self.family)).chain(domains)
+        let published: &[AddressKey] = match hashes {
+            Hashes::None => &[],
+            Hashes::Some => &self.published,
+        };
+        let published = published.iter().map(|key| (Kind::Address, *key));
+        std::iter::once((Kind::Address, self.family)).chain(domains).chain(published)
     }
 }
 
@@ -372,10 +381,12 @@ impl Shared {
         let ground = self.ground()?;
         // Read first: a fact on its way is then met here or there.
         let waiting = self.journal.waiting(ground.generation)?;
-        let wants: BTreeSet<Want> =
-            asked.iter().flat_map(Asked::suppressions).map(|(_, key)| suppression(key)).collect();
-        let wants: Vec<Want> = wants.into_iter().collect();
-        let answer = self.look(&ground, &wants).await?;
+        let wants = |registers: &Registers| {
+            let keys = asked.iter().flat_map(|one| one.suppressions(registers.hashes));
+            let wants: BTreeSet<Want> = keys.map(|(_, key)| suppression(key)).collect();
+            wants.into_iter().collect()
+        };
+        let (answer, _) = self.look_with_registers(&ground, wants).await?;
         asked.iter().map(|one| self.suppressions(&answer, &waiting, one)).collect()
     }
 
@@ -387,7 +398,8 @@ impl Shared {
         asked: &Asked,
     ) -> Result<Vec<Suppression>, StoreError> {
         let mut found: Vec<Entry> = Vec::new();
-        for (kind, key) in asked.suppressions() {
+        // What was not asked for is not in the answer, but may be waiting here.
+        for (kind, key) in asked.suppressions(Hashes::Some) {
             let known = change::entries_of(&key, answer.get(&suppression(key))).map_err(|doubt| self.doubted(doubt))?;
             found.extend(known.into_iter().filter(|entry| entry.kind == kind));
             let here = waiting.get(&key).into_iter().flatten().filter_map(|fact| match fact {
@@ -415,10 +427,11 @@ impl Shared {
         if asked.iter().any(on_its_way) {
             return Err(StoreError::Settling { because: "what this recipient said is still on its way".to_owned() });
         }
-        let (answer, registers) = self.look_with_registers(&ground, asked).await?;
+        let wants = |registers: &Registers| registers.wants(asked);
+        let (answer, registers) = self.look_with_registers(&ground, wants).await?;
         let one = |one: &Asked| {
             let events = change::events_of(&one.exact, answer.get(&event(one.exact))).map_err(|d| self.doubted(d))?;
-            let view = View::of(events.iter().map(|event| &event.told));
+            let view = View::of(&events);
             Ok(Dossier {
                 suppressions: self.suppressions(&answer, &waiting, one)?,
                 contact: view.contact,
@@ -444,10 +457,12 @@ impl Shared {
         Ok(found)
     }
 
-    async fn history(&self, exact: AddressKey) -> Result<Vec<Event>, StoreError> {
+    async fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
         let ground = self.ground()?;
-        let answer = self.look(&ground, &[event(exact)]).await?;
-        change::events_of(&exact, answer.get(&event(exact))).map_err(|doubt| self.doubted(doubt))
+        let wants: Vec<Want> = keys.iter().map(|key| event(*key)).collect();
+        let answer = self.look(&ground, &wants).await?;
+        let events = |want: &Want| change::events_of(&want.key, answer.get(want)).map_err(|doubt| self.doubted(doubt));
+        wants.iter().map(events).collect()
     }
 
     /// Tells facts that are written down. When the store cannot be told they stay pending, and count as new.

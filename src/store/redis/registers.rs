@@ -1,6 +1,9 @@
 //! National opt-out lists in the fleet's store: each copy has buckets of its own, and one field says which copy counts.
 //!
 //! The copy that was replaced stays until the next load, so that a question on its way still meets it whole.
+//!
+//! Beside them stands whether any suppression is a published hash. It is set before the first one is written, and never taken
+//! back: who reads that there is none asked before any was acknowledged.
 
 use std::sync::{Arc, PoisonError};
 
@@ -9,6 +12,7 @@ use redis::Value;
 use super::change::{self, LISTED};
 use super::keeper::compare_and_set;
 use super::layout::{Bucket, Layout, Partition, Shelf};
+use super::link::Link;
 use super::look::{Answer, Doubt, Ground, Want, look, strange, text};
 use super::{Asked, Redis, Shared, event, suppression};
 use crate::policy::{ListCheck, Listed, RegisterName};
@@ -24,12 +28,26 @@ const FIELD: &str = "registers";
 /// How often a list that was replaced meanwhile is looked up anew.
 const TRIES_MAX: usize = 5;
 
+/// The field of the store's meta that says that there are published hashes.
+const HASHES: &str = "hashes";
+
+/// Whether any suppression is a published hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Hashes {
+    /// None was ever told.
+    #[default]
+    None,
+    /// There may be some.
+    Some,
+}
+
 /// The lists that are loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registers {
     /// As the store writes it.
     raw: String,
     lists: Vec<Register>,
+    pub(super) hashes: Hashes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +61,7 @@ struct Register {
 }
 
 impl Registers {
-    fn parse(raw: String) -> Result<Self, Doubt> {
+    fn parse(raw: String, hashes: Hashes) -> Result<Self, Doubt> {
         let line = |line: &str| {
             let (said, sum) = line.rsplit_once(' ')?;
             (sum == format!("{:08x}", crc32fast::hash(said.as_bytes()))).then_some(())?;
@@ -56,7 +74,7 @@ impl Registers {
         let lists = raw.lines().map(line).collect::<Option<Vec<_>>>();
         let lists =
             lists.ok_or_else(|| Doubt::Damaged("what names the registers is not what was written".to_owned()))?;
-        Ok(Self { raw, lists })
+        Ok(Self { raw, lists, hashes })
     }
 
     fn write(mut lists: Vec<Register>) -> String {
@@ -67,6 +85,17 @@ impl Registers {
             format!("{said} {:08x}\n", crc32fast::hash(said.as_bytes()))
         };
         lists.iter().map(line).collect()
+    }
+
+    /// All that is asked of some recipients.
+    pub(super) fn wants(&self, asked: &[Asked]) -> Vec<Want> {
+        let mut all: Vec<Want> = Vec::new();
+        for one in asked {
+            all.push(event(one.exact));
+            all.extend(one.suppressions(self.hashes).map(|(_, key)| suppression(key)));
+            all.extend(self.lists.iter().flat_map(|list| wants(list.copy, one)));
+        }
+        all
     }
 
     /// What each list says of one recipient.
@@ -82,35 +111,46 @@ impl Registers {
 
 /// Every key by which a list may know a recipient: any spelling, by domain, by the hashes that a registry publishes.
 fn wants(copy: i64, asked: &Asked) -> impl Iterator<Item = Want> {
-    let keys = std::iter::once(asked.family).chain(asked.domains.iter().copied()).chain(asked.published);
+    let keys = std::iter::once(asked.family).chain(asked.domains.iter().copied()).chain(asked.published.iter().copied());
     keys.map(move |key| Want { shelf: Shelf::Register(copy), key })
 }
 
+/// Says that there are published hashes; to be called before any of them is told.
+pub(super) async fn expect_hashes(link: &Link) -> Result<(), Doubt> {
+    let mut command = redis::cmd("HSET");
+    command.arg(Layout::store(link.prefix())).arg(HASHES).arg(1);
+    link.ask(vec![vec![command]]).await?;
+    Ok(())
+}
+
 impl Shared {
+    /// The lists, and whether there are published hashes. A store that has lost its name has perhaps lost these too.
     async fn read_registers(&self) -> Result<Registers, Doubt> {
-        let mut command = redis::cmd("HGET");
-        command.arg(Layout::store(self.link.prefix())).arg(FIELD);
-        let value: Option<Value> = self.link.ask(vec![vec![command]]).await?.into_iter().flatten().next();
-        Registers::parse(text(value)?.unwrap_or_default())
+        let mut command = redis::cmd("HMGET");
+        command.arg(Layout::store(self.link.prefix())).arg("id").arg(FIELD).arg(HASHES);
+        let value = self.link.ask(vec![vec![command]]).await?.into_iter().flatten().next();
+        let Some(Value::Array(fields)) = value else { return Err(strange()) };
+        let mut fields = fields.into_iter();
+        if text(fields.next())?.is_none() {
+            return Err(Doubt::Unsettled("what is said about the store is gone".to_owned()));
+        }
+        let raw = text(fields.next())?.unwrap_or_default();
+        let hashes = if text(fields.next())?.is_some() { Hashes::Some } else { Hashes::None };
+        Registers::parse(raw, hashes)
     }
 
-    /// All that is asked of the recipients, and the lists that were asked, in one round trip unless a list was replaced.
+    /// What is asked, and the lists that were asked, in one round trip unless a list was replaced.
     pub(super) async fn look_with_registers(
         &self,
         ground: &Ground,
-        asked: &[Asked],
+        wants: impl Fn(&Registers) -> Vec<Want>,
     ) -> Result<(Answer, Arc<Registers>), StoreError> {
         for _ in 0..TRIES_MAX {
             let known = Arc::clone(&self.registers.lock().unwrap_or_else(PoisonError::into_inner));
-            let mut all: Vec<Want> = Vec::new();
-            for one in asked {
-                all.push(event(one.exact));
-                all.extend(one.suppressions().map(|(_, key)| suppression(key)));
-                all.extend(known.lists.iter().flat_map(|list| wants(list.copy, one)));
-            }
+            let all = wants(&known);
             let (answer, registers) = tokio::join!(look(&self.link, ground, &all), self.read_registers());
             let (answer, registers) = (answer.map_err(|d| self.doubted(d))?, registers.map_err(|d| self.doubted(d))?);
-            if registers.raw == known.raw {
+            if (&registers.raw, registers.hashes) == (&known.raw, known.hashes) {
                 return Ok((answer, known));
             }
             *self.registers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(registers);

@@ -7,6 +7,7 @@ mod loss;
 mod people;
 #[path = "../../../tests/it/support/ports.rs"]
 mod ports;
+mod published_hashes;
 #[path = "../../../tests/it/support/redis_server.rs"]
 mod redis_server;
 mod secure;

@@ -4,17 +4,21 @@
 //! on disk, what its entries will look like; behind it which of them were new. So whatever a crash leaves, nothing that was
 //! added is missing here. Prints name nobody: the journal holds no addresses.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::OperationError;
-use super::import::Imported;
+pub(super) use self::folder::{Journals, Planned, Resume};
+use super::operation::OperationError;
 use crate::hex;
-use crate::store::{CHUNK_MAX, Print};
+use crate::store::{AddressKey, CHUNK_MAX, Print};
 use crate::time::Timestamp;
 
 /// The form of these files.
@@ -76,6 +80,52 @@ impl std::fmt::Display for ImportId {
     }
 }
 
+/// What became of an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Rows that were looked at.
+    pub rows: u64,
+    /// Rows that could be read.
+    pub valid: u64,
+    /// Rows that could not.
+    pub invalid: u64,
+    /// Rows of an export that say nothing of this kind.
+    pub passed: u64,
+    /// Facts that are not known.
+    pub new: u64,
+    /// Facts that are not known, about somebody of whom something weaker or narrower is known; of suppressions counted in a
+    /// dry run only.
+    pub upgraded: u64,
+    /// Entries that are known, and last longer or are told by a better source now.
+    pub renewed: u64,
+    /// Facts that are known.
+    pub existing: u64,
+    /// Consents that give way to what is known.
+    #[serde(default)]
+    pub ignored: u64,
+}
+
+/// What an import brings in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Brings {
+    /// Who must not be written to.
+    #[default]
+    Suppressions,
+    /// Who agreed.
+    Consents,
+}
+
+impl Brings {
+    /// The command that undoes it.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Suppressions => "suppress",
+            Self::Consents => "consent",
+        }
+    }
+}
+
 /// First line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -88,11 +138,18 @@ pub(super) struct Head {
     pub(super) arguments: String,
     pub(super) by: String,
     started: i64,
+    #[serde(default)]
+    pub(super) brings: Brings,
 }
 
 impl Head {
     pub(super) const fn started(&self) -> Timestamp {
         Timestamp::from_millis(self.started)
+    }
+
+    /// Who tells what the import brings: no other import and nobody else has this name.
+    pub(super) fn teller(&self) -> String {
+        format!("{}, import {}", self.by, self.id)
     }
 }
 
@@ -108,6 +165,8 @@ pub(super) struct Content {
 enum Line {
     /// These entries go into the store now.
     Chunk(Vec<String>),
+    /// Something is told about these people now, under their keys.
+    People(Vec<String>),
     /// They are there. The numbers are places in the chunk.
     Done { new: Vec<usize>, renewed: Vec<usize>, counts: Imported },
     /// The file was read to its end.
@@ -161,125 +220,6 @@ pub(super) struct Chunk {
     pub(super) uncertain: Vec<Print>,
 }
 
-/// The folder of all journals. While it is held, no other import or undo runs on this gateway.
-#[derive(Debug)]
-pub(super) struct Journals {
-    folder: PathBuf,
-    _lock: File,
-}
-
-impl Journals {
-    pub(super) fn open(folder: &Path) -> Result<Self, OperationError> {
-        let failed = OperationError::file(folder);
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(&failed)?;
-        let lock = private().open(folder.join("lock")).map_err(&failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(OperationError::Usage("another import or undo is running; wait for its end".to_owned()))
-            }
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
-    }
-
-    /// Every journal, oldest first.
-    pub(super) fn all(&self) -> Result<Vec<Summary>, OperationError> {
-        let failed = OperationError::file(&self.folder);
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        // One without a whole head was cut short before anything was added.
-        paths.iter().filter_map(|path| summary(path).transpose()).collect()
-    }
-
-    pub(super) fn find(&self, id: &ImportId) -> Result<Summary, OperationError> {
-        let path = self.path(id);
-        let missing = || OperationError::Usage(format!("there is no import {id}; see `suppress imports`"));
-        if path.exists() { summary(&path)?.ok_or_else(missing) } else { Err(missing()) }
-    }
-
-    fn path(&self, id: &ImportId) -> PathBuf {
-        self.folder.join(format!("{id}.{ENDING}"))
-    }
-
-    /// Begins a journal. When there are too many the oldest is forgotten, of those that ended if there are any.
-    pub(super) fn begin(
-        &self,
-        file: String,
-        content: Option<Content>,
-        arguments: String,
-        by: String,
-        now: Timestamp,
-    ) -> Result<Journal, OperationError> {
-        let all = self.all()?;
-        let (ended, open): (Vec<_>, Vec<_>) =
-            all.iter().partition(|known| matches!(known.state, State::Finished | State::Undone));
-        for old in ended.into_iter().chain(open).take((all.len() + 1).saturating_sub(JOURNALS_MAX)) {
-            let path = self.path(&old.head.id);
-            std::fs::remove_file(&path).map_err(OperationError::file(&path))?;
-        }
-        let id = ImportId::new(now)?;
-        let path = self.path(&id);
-        let started = now.as_millis();
-        let head = Head { consentry_import: VERSION, id, file, content, arguments, by, started };
-        let file = private().create_new(true).open(&path).map_err(OperationError::file(&path))?;
-        let mut journal = Journal { path, file, head, counts: Imported::default(), interrupted: false };
-        let head = serde_json::to_vec(&journal.head).map_err(|e| journal.failed(e.into()))?;
-        journal.append(head, Sync::Now)?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(OperationError::file(&self.folder))?;
-        Ok(journal)
-    }
-
-    /// Goes on with a journal.
-    pub(super) fn go_on(&self, known: &Summary) -> Result<Journal, OperationError> {
-        let path = self.path(&known.head.id);
-        let open = || {
-            let file = OpenOptions::new().append(true).open(&path)?;
-            file.set_len(known.whole).map(|()| file)
-        };
-        let file = open().map_err(OperationError::file(&path))?;
-        let (counts, interrupted) = (known.counts, known.interrupted);
-        Ok(Journal { file, head: known.head.clone(), counts, interrupted, path })
-    }
-
-    /// Every chunk of a journal, in order.
-    pub(super) fn each_chunk(
-        &self,
-        id: &ImportId,
-        visit: &mut dyn FnMut(Chunk) -> Result<(), OperationError>,
-    ) -> Result<(), OperationError> {
-        let path = self.path(id);
-        let mut waiting = Vec::new();
-        let mut uncertain = Vec::new();
-        each_line(&path, &mut |line| {
-            match line {
-                // A chunk that follows one that is not done is the same rows again.
-                Line::Chunk(prints) => {
-                    waiting = prints
-                        .iter()
-                        .map(|text| Print::parse(text))
-                        .collect::<Option<_>>()
-                        .ok_or_else(|| damaged(&path))?;
-                    uncertain.clone_from(&waiting);
-                }
-                Line::Done { new, renewed, .. } => {
-                    let pick = |places: &[usize]| places.iter().filter_map(|at| waiting.get(*at).copied()).collect();
-                    visit(Chunk { new: pick(&new), renewed: pick(&renewed), uncertain: Vec::new() })?;
-                    uncertain.clear();
-                }
-                Line::Finished { .. } | Line::Undoing { .. } | Line::Undone { .. } => {}
-            }
-            Ok(())
-        })?;
-        if uncertain.is_empty() { Ok(()) } else { visit(Chunk { uncertain, ..Chunk::default() }) }
-    }
-}
-
 /// Whether a line has to be on disk before anything else happens.
 #[derive(Clone, Copy)]
 enum Sync {
@@ -303,6 +243,11 @@ impl Journal {
     /// These entries are about to be added.
     pub(super) fn intend(&mut self, prints: &[Print]) -> Result<(), OperationError> {
         self.line(&Line::Chunk(prints.iter().map(ToString::to_string).collect()), Sync::Now)
+    }
+
+    /// Something is about to be told about these people.
+    pub(super) fn about(&mut self, people: &[AddressKey]) -> Result<(), OperationError> {
+        self.line(&Line::People(people.iter().map(ToString::to_string).collect()), Sync::Now)
     }
 
     /// They are there. When this line is lost they are taken for uncertain ones.
@@ -393,7 +338,7 @@ fn summary(path: &Path) -> Result<Option<Summary>, OperationError> {
     let (mut counts, mut state, mut interrupted) = (Imported::default(), State::Unfinished, false);
     let read = each_line(path, &mut |line| {
         match line {
-            Line::Chunk(_) => interrupted = true,
+            Line::Chunk(_) | Line::People(_) => interrupted = true,
             Line::Done { counts: so_far, .. } => (counts, interrupted) = (so_far, false),
             Line::Finished { counts: all, .. } => (counts, state) = (all, State::Finished),
             Line::Undoing { .. } => state = State::Undoing,
@@ -402,94 +347,4 @@ fn summary(path: &Path) -> Result<Option<Summary>, OperationError> {
         Ok(())
     })?;
     Ok(read.map(|(head, whole)| Summary { head, counts, state, interrupted, whole }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::{Cause, Origin, Scope};
-    use crate::store::{NewSuppression, Store};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_795_482_123);
-
-    fn begin(journals: &Journals, at: i64) -> Journal {
-        let text = String::new;
-        journals.begin(text(), None, text(), text(), Timestamp::from_secs(at)).unwrap()
-    }
-
-    fn prints(count: usize) -> Vec<Print> {
-        let new = |at: usize| {
-            let mailbox = crate::mail::Mailbox::parse(&format!("v{at}@x.example")).unwrap();
-            NewSuppression::lasting(mailbox, Scope::Everything, Cause::Unsubscribe, Origin::Import, None, NOW)
-        };
-        Store::memory().prints(&(0..count).map(new).collect::<Vec<_>>())
-    }
-
-    fn chunks(journals: &Journals, id: &ImportId) -> Vec<Chunk> {
-        let mut found = Vec::new();
-        journals
-            .each_chunk(id, &mut |chunk| {
-                found.push(chunk);
-                Ok(())
-            })
-            .unwrap();
-        found
-    }
-
-    #[test]
-    fn a_journal_cut_anywhere_loses_nothing_that_was_added() {
-        let folder = tempfile::tempdir().unwrap();
-        let journals = Journals::open(folder.path()).unwrap();
-        let prints = prints(3);
-        let mut journal = begin(&journals, 1);
-        let head = std::fs::metadata(&journal.path).unwrap().len();
-        journal.intend(&prints).unwrap();
-        let intended = std::fs::metadata(&journal.path).unwrap().len();
-        journal.done(vec![0, 2], vec![1], Imported { rows: 3, ..Imported::default() }).unwrap();
-        let whole = std::fs::read(&journal.path).unwrap();
-        for length in usize::try_from(head).unwrap()..=whole.len() {
-            std::fs::write(&journal.path, &whole[..length]).unwrap();
-            let known = journals.find(&journal.head.id).unwrap();
-            let found = chunks(&journals, &journal.head.id);
-            if length == whole.len() {
-                let done = Chunk { new: vec![prints[0], prints[2]], renewed: vec![prints[1]], uncertain: Vec::new() };
-                assert_eq!((known.interrupted, known.counts.rows, found), (false, 3, vec![done]));
-            } else if u64::try_from(length).unwrap() >= intended {
-                let uncertain = Chunk { uncertain: prints.clone(), ..Chunk::default() };
-                assert_eq!((known.interrupted, known.counts.rows, found), (true, 0, vec![uncertain]));
-            } else {
-                assert_eq!((known.interrupted, known.whole, found), (false, head, Vec::new()), "{length}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_chunk_can_be_read_and_the_oldest_journals_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let journals = Journals::open(folder.path()).unwrap();
-        let mut first = begin(&journals, 1);
-        first.intend(&prints(CHUNK_MAX)).unwrap();
-        first.done((0..CHUNK_MAX).collect(), Vec::new(), Imported::default()).unwrap();
-        assert_eq!(chunks(&journals, &first.head.id)[0].new.len(), CHUNK_MAX);
-        for at in 2..=i64::try_from(JOURNALS_MAX).unwrap() {
-            begin(&journals, at).finish(Imported::default(), NOW).unwrap();
-        }
-        assert_eq!(journals.all().unwrap().len(), JOURNALS_MAX);
-        begin(&journals, 1000);
-        let left = journals.all().unwrap();
-        assert_eq!((left.len(), &left[0].head.id), (JOURNALS_MAX, &first.head.id), "one that ended went first");
-        assert_eq!(left[1].head.started(), Timestamp::from_secs(3));
-    }
-
-    #[test]
-    fn one_at_a_time_and_no_path_for_an_id() {
-        let folder = tempfile::tempdir().unwrap();
-        let held = Journals::open(folder.path()).unwrap();
-        assert!(Journals::open(folder.path()).is_err());
-        drop(held);
-        assert!(Journals::open(folder.path()).is_ok());
-        for bad in ["", "-", "1", "1-", "../1-a", "1-a/b", "1-a.ndjson"] {
-            assert!(ImportId::parse(bad).is_err(), "{bad}");
-        }
-    }
 }

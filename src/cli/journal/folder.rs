@@ -1,0 +1,216 @@
+//! The folder of all journals: which imports there are, and who may begin, go on or be taken back.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{
+    Brings, Chunk, Content, ENDING, Head, ImportId, Imported, JOURNALS_MAX, Journal, Line, OperationError, State, Summary, Sync,
+    VERSION, damaged, each_line, private, summary,
+};
+use crate::store::{AddressKey, Print};
+use crate::time::Timestamp;
+
+/// An import that is about to begin.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Planned {
+    pub(in crate::cli) brings: Brings,
+    pub(in crate::cli) file: String,
+    pub(in crate::cli) content: Option<Content>,
+    pub(in crate::cli) arguments: String,
+    pub(in crate::cli) by: String,
+}
+
+/// Whether an import goes on with one that ended in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Resume {
+    Yes,
+    No,
+}
+
+impl Resume {
+    pub(in crate::cli) const fn asked(resume: bool) -> Self {
+        if resume { Self::Yes } else { Self::No }
+    }
+}
+
+/// The folder of all journals. While it is held, no other import or undo runs on this gateway.
+#[derive(Debug)]
+pub(in crate::cli) struct Journals {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Journals {
+    pub(in crate::cli) fn open(folder: &Path) -> Result<Self, OperationError> {
+        let failed = OperationError::file(folder);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(&failed)?;
+        let lock = private().open(folder.join("lock")).map_err(&failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(OperationError::Usage("another import or undo is running; wait for its end".to_owned()))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Every journal, oldest first.
+    pub(in crate::cli) fn all(&self) -> Result<Vec<Summary>, OperationError> {
+        let failed = OperationError::file(&self.folder);
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(&failed)? {
+            let path = entry.map_err(&failed)?.path();
+            if path.extension().is_some_and(|ending| ending == ENDING) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        // One without a whole head was cut short before anything was added.
+        paths.iter().filter_map(|path| summary(path).transpose()).collect()
+    }
+
+    pub(in crate::cli) fn find(&self, id: &ImportId, brings: Brings) -> Result<Summary, OperationError> {
+        let path = self.path(id);
+        let missing =
+            || OperationError::Usage(format!("there is no import {id}; see `{} imports`", brings.command()));
+        let known = if path.exists() { summary(&path)?.ok_or_else(missing)? } else { return Err(missing()) };
+        if known.head.brings == brings {
+            return Ok(known);
+        }
+        let other = known.head.brings.command();
+        Err(OperationError::Usage(format!("{id} is an import of `{other} import`; take it back with `{other} undo`")))
+    }
+
+    /// A journal of its own for the import of a file, or the one that it goes on with.
+    pub(in crate::cli) fn take_up(&self, planned: Planned, resume: Resume, now: Timestamp) -> Result<Journal, OperationError> {
+        let same = |known: &Summary| {
+            planned.content.is_some() && known.head.content == planned.content && known.head.brings == planned.brings
+        };
+        let open = self.all()?.into_iter().rev().find(|known| known.state == State::Unfinished && same(known));
+        match (open, resume) {
+            (Some(known), Resume::Yes) if known.head.arguments == planned.arguments => self.go_on(&known),
+            (Some(known), Resume::Yes) => Err(OperationError::Usage(format!(
+                "import {} was begun otherwise ({}); go on with the same arguments",
+                known.head.id, known.head.arguments
+            ))),
+            (Some(known), Resume::No) => Err(OperationError::Usage(format!(
+                "import {} of this file ended in the middle, behind row {}: --resume goes on with it, `{} undo` takes it back",
+                known.head.id,
+                known.counts.rows,
+                planned.brings.command()
+            ))),
+            (None, Resume::Yes) => {
+                Err(OperationError::Usage("there is no import of this file that ended in the middle".to_owned()))
+            }
+            (None, Resume::No) => self.begin(planned, now),
+        }
+    }
+
+    /// A later list that named people whom this one had brought in added nothing for them. Undone in reverse order, nobody whom
+    /// a list still names is lost.
+    pub(in crate::cli) fn refuse_when_others_rely_on(&self, this: &Summary) -> Result<(), OperationError> {
+        let relies = |other: &Summary| {
+            let known_there = other.counts.existing > 0 || other.counts.renewed > 0 || other.counts.ignored > 0;
+            let is_later = other.head.brings == this.head.brings && other.head.id > this.head.id;
+            is_later && other.state != State::Undone && known_there
+        };
+        match self.all()?.into_iter().rev().find(relies) {
+            None => Ok(()),
+            Some(other) => Err(OperationError::Usage(format!(
+                "import {} came later and found people already there, perhaps through this one; undo it first, and import \
+                 its list again afterwards",
+                other.head.id
+            ))),
+        }
+    }
+
+    fn path(&self, id: &ImportId) -> PathBuf {
+        self.folder.join(format!("{id}.{ENDING}"))
+    }
+
+    /// Begins a journal. When there are too many the oldest is forgotten, of those that ended if there are any.
+    pub(in crate::cli) fn begin(&self, planned: Planned, now: Timestamp) -> Result<Journal, OperationError> {
+        let all = self.all()?;
+        let (ended, open): (Vec<_>, Vec<_>) =
+            all.iter().partition(|known| matches!(known.state, State::Finished | State::Undone));
+        for old in ended.into_iter().chain(open).take((all.len() + 1).saturating_sub(JOURNALS_MAX)) {
+            let path = self.path(&old.head.id);
+            std::fs::remove_file(&path).map_err(OperationError::file(&path))?;
+        }
+        let id = ImportId::new(now)?;
+        let path = self.path(&id);
+        let started = now.as_millis();
+        let Planned { brings, file, content, arguments, by } = planned;
+        let head = Head { consentry_import: VERSION, id, file, content, arguments, by, started, brings };
+        let file = private().create_new(true).open(&path).map_err(OperationError::file(&path))?;
+        let mut journal = Journal { path, file, head, counts: Imported::default(), interrupted: false };
+        let head = serde_json::to_vec(&journal.head).map_err(|e| journal.failed(e.into()))?;
+        journal.append(head, Sync::Now)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(OperationError::file(&self.folder))?;
+        Ok(journal)
+    }
+
+    /// Goes on with a journal.
+    pub(in crate::cli) fn go_on(&self, known: &Summary) -> Result<Journal, OperationError> {
+        let path = self.path(&known.head.id);
+        let open = || {
+            let file = OpenOptions::new().append(true).open(&path)?;
+            file.set_len(known.whole).map(|()| file)
+        };
+        let file = open().map_err(OperationError::file(&path))?;
+        let (counts, interrupted) = (known.counts, known.interrupted);
+        Ok(Journal { file, head: known.head.clone(), counts, interrupted, path })
+    }
+
+    /// The keys of everybody about whom an import of consents was about to tell something, by chunks.
+    pub(in crate::cli) fn each_people(
+        &self,
+        id: &ImportId,
+        visit: &mut dyn FnMut(Vec<AddressKey>) -> Result<(), OperationError>,
+    ) -> Result<(), OperationError> {
+        let path = self.path(id);
+        each_line(&path, &mut |line| match line {
+            Line::People(keys) => {
+                let keys = keys.iter().map(|text| AddressKey::parse(text)).collect::<Option<_>>();
+                visit(keys.ok_or_else(|| damaged(&path))?)
+            }
+            Line::Chunk(_) | Line::Done { .. } | Line::Finished { .. } | Line::Undoing { .. } | Line::Undone { .. } => {
+                Ok(())
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Every chunk of a journal, in order.
+    pub(in crate::cli) fn each_chunk(
+        &self,
+        id: &ImportId,
+        visit: &mut dyn FnMut(Chunk) -> Result<(), OperationError>,
+    ) -> Result<(), OperationError> {
+        let path = self.path(id);
+        let mut waiting = Vec::new();
+        let mut uncertain = Vec::new();
+        each_line(&path, &mut |line| {
+            match line {
+                // A chunk that follows one that is not done is the same rows again.
+                Line::Chunk(prints) => {
+                    waiting = prints
+                        .iter()
+                        .map(|text| Print::parse(text))
+                        .collect::<Option<_>>()
+                        .ok_or_else(|| damaged(&path))?;
+                    uncertain.clone_from(&waiting);
+                }
+                Line::Done { new, renewed, .. } => {
+                    let pick = |places: &[usize]| places.iter().filter_map(|at| waiting.get(*at).copied()).collect();
+                    visit(Chunk { new: pick(&new), renewed: pick(&renewed), uncertain: Vec::new() })?;
+                    uncertain.clear();
+                }
+                Line::People(_) | Line::Finished { .. } | Line::Undoing { .. } | Line::Undone { .. } => {}
+            }
+            Ok(())
+        })?;
+        if uncertain.is_empty() { Ok(()) } else { visit(Chunk { uncertain, ..Chunk::default() }) }
+    }
+}
