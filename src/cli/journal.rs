@@ -82,7 +82,7 @@ impl std::fmt::Display for ImportId {
 
 /// What became of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
+pub(super) struct Imported {
     /// Rows that were looked at.
     pub rows: u64,
     /// Rows that could be read.

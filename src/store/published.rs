@@ -35,9 +35,8 @@ pub struct PublishedHash(String);
 impl PublishedHash {
     /// Reads 32, 40 or 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        let known = hex::decode::<16>(text).is_some()
-            || hex::decode::<20>(text).is_some()
-            || hex::decode::<32>(text).is_some();
+        let known =
+            hex::decode::<16>(text).is_some() || hex::decode::<20>(text).is_some() || hex::decode::<32>(text).is_some();
         known.then(|| Self(text.to_ascii_lowercase()))
     }
 

@@ -15,6 +15,7 @@ mod door;
 mod events;
 mod faults;
 mod france;
+mod hashes;
 mod hostile;
 mod import_scale;
 mod ledger;

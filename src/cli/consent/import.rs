@@ -81,7 +81,7 @@ fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outc
 }
 
 /// What is written down of an import that begins: with it, who attests what.
-fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+pub(super) fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
     let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use std::io;
 
+use super::import::{Import, Target};
 use super::*;
+use crate::cli::journal::{Imported, Journals, Resume};
 use crate::exit::Exit;
 use crate::policy::{Cause, Origin, RefusalBox, SaleKind, Scope, Standing, Suppression};
 use crate::store::{Dossier, NewSuppression};
@@ -25,7 +27,8 @@ fn parse(arguments: &[&str]) -> Result<ConsentCommand, clap::Error> {
 
 fn try_run(store: &Store, arguments: &[&str]) -> (Result<Outcome, OperationError>, String) {
     let mut out = Vec::new();
-    let outcome = run(&parse(arguments).unwrap(), store, &mut out, &ManualClock::new(NOW));
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = run(&parse(arguments).unwrap(), store, folder.path(), &mut out, &ManualClock::new(NOW));
     (outcome, String::from_utf8(out).unwrap())
 }
 
@@ -42,9 +45,17 @@ fn known(store: &Store, address: &str) -> Dossier {
 fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Imported, OperationError>, String) {
     let all = [&["import", "-", "--attest", "our shop, export of 2026"], arguments].concat();
     let ConsentCommand::Import(args) = parse(&all).unwrap() else { panic!("not an import") };
-    let mut report = Vec::new();
-    let counts = import_from(&mut text.as_bytes(), &mut report, &args, store, &mut io::sink(), NOW);
-    (counts, String::from_utf8(report).unwrap())
+    let (folder, mut report) = (tempfile::tempdir().unwrap(), Vec::new());
+    let journals = Journals::open(folder.path()).unwrap();
+    let target = if args.dry_run {
+        Target::Count
+    } else {
+        let planned = import::planned(&args, None);
+        Target::Record(Box::new(journals.take_up(planned, Resume::asked(false), NOW).unwrap()))
+    };
+    let mut import = Import::new(&args, store, target, NOW);
+    let done = import.read(&mut text.as_bytes(), &mut report, &mut io::sink(), &mut |_| {});
+    (done.map(|()| import.counts), String::from_utf8(report).unwrap())
 }
 
 #[test]
@@ -162,8 +173,8 @@ fn csv_and_ndjson_say_the_same() {
     let [one, other] = [csv, ndjson].map(|text| {
         let store = Store::memory();
         let counts = import_text(&store, text, &["--controller", "acme"]).0.unwrap();
-        assert_eq!(counts, Imported { valid: 1, invalid: 0, new: 2, unchanged: 0, passed: 0 });
-        assert_eq!(import_text(&store, text, &["--controller", "acme"]).0.unwrap().unchanged, 2);
+        assert_eq!(counts, Imported { rows: 1, valid: 1, new: 2, ..Imported::default() });
+        assert_eq!(import_text(&store, text, &["--controller", "acme"]).0.unwrap().existing, 2);
         known(&store, "v@x.example")
     });
     assert_eq!(one, other);
@@ -179,13 +190,13 @@ fn bad_lines_are_reported_and_all_others_are_in() {
                 @x.example,opt_in,2026-01-01\nu@x.example,opt_in,\nz@x.example,,2026-01-01\n";
     let arguments = ["--controller", "acme", "--basis", "opt_out_active"];
     let (counts, report) = import_text(&store, text, &arguments);
-    assert_eq!(counts.unwrap(), Imported { valid: 2, invalid: 3, new: 2, unchanged: 0, passed: 0 });
+    assert_eq!(counts.unwrap(), Imported { rows: 5, valid: 2, invalid: 3, new: 2, ..Imported::default() });
     assert_eq!(report.lines().count(), 4);
     assert!(report.contains("5,u@x.example,error,collected-at: missing"), "{report}");
     assert_eq!(known(&store, "z@x.example").consents[0].basis, Basis::OptOutActive);
     let dry = Store::memory();
     let counts = import_text(&dry, text, &[arguments.as_slice(), &["--dry-run"]].concat()).0.unwrap();
-    assert_eq!(counts, Imported { valid: 2, invalid: 3, new: 0, unchanged: 0, passed: 0 });
+    assert_eq!(counts, Imported { rows: 5, valid: 2, invalid: 3, new: 2, ..Imported::default() });
     assert_eq!(known(&dry, "v@x.example"), Dossier::default());
 }
 
@@ -230,4 +241,51 @@ fn no_import_lifts_an_opt_out_and_a_proven_opt_in_after_it_does() {
     set(&["--collected-at", "2026-04-01", "--evidence", "form 7"]);
     assert!(lifted());
     assert_eq!(known(&store, "v@x.example").suppressions, [left], "the entry stays on record");
+}
+
+/// What `consent undo` is for: the wrong list goes, and everybody stands as if it had never come.
+#[test]
+fn an_import_that_is_taken_back_leaves_what_was_there_and_what_was_said_since() {
+    let (store, folder) = (Store::memory(), tempfile::tempdir().unwrap());
+    let run = |arguments: &[&str]| {
+        let mut out = Vec::new();
+        let outcome =
+            super::run(&parse(arguments).unwrap(), &store, folder.path(), &mut out, &ManualClock::new(NOW)).unwrap();
+        (outcome, String::from_utf8(out).unwrap())
+    };
+    let set = |address: &str, collected: &str, basis: &str| {
+        run(&[
+            "set",
+            address,
+            "--controller",
+            "acme",
+            "--basis",
+            basis,
+            "--collected-at",
+            collected,
+            "--evidence",
+            "f",
+        ]);
+    };
+    set("before@x.example", "2020-01-01", "opt_out_active");
+    // Asserted, so that an import may say more: a proven word does not give way at all.
+    set("proven@x.example", "2020-01-01", "opt_in");
+    let before = ["before@x.example", "proven@x.example", "new@x.example", "since@x.example"].map(|a| known(&store, a));
+    let list = folder.path().join("list.csv");
+    let rows = ["before", "proven", "new", "since"].map(|name| format!("{name}@x.example,opt_in,2026-01-01\n"));
+    std::fs::write(&list, format!("email,basis,collected_at\n{}", rows.concat())).unwrap();
+    let list = list.to_str().unwrap();
+    let (_, said) = run(&["import", list, "--controller", "acme", "--attest", "the shop's word"]);
+    let id = said.lines().next().unwrap().strip_prefix("import ").unwrap().to_owned();
+    assert!(known(&store, "new@x.example").consents.len() == 1, "{said}");
+    set("since@x.example", "2026-02-01", "opt_in");
+    let since = known(&store, "since@x.example");
+    let (_, counted) = run(&["undo", &id, "--dry-run"]);
+    let (_, undone) = run(&["undo", &id, "--because", "another company's list"]);
+    assert!(counted.contains(" people") && undone.contains(" people"), "{counted}{undone}");
+    let after = ["before@x.example", "proven@x.example", "new@x.example"].map(|a| known(&store, a));
+    assert_eq!(after[..], before[..3]);
+    assert_eq!(known(&store, "since@x.example"), since, "what was said since holds on");
+    assert_eq!(run(&["undo", &id, "--because", "again"]).0, Outcome::Nothing);
+    assert!(run(&["history", "new@x.example"]).1.contains("another company's list"), "it stays in the history");
 }

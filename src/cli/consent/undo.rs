@@ -61,7 +61,8 @@ pub(super) fn undo(
             people += u64::try_from(told.len()).unwrap_or(u64::MAX);
             Ok(())
         })?;
-        writeln!(out, "what this import told would be taken back of {people} people").map_err(OperationError::output)?;
+        writeln!(out, "what this import told would be taken back of {people} people")
+            .map_err(OperationError::output)?;
         return Ok(Outcome::Nothing);
     }
     let mut journal = journals.go_on(&known)?;

@@ -5,8 +5,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Brings, Chunk, Content, ENDING, Head, ImportId, Imported, JOURNALS_MAX, Journal, Line, OperationError, State, Summary, Sync,
-    VERSION, damaged, each_line, private, summary,
+    Brings, Chunk, Content, ENDING, Head, ImportId, Imported, JOURNALS_MAX, Journal, Line, OperationError, State,
+    Summary, Sync, VERSION, damaged, each_line, private, summary,
 };
 use crate::store::{AddressKey, Print};
 use crate::time::Timestamp;
@@ -72,8 +72,7 @@ impl Journals {
 
     pub(in crate::cli) fn find(&self, id: &ImportId, brings: Brings) -> Result<Summary, OperationError> {
         let path = self.path(id);
-        let missing =
-            || OperationError::Usage(format!("there is no import {id}; see `{} imports`", brings.command()));
+        let missing = || OperationError::Usage(format!("there is no import {id}; see `{} imports`", brings.command()));
         let known = if path.exists() { summary(&path)?.ok_or_else(missing)? } else { return Err(missing()) };
         if known.head.brings == brings {
             return Ok(known);
@@ -83,7 +82,12 @@ impl Journals {
     }
 
     /// A journal of its own for the import of a file, or the one that it goes on with.
-    pub(in crate::cli) fn take_up(&self, planned: Planned, resume: Resume, now: Timestamp) -> Result<Journal, OperationError> {
+    pub(in crate::cli) fn take_up(
+        &self,
+        planned: Planned,
+        resume: Resume,
+        now: Timestamp,
+    ) -> Result<Journal, OperationError> {
         let same = |known: &Summary| {
             planned.content.is_some() && known.head.content == planned.content && known.head.brings == planned.brings
         };

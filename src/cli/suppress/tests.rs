@@ -6,8 +6,8 @@ use clap::Parser;
 use proptest::prelude::*;
 
 use super::import::{Import, Target};
-use crate::cli::journal::{Brings, Imported, Journals, Planned};
 use super::*;
+use crate::cli::journal::{Brings, Imported, Journals, Planned};
 use crate::exit::Exit;
 use crate::imports::LINE_MAX;
 use crate::mail::Mailbox;

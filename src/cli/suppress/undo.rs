@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::cli::journal::{Brings, Chunk, ImportId, Journals, State, Summary};
 use super::{OperationError, Outcome, line};
+use crate::cli::journal::{Brings, Chunk, ImportId, Journals, State, Summary};
 use crate::store::{Print, Store, StoreError, Withdrawal};
 use crate::time::{Clock, Timestamp};
 

@@ -246,9 +246,10 @@ impl Shared {
         // Numbers are given in the order of commits, so whatever this snapshot holds beyond the last one is new. The
         // pair of Acquire and Release carries the filter's bits along with the number.
         let mut last = self.filtered.load(Ordering::Acquire);
-        let mut statement =
-            connection.prepare_cached("SELECT seq, family, kind = 'address' AND exact = family FROM suppressions WHERE seq > ?1 \
-             UNION ALL SELECT seq, exact, 0 FROM events WHERE seq > ?1")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, family, kind = 'address' AND exact = family FROM suppressions WHERE seq > ?1 \
+             UNION ALL SELECT seq, exact, 0 FROM events WHERE seq > ?1",
+        )?;
         let mut rows = statement.query([last])?;
         while let Some(row) = rows.next()? {
             let key = AddressKey::from_octets(row.get(1)?);

@@ -159,7 +159,9 @@ fn renew(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     step(connection, 0)?;
     let Suppression { origin, evidence, since, expires, .. } = &entry.fact;
     connection
-        .prepare_cached("UPDATE suppressions SET origin = ?, evidence = ?, since = ?, expires = ?, sum = ? WHERE seq = ?")?
+        .prepare_cached(
+            "UPDATE suppressions SET origin = ?, evidence = ?, since = ?, expires = ?, sum = ? WHERE seq = ?",
+        )?
         .execute(params![
             origin.as_str(),
             evidence,

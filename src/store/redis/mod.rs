@@ -239,7 +239,6 @@ impl Redis {
         })
     }
 
-
     /// Writes facts down, then tells them. Once they are on our own disk they count, whatever becomes of the telling.
     fn tell_chunk(&self, facts: &[Fact], telling: Telling) -> Result<Vec<Added>, StoreError> {
         let journal = &self.0.shared.journal;

@@ -111,7 +111,8 @@ impl Registers {
 
 /// Every key by which a list may know a recipient: any spelling, by domain, by the hashes that a registry publishes.
 fn wants(copy: i64, asked: &Asked) -> impl Iterator<Item = Want> {
-    let keys = std::iter::once(asked.family).chain(asked.domains.iter().copied()).chain(asked.published.iter().copied());
+    let keys =
+        std::iter::once(asked.family).chain(asked.domains.iter().copied()).chain(asked.published.iter().copied());
     keys.map(move |key| Want { shelf: Shelf::Register(copy), key })
 }
 
