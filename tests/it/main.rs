@@ -22,6 +22,7 @@ mod ledger;
 mod mailbox;
 mod messages;
 mod mta_sts;
+mod namespaces;
 mod pace_figures;
 mod pages;
 mod postfix;

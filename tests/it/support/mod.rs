@@ -8,6 +8,7 @@ pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod name_server;
+pub(crate) mod namespace;
 pub(crate) mod policy_server;
 pub(crate) mod ports;
 pub(crate) mod postfix;
