@@ -33,6 +33,7 @@ mod races;
 mod redis;
 mod refusals;
 mod reports;
+mod round_trips;
 mod routes;
 mod shaping;
 mod smuggling;

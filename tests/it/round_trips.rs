@@ -1,0 +1,93 @@
+//! What a connection carries when each round trip takes 20 ms, with and without PIPELINING upstream. The delay is a relay of
+//! the test's own, since not every kernel has `netem`: it holds each octet for half of a round trip, in each direction.
+//! In full: `CONSENTRY_ROUND_TRIPS=500 cargo test --release --test it round_trips -- --nocapture`.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Gateway, Spec, Upstream, eventually};
+
+/// Of one direction.
+const HALF: Duration = Duration::from_millis(10);
+
+/// Listens on a port of its own and hands everything on, late.
+fn far_away(upstream: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (Ok(near), Ok(far)) = (near, TcpStream::connect(upstream)) else { return };
+            near.set_nodelay(true).unwrap();
+            far.set_nodelay(true).unwrap();
+            hold(near.try_clone().unwrap(), far.try_clone().unwrap());
+            hold(far, near);
+        }
+    });
+    address
+}
+
+/// Reads at once and writes when the time has come, so that what follows closely arrives closely.
+fn hold(mut from: TcpStream, mut to: TcpStream) {
+    let (on_the_way, arrives) = mpsc::channel::<(Instant, Vec<u8>)>();
+    std::thread::spawn(move || {
+        let mut octets = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut octets) {
+            if on_the_way.send((Instant::now() + HALF, octets[..read].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for (due, octets) in arrives {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&octets).is_err() {
+                return;
+            }
+        }
+        let _closed_already = to.shutdown(Shutdown::Write);
+    });
+}
+
+/// Messages a second on one connection that is open when the clock starts.
+fn carried(pipelining: bool, messages: usize) -> f64 {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    if !pipelining {
+        upstream.say("EHLO", Some("250-upstream.example\r\n250 8BITMIME"));
+    }
+    let mut spec = Spec::new(far_away(upstream.address));
+    spec.connections = "max_connections = 1\n".to_owned();
+    let gateway = Gateway::start(folder.path(), &spec);
+    let mut client = Client::connect(gateway.smtp);
+    let mut send = |number: usize| {
+        let message =
+            format!("From: News <news@acme.example>\r\nSubject: {number}\r\n\r\n{}", "Hello.\r\n".repeat(256));
+        let end = client.message("b@acme.example", &[&format!("p{number}@b.example")], message.as_bytes()).1;
+        assert!(end.unwrap().starts_with("250"));
+    };
+    send(0);
+    eventually("the first message", || (upstream.received().len() == 1).then_some(()));
+    let begun = Instant::now();
+    (1..=messages).for_each(&mut send);
+    while upstream.received().len() <= messages {
+        assert!(begun.elapsed() < Duration::from_mins(5), "only {} arrived", upstream.received().len());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let rate = f64::from(u32::try_from(messages).unwrap()) / begun.elapsed().as_secs_f64();
+    assert_eq!(upstream.most_sessions(), 1);
+    rate
+}
+
+#[test]
+fn pipelining_saves_round_trips() {
+    let messages =
+        std::env::var("CONSENTRY_ROUND_TRIPS").map_or(30, |text| text.parse().expect("a number of messages"));
+    let (with, without) = (carried(true, messages), carried(false, messages));
+    println!(
+        "20 ms a round trip, one connection: {with:.1} messages/s with PIPELINING, {without:.1} without, {:.2} times",
+        with / without
+    );
+    // MAIL, RCPT, DATA and the content each wait for an answer without it.
+    assert!(with > without, "{with} {without}");
+}
