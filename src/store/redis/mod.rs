@@ -18,6 +18,7 @@ mod listing;
 mod look;
 mod registers;
 mod settings;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -366,6 +367,10 @@ impl Shared {
             }
             Doubt::Away(error) => error,
         };
+        if matches!(error, StoreError::Away { .. }) {
+            // Its next answers may be those of earlier questions.
+            self.link.drop_connection();
+        }
         if matches!(error, StoreError::Away { .. } | StoreError::Settling { .. } | StoreError::Latched { .. }) {
             self.close(&error);
         }

@@ -11,6 +11,7 @@ pub(crate) mod name_server;
 pub(crate) mod policy_server;
 pub(crate) mod ports;
 pub(crate) mod postfix;
+pub(crate) mod redis_proxy;
 pub(crate) mod redis_server;
 pub(crate) mod tool;
 pub(crate) mod upstream;
