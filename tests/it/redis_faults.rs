@@ -241,3 +241,30 @@ fn pending(folder: &Path) -> Option<u64> {
     let output = crate::support::gateway::command(folder).args(["store", "status", "--json"]).output().unwrap();
     serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?["pending"].as_u64()
 }
+
+#[test]
+fn st_01_what_waits_in_the_queue_goes_to_nobody_while_redis_is_down_and_never_to_who_opted_out_then() {
+    let mut stage = Stage::set(&["--appendonly", "yes", "--appendfsync", "always"]);
+    for address in ["leaves@b.example", "stays@b.example"] {
+        stage.upstream.refuse_with(address, "450 4.2.0 later");
+        assert!(submit(stage.gateway.smtp, address).starts_with("250"));
+        eventually("the first attempt", || (!stage.upstream.namings(address).is_empty()).then_some(()));
+    }
+    stage.redis.kill();
+    stage.opts_out("leaves@b.example");
+    // Whoever had read the facts before has acted by now, and nobody can read any.
+    assert!(submit(stage.gateway.smtp, "free@b.example").starts_with("451 4.3.0"));
+    let named = ["leaves@b.example", "stays@b.example"].map(|address| stage.upstream.namings(address).len());
+    stage.upstream.take("leaves@b.example");
+    stage.upstream.take("stays@b.example");
+    let after = ["leaves@b.example", "stays@b.example"].map(|address| stage.upstream.namings(address).len());
+    assert_eq!(named, after, "somebody was named while there were no facts");
+    stage.redis.start_again();
+    eventually("the copy that may go", || {
+        stage.upstream.received().iter().any(|message| message.to == ["stays@b.example"]).then_some(())
+    });
+    eventually("the copy that may not go to be withdrawn", || {
+        stage.gateway.audit().iter().any(|record| record["type"] == "Withdrawn").then_some(())
+    });
+    assert_eq!(stage.upstream.namings("leaves@b.example").len(), named[0], "named after the opt-out");
+}

@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 
 use redis::{Cmd, Script, Value};
 
+use super::Shared;
 use super::change::{self, Telling};
 use super::journal::Remembered;
 use super::layout::{Layout, Partition};
 use super::link::{Link, Run};
 use super::look::{Doubt, Ground, number, octets, origin, other_kind, pairs, strange, text};
-use super::{Shared, Standing};
+use super::standing::Standing;
 use crate::store::StoreError;
 use crate::store::fold::FOLD_VERSION;
 
