@@ -1,11 +1,12 @@
 //! `docs/reference/attack-tests.md` names a test for every attack, `docs/reference/upstream-faults.md` for every fault of an
-//! upstream, and the tests are there.
+//! upstream, `docs/reference/store-faults.md` for every fault of the store, and the tests are there.
 
 use std::path::Path;
 
-const PAGES: [&str; 2] = ["docs/reference/attack-tests.md", "docs/reference/upstream-faults.md"];
+const PAGES: [&str; 3] =
+    ["docs/reference/attack-tests.md", "docs/reference/upstream-faults.md", "docs/reference/store-faults.md"];
 /// Families of ids with the number of the last one.
-const FAMILIES: [(&str, usize); 11] = [
+const FAMILIES: [(&str, usize); 12] = [
     ("SM", 67),
     ("TL", 12),
     ("AU", 8),
@@ -17,13 +18,14 @@ const FAMILIES: [(&str, usize); 11] = [
     ("EX", 6),
     ("LP", 6),
     ("UP", 12),
+    ("ST", 10),
 ];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Both, one behind the other.
+/// All, one behind the other.
 fn pages() -> String {
     PAGES.map(|page| std::fs::read_to_string(root().join(page)).unwrap()).concat()
 }

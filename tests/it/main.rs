@@ -31,6 +31,7 @@ mod queue_control;
 mod queue_scale;
 mod races;
 mod redis;
+mod redis_faults;
 mod refusals;
 mod reports;
 mod round_trips;

@@ -13,13 +13,18 @@ const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: hello\r\n\r\
 const PROTECTED: usize = 10;
 
 fn spec(upstream: SocketAddr, redis: &RedisServer) -> Spec {
+    spec_at(upstream, redis.port)
+}
+
+/// The configuration of a gateway whose store is at a port.
+pub(crate) fn spec_at(upstream: SocketAddr, port: u16) -> Spec {
     let mut spec = Spec::new(upstream);
-    spec.more = format!("[store]\nkind = \"redis\"\n[store.redis]\nservers = [\"127.0.0.1:{}\"]\n", redis.port);
+    spec.more = format!("[store]\nkind = \"redis\"\n[store.redis]\nservers = [\"127.0.0.1:{port}\"]\n");
     spec
 }
 
 /// A configuration and, in the first folder, a store; the others get its key.
-fn prepare(folder: &Path, spec: &Spec, first: Option<&Path>) {
+pub(crate) fn prepare(folder: &Path, spec: &Spec, first: Option<&Path>) {
     Gateway::configure(folder, spec);
     if let Some(first) = first {
         std::fs::copy(first.join("store.key"), folder.join("store.key")).unwrap();
@@ -29,18 +34,18 @@ fn prepare(folder: &Path, spec: &Spec, first: Option<&Path>) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-fn suppress(gateway: &Gateway, address: &str) {
+pub(crate) fn suppress(gateway: &Gateway, address: &str) {
     let added = gateway.run(&["suppress", "add", address, "--reason", "unsubscribe"]);
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
 }
 
 /// The first reply that settles a message to one recipient.
-fn submit(smtp: SocketAddr, to: &str) -> String {
+pub(crate) fn submit(smtp: SocketAddr, to: &str) -> String {
     let (rcpt, end) = Client::connect(smtp).message("b@acme.example", &[to], MESSAGE);
     end.unwrap_or_else(|| rcpt[0].clone())
 }
 
-fn answers_again(gateway: &Gateway) {
+pub(crate) fn answers_again(gateway: &Gateway) {
     eventually("the store to answer again", || submit(gateway.smtp, "free@b.example").starts_with("250").then_some(()));
 }
 

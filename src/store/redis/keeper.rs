@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 
 use redis::{Cmd, Script, Value};
 
+use super::Shared;
 use super::change::{self, Telling};
 use super::journal::Remembered;
 use super::layout::{Layout, Partition};
 use super::link::{Link, Run};
-use super::look::{Doubt, Ground, number, octets, origin, pairs, strange, text};
-use super::{Shared, Standing};
+use super::look::{Doubt, Ground, number, octets, origin, other_kind, pairs, strange, text};
+use super::standing::Standing;
 use crate::store::StoreError;
 use crate::store::fold::FOLD_VERSION;
 
@@ -66,7 +67,7 @@ impl Head {
     pub(super) async fn read(link: &Link) -> Result<Option<Self>, Doubt> {
         let mut command = redis::cmd("HMGET");
         command.arg(Layout::store(link.prefix())).arg(&["v", "id", "gen", "bits", "key", "fold", "building"]);
-        let Some(Value::Array(values)) = one(link, command).await? else { return Err(strange()) };
+        let Some(Value::Array(values)) = one(link, command).await? else { return Err(other_kind()) };
         let mut values = values.into_iter();
         let version = text(values.next())?;
         let Some(store) = text(values.next())? else { return Ok(None) };
@@ -182,7 +183,7 @@ async fn align(link: &Link, layout: &Layout, head: &Head, remembered: &Remembere
     let current = origin(&head.store, head.generation);
     let (mut changes, mut behind) = (Vec::with_capacity(answers.len()), Vec::new());
     for (partition, values) in Partition::all().zip(answers) {
-        let Some(Value::Array(pair)) = values.into_iter().next() else { return Err(strange()) };
+        let Some(Value::Array(pair)) = values.into_iter().next() else { return Err(other_kind()) };
         let mut pair = pair.into_iter();
         let at = partition.0;
         let found = text(pair.next())?.ok_or_else(|| {

@@ -4,7 +4,7 @@
 //! the keeper connects again, so that a server that is down costs every message an error and not a timeout.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -13,14 +13,17 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, RedisFuture, Script, TlsCertificates, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    RedisError, RedisFuture, Script, TlsCertificates, Value,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::settings::{Security, Server, Settings, Topology};
+use super::stream::Counted;
 use crate::store::StoreError;
+use crate::tls::{Protocol, Trust, client_config};
 
 /// How long a connection may take to be made, encryption and login included.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -41,6 +44,8 @@ const PASSWORD_MAX: usize = 4096;
 pub(super) struct Link {
     settings: Settings,
     login: RedisConnectionInfo,
+    tls: Option<Arc<ClientConfig>>,
+    /// The same for the library's own connections to a cluster.
     certificates: Option<TlsCertificates>,
     connection: Mutex<Option<Connection>>,
     /// Whom the Sentinels named when the connection was made.
@@ -107,17 +112,21 @@ impl Link {
         if let Some(path) = &settings.password_file {
             login = login.set_password(password(path)?);
         }
-        let certificates = match &settings.security {
-            Security::Plain => None,
+        let (tls, certificates) = match &settings.security {
+            Security::Plain => (None, None),
             Security::Tls { roots } => {
                 crate::tls::install_provider();
+                let trust = roots.clone().map_or(Trust::System, Trust::File);
+                // Redis has no name in ALPN, as submission has none.
+                let tls = client_config(&trust, Protocol::Smtp)
+                    .map_err(|error| StoreError::Refused { because: error.to_string() })?;
                 let read = |path| std::fs::read(path).map_err(StoreError::io("read the root certificates", path));
                 let root_cert = roots.as_deref().map(read).transpose()?;
-                Some(TlsCertificates { client_tls: None, root_cert })
+                (Some(tls), Some(TlsCertificates { client_tls: None, root_cert }))
             }
         };
         let calls = Semaphore::new(CALLS_MAX);
-        Ok(Self { settings, login, certificates, connection: Mutex::new(None), named: Mutex::new(None), calls })
+        Ok(Self { settings, login, tls, certificates, connection: Mutex::new(None), named: Mutex::new(None), calls })
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -292,8 +301,7 @@ impl Link {
         for sentinel in sentinels {
             // A Sentinel has its own users, and no databases.
             let ask = async {
-                let info = self.address(sentinel)?.set_redis_settings(RedisConnectionInfo::default());
-                let mut connection = self.open(info).await?;
+                let mut connection = self.open(sentinel, &RedisConnectionInfo::default()).await?;
                 redis::cmd("SENTINEL")
                     .arg("get-master-addr-by-name")
                     .arg(master)
@@ -311,19 +319,17 @@ impl Link {
     }
 
     async fn one(&self, server: &Server) -> Result<MultiplexedConnection, RedisError> {
-        self.open(self.info(server)?).await
+        self.open(server, &self.login).await
     }
 
-    async fn open(&self, info: ConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
-        let client = match &self.certificates {
-            None => Client::open(info)?,
-            Some(certificates) => Client::build_with_tls(info, certificates.clone())?,
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(ANSWER_MAX))
-            .set_pipeline_buffer_size(WRITE_QUEUE);
-        client.get_multiplexed_async_connection_with_config(&config).await
+    async fn open(&self, server: &Server, login: &RedisConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_MAX)).set_pipeline_buffer_size(WRITE_QUEUE);
+        let stream = Counted::open(server, self.tls.as_ref()).await?;
+        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
+        // It ends with the last clone of the connection.
+        tokio::spawn(driver);
+        Ok(connection)
     }
 
     fn info(&self, server: &Server) -> Result<ConnectionInfo, RedisError> {

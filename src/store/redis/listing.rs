@@ -3,7 +3,7 @@
 use super::change::unreadable;
 use super::codec;
 use super::layout::{Bucket, Partition, Shelf, cursor, key_of, place};
-use super::look::{Doubt, Ground, number, strange, whole};
+use super::look::{Doubt, Ground, number, other_kind, strange, whole};
 use super::{Redis, Shared};
 use crate::policy::Cause;
 use crate::store::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats};
@@ -36,7 +36,7 @@ pub(super) async fn counters(shared: &Shared, ground: &Ground) -> Result<Vec<Cou
     };
     let answers = shared.link.ask(Partition::all().map(ask).collect()).await?;
     let read = |values: Vec<redis::Value>| {
-        let Some(redis::Value::Array(four)) = values.into_iter().next() else { return Err(strange()) };
+        let Some(redis::Value::Array(four)) = values.into_iter().next() else { return Err(other_kind()) };
         let mut four = four.into_iter();
         Ok(Counters {
             changes: number(four.next())?,

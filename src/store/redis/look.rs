@@ -131,7 +131,7 @@ impl Group {
             }
         }
         let counts = self.buckets.iter().map(|_| integer(values.next().as_ref())).collect::<Result<Vec<_>, _>>()?;
-        let Some(Value::Array(meta)) = values.next() else { return Err(strange()) };
+        let Some(Value::Array(meta)) = values.next() else { return Err(other_kind()) };
         let mut meta = meta.into_iter();
         let origin = text(meta.next())?;
         let change = number(meta.next())?;
@@ -217,7 +217,7 @@ pub(super) async fn whole(link: &Link, ground: &Ground, buckets: &[Bucket]) -> R
     commands.push(meta);
     let mut values = link.ask(vec![commands]).await?.into_iter().flatten();
     let contents = buckets.iter().map(|_| pairs(values.next())).collect::<Result<Vec<_>, _>>()?;
-    let Some(Value::Array(meta)) = values.next() else { return Err(strange()) };
+    let Some(Value::Array(meta)) = values.next() else { return Err(other_kind()) };
     let mut meta = meta.into_iter();
     let origin = text(meta.next())?;
     check_origin(ground, partition, origin.as_deref(), number(meta.next())?, mark)?;
@@ -234,15 +234,22 @@ pub(super) async fn whole(link: &Link, ground: &Ground, buckets: &[Bucket]) -> R
     Ok(buckets.iter().copied().zip(contents).collect())
 }
 
+/// What lies there reads as nothing that is ever put there.
 pub(super) fn strange() -> Doubt {
-    Doubt::Damaged("an answer of another kind than was asked for".to_owned())
+    Doubt::Damaged("what lies there is of no form that is known".to_owned())
+}
+
+/// Whoever answers does not speak as Redis does, or answers another question. It says nothing of what lies there: the
+/// connection is thrown away, and the store is looked at anew.
+pub(super) fn other_kind() -> Doubt {
+    Doubt::Away(StoreError::Away { because: "an answer of another kind than was asked for".to_owned() })
 }
 
 pub(super) fn octets(value: Option<Value>) -> Result<Option<Vec<u8>>, Doubt> {
     match value {
         Some(Value::Nil) => Ok(None),
         Some(Value::BulkString(octets)) => Ok(Some(octets)),
-        _ => Err(strange()),
+        _ => Err(other_kind()),
     }
 }
 
@@ -258,7 +265,7 @@ pub(super) fn number(value: Option<Value>) -> Result<i64, Doubt> {
 fn integer(value: Option<&Value>) -> Result<i64, Doubt> {
     match value {
         Some(Value::Int(number)) => Ok(*number),
-        _ => Err(strange()),
+        _ => Err(other_kind()),
     }
 }
 
@@ -275,6 +282,6 @@ pub(super) fn pairs(value: Option<Value>) -> Result<Vec<Pair>, Doubt> {
             }
             Ok(pairs)
         }
-        _ => Err(strange()),
+        _ => Err(other_kind()),
     }
 }

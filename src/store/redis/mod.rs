@@ -18,6 +18,8 @@ mod listing;
 mod look;
 mod registers;
 mod settings;
+mod standing;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use self::journal::Journal;
 use self::link::Link;
 use self::look::{Doubt, Ground, Want, look};
 use self::registers::{Hashes, Registers};
+use self::standing::{Closed, Standing};
 use super::copy::Copied;
 use super::entry::{Cursor, lookup_key};
 use super::event::{Event, View};
@@ -78,35 +81,6 @@ struct Shared {
     /// The generation in which damage was found, and which.
     damaged_in: AtomicI64,
     damage: Mutex<String>,
-}
-
-/// Whether the store answers.
-#[derive(Debug)]
-enum Standing {
-    /// It was found whole.
-    Ready(Arc<Ground>),
-    /// No answer, or none that may be believed; the keeper tries again.
-    Closed(Closed),
-}
-
-/// Why the store is closed: as much of a [`StoreError`] as can be said again.
-#[derive(Clone, Debug)]
-enum Closed {
-    Away(String),
-    Settling(String),
-    Refused(String),
-    Latched(String),
-}
-
-impl Closed {
-    fn error(&self) -> StoreError {
-        match self.clone() {
-            Self::Away(because) => StoreError::Away { because },
-            Self::Settling(because) => StoreError::Settling { because },
-            Self::Refused(because) => StoreError::Refused { because },
-            Self::Latched(because) => StoreError::Latched { because },
-        }
-    }
 }
 
 impl Redis {
@@ -341,16 +315,8 @@ impl Shared {
     }
 
     fn close(&self, error: &StoreError) {
-        let closed = if let StoreError::Away { because } = error {
-            Closed::Away(because.clone())
-        } else if let StoreError::Settling { because } = error {
-            Closed::Settling(because.clone())
-        } else if let StoreError::Latched { because } = error {
-            Closed::Latched(because.clone())
-        } else {
-            Closed::Refused(error.to_string())
-        };
-        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Standing::Closed(closed);
+        let closed = Standing::Closed(Closed::over(error));
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = closed;
     }
 
     /// Turns a doubt into an error, and closes the store where the doubt is about the store.
@@ -366,6 +332,10 @@ impl Shared {
             }
             Doubt::Away(error) => error,
         };
+        if matches!(error, StoreError::Away { .. }) {
+            // Its next answers may be those of earlier questions.
+            self.link.drop_connection();
+        }
         if matches!(error, StoreError::Away { .. } | StoreError::Settling { .. } | StoreError::Latched { .. }) {
             self.close(&error);
         }

@@ -12,6 +12,7 @@ pub(crate) mod namespace;
 pub(crate) mod policy_server;
 pub(crate) mod ports;
 pub(crate) mod postfix;
+pub(crate) mod redis_proxy;
 pub(crate) mod redis_server;
 pub(crate) mod tool;
 pub(crate) mod upstream;
