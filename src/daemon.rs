@@ -4,6 +4,7 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod canaries;
 mod intake;
 mod opt_outs;
 mod sockets;
@@ -26,6 +27,7 @@ use crate::delivery::{Board, BoardError, Delivery};
 use crate::dns;
 use crate::feedback::{self, Inbound};
 use crate::mail::IdSource;
+use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::seen::{ENTRIES_MAX, Seen, SeenError};
 use crate::spool::{Recovered, Spool, SpoolError};
@@ -268,8 +270,7 @@ pub async fn start(
     let submission = intake::open(&addresses, &mut sockets, settings.smtp, &hall, &stops, &mut tasks)?;
     let opt_outs = opt_outs::Parts { store: &store, fence: &fence, spool: &spool, log: &log, privacy: &privacy };
     let opt_outs = opt_outs.join(&hall, &tools, &clock);
-    let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(&keyring), Arc::clone(&live.feedback));
-    let mailbox = Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?);
+    let mailbox = mailbox(&opt_outs, &keyring, &live, &hall)?;
     let (listen, shown) = (&settings.inbound_listen, live.certificates.as_ref());
     let inbound = intake::open_mailbox(listen, settings.inbound, shown, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
@@ -278,6 +279,7 @@ pub async fn start(
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let desk_log = log.clone();
+    outgoing.spawn(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
     let delivery = Delivery {
         recheck: hall,
         settings: settings.delivery,
@@ -305,6 +307,17 @@ pub async fn start(
         intake: tasks,
         outgoing,
     })
+}
+
+fn mailbox(
+    opt_outs: &OptOuts,
+    keyring: &Arc<Keyring>,
+    live: &Live,
+    hall: &Arc<Pipeline>,
+) -> Result<Arc<Inbound>, StartError> {
+    let (settings, returned) = (Arc::clone(&live.feedback), canaries::sink(hall));
+    let mailbox = Inbound::new(opt_outs.clone(), Arc::clone(keyring), settings, returned);
+    Ok(Arc::new(mailbox.map_err(|error| StartError::Keys(error.to_string()))?))
 }
 
 fn hall(parts: Parts, live: &Live, clock: &Arc<dyn Clock>) -> Result<Arc<Pipeline>, StartError> {

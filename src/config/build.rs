@@ -12,7 +12,7 @@ use crate::pipeline::Stream;
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
-    LogAddresses, Settings, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams, tell,
+    LogAddresses, Settings, canary, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams, tell,
     upstream, v1,
 };
 
@@ -41,6 +41,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
     let delivery = delivery?;
+    let canary = canary::canary(spec, &streams, &delivery.routes, problems);
     let pipeline = crate::pipeline::Settings {
         public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, http::mailto)?,
@@ -50,13 +51,15 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         streams,
         credentials,
         confirming,
+        canary,
         rates: rates?,
     };
     let token_keys = match &spec.token.key_file {
         Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
-    let (doors, (engine, redis)) = (doors?, engine?);
+    let (mut doors, (engine, redis)) = (doors?, engine?);
+    doors.feedback.canaries = pipeline.canary.as_ref().map(|canary| canary.returns_to.clone());
     let spool = spool(&spec.spool, &data_dir, delivery.sorter());
     Some(Settings {
         hostname,

@@ -63,5 +63,5 @@ pub(super) fn mailbox(
     let older = spec.also_mailboxes.iter();
     let older = older.filter_map(|text| parsed(problems, "inbound.also_mailboxes", text, Mailbox::parse));
     let mailboxes = Mailbox::parse(mailto).into_iter().chain(older).collect();
-    feedback::Settings { mailboxes, whole_controller }
+    feedback::Settings { mailboxes, canaries: None, whole_controller }
 }

@@ -8,6 +8,7 @@
 //! **Never knows:** running state. Nobody but the command line, the daemon and the demo asks it.
 
 mod build;
+mod canary;
 mod confirming;
 mod error;
 mod files;

@@ -18,6 +18,7 @@ pub(super) struct Spec {
     pub(super) http: Http,
     #[serde(default)]
     pub(super) inbound: Inbound,
+    pub(super) canary: Option<At<Canary>>,
     #[serde(default)]
     pub(super) tell: Tell,
     pub(super) upstream: Option<At<Upstream>>,
@@ -342,6 +343,17 @@ pub(super) struct Stream {
     pub(super) route: Option<At<String>>,
     pub(super) priority: Option<At<String>>,
     pub(super) weight: Option<At<u64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Canary {
+    pub(super) address: At<String>,
+    pub(super) returns_to: Option<At<String>>,
+    pub(super) from: At<String>,
+    pub(super) stream: At<String>,
+    pub(super) every: Option<At<String>>,
+    pub(super) lost_after: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]

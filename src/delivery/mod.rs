@@ -73,7 +73,7 @@ pub use gate::Limited;
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
-pub use routes::{Assurance, Route, Routes, Smarthost, Way, WithoutTlsa};
+pub use routes::{Assurance, CANARY_STREAM, Route, Routes, Smarthost, Way, WithoutTlsa};
 pub use suspension::{Hand, SUSPENSIONS_MAX, Selector, Suspension};
 pub use warming::{AHEAD, Warmth};
 

@@ -1,27 +1,28 @@
-//! Takes the content of DATA: the header section is kept, everything behind it is read and dropped.
+//! Takes the content of DATA: the header section is kept, of everything behind it a digest.
 
 use bytes::BytesMut;
 
 use crate::mail::{EnhancedStatus, Reply};
-use crate::message::{HEADER_MAX, SplitAt, split_from};
+use crate::message::{BodyHash, BodyHasher, HEADER_MAX, SplitAt, split_from};
 use crate::smtp::{Content, ContentError};
 
 /// The header section, or all of a message without a blank line. At most one chunk more than [`HEADER_MAX`] is in memory.
 ///
 /// # Errors
 /// The reply to give: the content broke off, or its header section is endless.
-pub(super) async fn header<C: Content>(content: &mut C) -> Result<BytesMut, Reply> {
+pub(super) async fn header<C: Content>(content: &mut C) -> Result<(BytesMut, BodyHash), Reply> {
     let mut head = BytesMut::new();
-    let mut is_whole = false;
+    let (mut is_whole, mut body) = (false, BodyHasher::new());
     while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         if is_whole {
+            body.update(&chunk);
             continue;
         }
         let searched = head.len();
         head.extend_from_slice(&chunk);
         match split_from(&head, searched) {
             SplitAt::Body(end) => {
-                head.truncate(end);
+                body.update(&head.split_off(end));
                 is_whole = true;
             }
             SplitAt::Open => {}
@@ -31,5 +32,5 @@ pub(super) async fn header<C: Content>(content: &mut C) -> Result<BytesMut, Repl
             return Err(Reply::new(552, EnhancedStatus::new(5, 3, 4), text));
         }
     }
-    Ok(head)
+    Ok((head, body.finish()))
 }

@@ -48,11 +48,13 @@ impl House {
             receipts: Arc::new(|_| Box::pin(async {})),
         };
         let settings = Settings {
+            canaries: None,
             mailboxes: vec![Mailbox::parse("u@u.example").unwrap()],
             whole_controller: HashSet::from([ControllerId::new("w").unwrap()]),
         };
         let keyring = Arc::new(Keyring::new(TokenKey::new(1, &[1; SECRET_LEN]).unwrap(), vec![]).unwrap());
-        let inbound = Inbound::new(opt_outs, keyring, Arc::new(ArcSwap::from_pointee(settings))).unwrap();
+        let inbound =
+            Inbound::new(opt_outs, keyring, Arc::new(ArcSwap::from_pointee(settings)), Arc::new(|_, _| {})).unwrap();
         Self { _folder: folder, inbound, store }
     }
 

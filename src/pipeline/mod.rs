@@ -14,6 +14,7 @@ mod accept;
 mod again;
 mod answer;
 mod backoff;
+mod canary;
 mod compose;
 mod confirmation;
 mod credentials;
@@ -46,10 +47,12 @@ use crate::time::Clock;
 use crate::token::Keyring;
 
 use backoff::Backoff;
+use canary::Pending;
 use confirmation::Guard;
 use passwords::Passwords;
 use rates::TooFast;
 
+pub use canary::Canary;
 pub use confirmation::{Asking, CannotAsk, Request};
 pub use gate::{Explained, Inquiry};
 pub use rates::{Rate, RateSettings, Rates};
@@ -94,6 +97,7 @@ pub struct Pipeline {
     passwords: Passwords,
     backoff: Backoff,
     guard: Guard,
+    pending: Pending,
 }
 
 impl fmt::Debug for Pipeline {
@@ -114,7 +118,7 @@ impl Pipeline {
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let Parts { store, fence, spool, keyring, tools, seen, ids, log, privacy } = parts;
         let passwords = Passwords::new()?;
-        let (backoff, guard) = (Backoff::default(), Guard::default());
+        let (backoff, guard, pending) = (Backoff::default(), Guard::default(), Pending::default());
         Ok(Self {
             settings,
             store,
@@ -130,6 +134,7 @@ impl Pipeline {
             passwords,
             backoff,
             guard,
+            pending,
         })
     }
 }

@@ -16,7 +16,7 @@ use super::{Pipeline, answer};
 /// The stream of our own notices. An operator cannot configure a stream whose name begins with an underscore.
 const NOTICE_STREAM: &str = "_notice";
 /// Who is responsible for them.
-const NOTICE_CONTROLLER: &str = "_gateway";
+pub(super) const NOTICE_CONTROLLER: &str = "_gateway";
 
 /// Whether a queued copy is a notice of our own.
 pub(super) fn is_own(label: &Label) -> bool {

@@ -29,6 +29,8 @@ pub struct Settings {
     pub streams: HashMap<StreamName, Arc<Stream>>,
     /// Controllers whose sign-ups we have confirmed, and how.
     pub confirming: HashMap<ControllerId, Confirming>,
+    /// Messages to ourselves through each route.
+    pub canary: Option<super::Canary>,
     /// How much one credential or address may hand in.
     pub rates: Rates,
     /// Who may submit.

@@ -101,6 +101,8 @@ pub enum EventType {
     TlsSession,
     /// A session with an upstream could not be protected, or a policy about it could not be had.
     TlsFailure,
+    /// A message to ourselves came back, broken or whole, or did not.
+    Canary,
     /// Somebody should look at once: `reason` says at what.
     Alarm,
     /// A group is slowed or has recovered, or the circuit is closed again.
@@ -135,6 +137,7 @@ impl EventType {
             Self::CircuitClosed => "CircuitClosed",
             Self::TlsSession => "TlsSession",
             Self::TlsFailure => "TlsFailure",
+            Self::Canary => "Canary",
             Self::Alarm => "Alarm",
             Self::Pace => "Pace",
             Self::QueueControl => "QueueControl",

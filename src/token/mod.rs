@@ -17,6 +17,7 @@
 //! (RFC 8452 section 9). The tag of 128 bits is compared in constant time by the cipher.
 
 mod base32;
+pub mod canary;
 pub mod confirmation;
 mod key;
 mod subject;

@@ -4,6 +4,7 @@
 mod again;
 mod attacks;
 mod body_link;
+mod canary;
 mod cases;
 mod clients;
 mod config;
