@@ -7,6 +7,7 @@
 mod canaries;
 mod intake;
 mod opt_outs;
+mod sign_ups;
 mod sockets;
 
 use std::net::SocketAddr;
@@ -278,7 +279,7 @@ pub async fn start(
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
-    let desk_log = log.clone();
+    let sign_ups = sign_ups::sink(&hall);
     outgoing.spawn(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
     let delivery = Delivery {
         recheck: hall,
@@ -286,12 +287,12 @@ pub async fn start(
         board: Arc::clone(&board),
         resolver,
         policies: sts::Policies::open(&settings.data_dir, settings.mta_sts),
-        events: log,
+        events: log.clone(),
         privacy,
         clock: Arc::clone(&clock),
     };
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
-    let desk = Desk { spool: spool.clone(), board, log: desk_log, fence, clock };
+    let desk = Desk { sign_ups, spool: spool.clone(), board, log, fence, clock };
     tasks.spawn(watch_store(store.clone(), stops.clone()));
     tasks.spawn(control::serve(control_socket(&settings.data_dir)?, desk, stops));
     Ok(Gateway {

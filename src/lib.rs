@@ -16,7 +16,6 @@
 pub mod audit;
 pub mod cidr;
 pub mod cli;
-pub mod compat;
 pub mod config;
 pub mod control;
 pub mod daemon;

@@ -38,6 +38,9 @@ pub enum ConsentCommand {
     Set(Box<SetArgs>),
     /// Turns a pending double opt-in into a confirmed one, on the operator's word that the person confirmed.
     Confirm(ConfirmArgs),
+    /// Has the running gateway ask the mailbox, by a letter with a link, whether its person signed up (double opt-in). The exit
+    /// status is 1 when nobody was asked.
+    Ask(AskArgs),
     /// Shows what holds now for exactly this address; the exit status is 1 when nothing is on record.
     Show(ShowArgs),
     /// Shows everything that was ever recorded about exactly this address, in order.
@@ -57,7 +60,7 @@ impl ConsentCommand {
     pub const fn changes(&self) -> bool {
         match self {
             Self::Set(_) | Self::Confirm(_) | Self::Import(_) | Self::Undo(_) => true,
-            Self::Show(_) | Self::History(_) | Self::Proof(_) | Self::Imports => false,
+            Self::Ask(_) | Self::Show(_) | Self::History(_) | Self::Proof(_) | Self::Imports => false,
         }
     }
 }
@@ -92,6 +95,35 @@ pub struct ConfirmArgs {
     #[arg(long, value_name = "TEXT")]
     pub evidence: Option<String>,
     /// Who records it.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
+    pub by: String,
+}
+
+/// Arguments of `consent ask`.
+#[derive(Clone, Debug, Args)]
+pub struct AskArgs {
+    /// Exactly this spelling.
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    pub mailbox: Mailbox,
+    /// Who wants to write to it.
+    #[arg(long)]
+    pub controller: ControllerId,
+    /// What for: `marketing`, `topic:NAME` or `list:NAME`.
+    #[arg(long, default_value = "marketing")]
+    pub purpose: Purpose,
+    /// Version of the notice that the form showed.
+    #[arg(long, value_name = "TEXT")]
+    pub notice: Option<String>,
+    /// The form, URL or event where the address was entered.
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// From which address on the network it was entered; one network has only so many people asked.
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<std::net::IpAddr>,
+    /// The language of the form: de, en, es, fr, it, nl. Default: what the person's country suggests.
+    #[arg(long, value_name = "TAG")]
+    pub language: Option<String>,
+    /// Who hands it in.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
     pub by: String,
 }
@@ -164,6 +196,7 @@ pub fn run(
     match command {
         ConsentCommand::Set(args) => set(args, store, out, clock.now()),
         ConsentCommand::Confirm(args) => confirm(args, store, out, clock.now()),
+        ConsentCommand::Ask(_) => Err(OperationError::Usage("expected a running daemon, which asks".to_owned())),
         ConsentCommand::Show(args) => show::show(args, store, out, clock.now()),
         ConsentCommand::History(args) => show::history(args, store, out),
         ConsentCommand::Proof(args) => show::proof(args, store, out, clock.now()),

@@ -6,6 +6,7 @@
 //!
 //! **Never knows:** the rules of the domain.
 
+mod ask;
 mod check;
 mod classify;
 pub mod consent;
@@ -149,6 +150,9 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Operation::Consent(arguments) => {
             let settings = place.load()?;
+            if let consent::ConsentCommand::Ask(args) = &arguments.command {
+                return ask::run(args, &settings.data_dir, &mut out);
+            }
             let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
             let journals = settings.data_dir.join(IMPORTS);
             let outcome = consent::run(&arguments.command, &store, &journals, &mut out, &*clock);

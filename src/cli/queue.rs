@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::control::{Answer, Change, Desk, Question, ask, ask_offline};
+use crate::control::{Answer, Change, Desk, Question, ask, ask_offline, nobody_asks};
 use crate::delivery::Selector;
 use crate::exit::{Exit, Failure};
 use crate::mail::{CampaignId, Domain, QueueId, RouteName, StreamName};
@@ -154,14 +154,22 @@ async fn serve(command: &Command, counter: &Counter<'_>, out: &mut dyn Write) ->
     match command {
         Command::Stats { json } => match counter.ask(Question::Stats).await? {
             Answer::Stats(figures) => output::figures(&figures, *json, out),
-            Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. } | Answer::Fault { .. } => Err(unexpected()),
+            Answer::List { .. }
+            | Answer::Copy(_)
+            | Answer::SignedUp { .. }
+            | Answer::Done { .. }
+            | Answer::Fault { .. } => Err(unexpected()),
         },
         Command::List { which, limit, after, json } => {
             list(counter, &which.selector(), *limit, after.clone(), *json, out).await
         }
         Command::Show { id, json } => match counter.ask(Question::Show { id: id.to_string() }).await? {
             Answer::Copy(copy) => output::copy(&copy, *json, out),
-            Answer::Stats(_) | Answer::List { .. } | Answer::Done { .. } | Answer::Fault { .. } => Err(unexpected()),
+            Answer::Stats(_)
+            | Answer::List { .. }
+            | Answer::SignedUp { .. }
+            | Answer::Done { .. }
+            | Answer::Fault { .. } => Err(unexpected()),
         },
         Command::Retry(order) => change(counter, Change::Retry, order, out).await,
         Command::Hold(order) => change(counter, Change::Hold, order, out).await,
@@ -209,7 +217,11 @@ async fn list(
         let question = Question::List { which: which.clone(), limit: left, after };
         let (copies, next) = match counter.ask(question).await? {
             Answer::List { copies, next } => (copies, next),
-            Answer::Stats(_) | Answer::Copy(_) | Answer::Done { .. } | Answer::Fault { .. } => return Err(unexpected()),
+            Answer::Stats(_)
+            | Answer::Copy(_)
+            | Answer::SignedUp { .. }
+            | Answer::Done { .. }
+            | Answer::Fault { .. } => return Err(unexpected()),
         };
         output::copies(&copies, json, out)?;
         left = left.saturating_sub(copies.len());
@@ -248,7 +260,9 @@ async fn change(counter: &Counter<'_>, to: Change, order: &Order, out: &mut dyn 
 fn done(answer: Answer) -> Result<(u64, u64, Option<String>), Failure> {
     match answer {
         Answer::Done { copies, busy, next } => Ok((copies, busy, next)),
-        Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Fault { .. } => Err(unexpected()),
+        Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::SignedUp { .. } | Answer::Fault { .. } => {
+            Err(unexpected())
+        }
     }
 }
 
@@ -271,7 +285,8 @@ impl<'a> Counter<'a> {
         let board = crate::daemon::open_board(settings)?;
         // Nobody follows the log of a command; what it changes is in the audit trail.
         let (log, _writer) = EventLog::start(std::io::sink())?;
-        let desk = Desk { spool, board, log, fence: Fence::default(), clock: Arc::clone(clock) };
+        let desk =
+            Desk { sign_ups: nobody_asks(), spool, board, log, fence: Fence::default(), clock: Arc::clone(clock) };
         Ok(Self { settings, offline: Some(desk) })
     }
 
@@ -284,7 +299,11 @@ impl<'a> Counter<'a> {
         };
         match answer {
             Answer::Fault { message } => Err(Failure::new(Exit::Data, message)),
-            fine @ (Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. }) => Ok(fine),
+            fine @ (Answer::Stats(_)
+            | Answer::List { .. }
+            | Answer::Copy(_)
+            | Answer::SignedUp { .. }
+            | Answer::Done { .. }) => Ok(fine),
         }
     }
 

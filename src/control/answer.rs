@@ -48,6 +48,14 @@ pub enum Answer {
         /// Where to go on, when there may be more.
         next: Option<String>,
     },
+    /// What became of a sign-up.
+    SignedUp {
+        /// `asked`, `confirmed`, `shut` or `too_often`.
+        outcome: String,
+        /// Of an `asked` one: the letter's id, and until when its link works.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        letter: Option<(String, String)>,
+    },
     /// Not done.
     Fault {
         /// Why.
@@ -219,6 +227,7 @@ pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
             done(0)
         }
         Question::Record { line } => record(desk, &line),
+        Question::SignUp(sign_up) => (desk.sign_ups)(sign_up).await,
         Question::Stats => Answer::Stats(Box::new(stats(desk))),
         Question::List { which, limit, after } => match cursor(after.as_deref()) {
             Ok(after) => list(desk, &which, limit, after).await,

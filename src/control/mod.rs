@@ -16,6 +16,7 @@ mod tests;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::telemetry::EventLog;
 use crate::time::Clock;
 
 pub use answer::{Answer, Circuit, Copy, Figures, Limited, Slowed, Suspended, Waiting, Warmup};
-pub use question::{Change, Question};
+pub use question::{Change, Question, SignUp};
 
 /// A question is a short line.
 const QUESTION_MAX: u64 = 4096;
@@ -39,9 +40,19 @@ const TALK_MAX: Duration = Duration::from_secs(30);
 /// Name of the socket in the data folder.
 const SOCKET: &str = "control.sock";
 
+/// Asks the person of a sign-up. The daemon leads it to the hall, which this room does not know.
+pub type SignUpSink = Arc<dyn Fn(SignUp) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+
+/// Where no daemon runs, nobody is asked: the letter would lie in the queue until one does.
+pub fn nobody_asks() -> SignUpSink {
+    Arc::new(|_| Box::pin(async { Answer::Fault { message: "expected a running daemon".to_owned() } }))
+}
+
 /// What questions are about.
 #[derive(Clone)]
 pub struct Desk {
+    /// Who asks people that signed up.
+    pub sign_ups: SignUpSink,
     /// The queue.
     pub spool: Spool,
     /// What is suspended, slowed or broken.

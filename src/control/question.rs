@@ -16,6 +16,8 @@ pub enum Question {
         /// A JSON object on one line.
         line: String,
     },
+    /// Asks the mailbox that was entered somewhere whether its person signed up.
+    SignUp(SignUp),
     /// How much is waiting, and what is suspended, slowed or broken.
     Stats,
     /// What is waiting, at most `limit` copies behind the one named `after`.
@@ -65,6 +67,28 @@ pub enum Question {
         /// Why; it is recorded.
         because: String,
     },
+}
+
+/// An address that was entered somewhere, as whoever entered it wrote it down. It is checked where it is acted on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignUp {
+    /// The address.
+    pub address: String,
+    /// Who wants to write to it.
+    pub controller: String,
+    /// What for.
+    pub purpose: String,
+    /// Version of the notice that was shown.
+    pub notice: Option<String>,
+    /// Form, URL or event.
+    pub source: Option<String>,
+    /// From which address on the network it was entered.
+    pub ip: Option<std::net::IpAddr>,
+    /// The language of the form.
+    pub language: Option<String>,
+    /// Who hands it in.
+    pub by: String,
 }
 
 /// What is to become of copies.

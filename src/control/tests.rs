@@ -20,7 +20,7 @@ fn desk(folder: &Path) -> Desk {
     let ways = delivery::Settings::new(Routes::new(route), Arc::new(crate::replies::embedded().unwrap()));
     let board = Board::open(folder, &ways).unwrap();
     let (log, _writer) = EventLog::start(io::sink()).unwrap();
-    Desk { spool, board: Arc::new(board), log, fence: Fence::default(), clock }
+    Desk { sign_ups: nobody_asks(), spool, board: Arc::new(board), log, fence: Fence::default(), clock }
 }
 
 async fn fill(desk: &Desk, count: usize) {

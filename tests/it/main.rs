@@ -38,6 +38,7 @@ mod reports;
 mod round_trips;
 mod routes;
 mod shaping;
+mod sign_up;
 mod smuggling;
 mod spellings;
 mod submission;

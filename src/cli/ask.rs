@@ -1,0 +1,46 @@
+//! `consentry consent ask`: has the daemon write to a person who signed up.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::consent::AskArgs;
+use crate::control::{self, Answer, Question, SignUp};
+use crate::exit::{Exit, Failure};
+
+/// Says what became of it. Whoever shows that to a visitor shows the same for every outcome: else anybody could learn by it who is
+/// on a list.
+pub(super) fn run(args: &AskArgs, data_dir: &Path, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let sign_up = SignUp {
+        address: args.mailbox.as_str().to_owned(),
+        controller: args.controller.to_string(),
+        purpose: args.purpose.to_string(),
+        notice: args.notice.clone(),
+        source: args.source.clone(),
+        ip: args.ip,
+        language: args.language.clone(),
+        by: args.by.clone(),
+    };
+    let asked = super::small_runtime()?.block_on(control::ask(data_dir, &Question::SignUp(sign_up)))?;
+    let Some(answer) = asked else {
+        return Err(Failure::new(Exit::Unavailable, "no daemon is running on this data folder; it sends the letter"));
+    };
+    match answer {
+        Answer::SignedUp { letter: Some((id, until)), .. } => {
+            writeln!(out, "asked by {id}; the link works until {until}")?;
+            Ok(Exit::Done)
+        }
+        Answer::SignedUp { outcome, .. } => {
+            let said = match outcome.as_str() {
+                "confirmed" => "not asked: the mailbox has confirmed this before, and it holds",
+                "shut" => "not asked: the address is blocked (a complaint, a dead mailbox, an operator's entry)",
+                _ => "not asked: too often, of this address or from this network",
+            };
+            writeln!(out, "{said}")?;
+            Ok(Exit::No)
+        }
+        Answer::Fault { message } => Err(Failure::new(Exit::Data, message)),
+        Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. } => {
+            Err(Failure::new(Exit::Software, "the daemon answered another question"))
+        }
+    }
+}
