@@ -253,23 +253,16 @@ fn an_import_that_is_taken_back_leaves_what_was_there_and_what_was_said_since() 
             super::run(&parse(arguments).unwrap(), &store, folder.path(), &mut out, &ManualClock::new(NOW)).unwrap();
         (outcome, String::from_utf8(out).unwrap())
     };
-    let set = |address: &str, collected: &str, basis: &str| {
-        run(&[
-            "set",
-            address,
-            "--controller",
-            "acme",
-            "--basis",
-            basis,
-            "--collected-at",
-            collected,
-            "--evidence",
-            "f",
-        ]);
+    let set = |address: &str, collected: &str, evidence: &str| {
+        let said = "--controller acme --basis opt_in --collected-at";
+        let said = said.split(' ').chain([collected, "--evidence", evidence]);
+        run(&["set", address].into_iter().chain(said).collect::<Vec<_>>());
     };
-    set("before@x.example", "2020-01-01", "opt_out_active");
-    // Asserted, so that an import may say more: a proven word does not give way at all.
-    set("proven@x.example", "2020-01-01", "opt_in");
+    let weaker = folder.path().join("weaker.csv");
+    std::fs::write(&weaker, "email,basis,collected_at\nbefore@x.example,opt_out_active,2020-01-01\n").unwrap();
+    run(&["import", weaker.to_str().unwrap(), "--controller", "acme", "--attest", "an older list"]);
+    // A proven word gives way to no import.
+    set("proven@x.example", "2020-01-01", "form 7");
     let before = ["before@x.example", "proven@x.example", "new@x.example", "since@x.example"].map(|a| known(&store, a));
     let list = folder.path().join("list.csv");
     let rows = ["before", "proven", "new", "since"].map(|name| format!("{name}@x.example,opt_in,2026-01-01\n"));
@@ -278,11 +271,13 @@ fn an_import_that_is_taken_back_leaves_what_was_there_and_what_was_said_since() 
     let (_, said) = run(&["import", list, "--controller", "acme", "--attest", "the shop's word"]);
     let id = said.lines().next().unwrap().strip_prefix("import ").unwrap().to_owned();
     assert!(known(&store, "new@x.example").consents.len() == 1, "{said}");
-    set("since@x.example", "2026-02-01", "opt_in");
+    assert_eq!(known(&store, "before@x.example").consents[0].basis, Basis::OptIn, "upgraded");
+    assert_eq!(known(&store, "proven@x.example"), before[1], "ignored");
+    set("since@x.example", "2026-02-01", "form 8");
     let since = known(&store, "since@x.example");
     let (_, counted) = run(&["undo", &id, "--dry-run"]);
     let (_, undone) = run(&["undo", &id, "--because", "another company's list"]);
-    assert!(counted.contains(" people") && undone.contains(" people"), "{counted}{undone}");
+    assert!(counted.contains(" of 3 people") && undone.contains(" of 3 people"), "{counted}{undone}");
     let after = ["before@x.example", "proven@x.example", "new@x.example"].map(|a| known(&store, a));
     assert_eq!(after[..], before[..3]);
     assert_eq!(known(&store, "since@x.example"), since, "what was said since holds on");
