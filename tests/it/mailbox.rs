@@ -108,7 +108,11 @@ fn a_person_leaves_by_mail_from_whatever_account_and_however_the_subject_is_writ
         assert!(verdict(&gateway, &person).contains("SUP_UNSUBSCRIBE"), "{name}");
     }
     assert!(verdict(&gateway, "other@elsewhere.example").starts_with("250"), "the account that wrote");
-    let added = gateway.events("SuppressionAdded");
+    // The log is written by a thread of its own.
+    let added = eventually("each event", || {
+        let added = gateway.events("SuppressionAdded");
+        (added.len() >= names.len()).then_some(added)
+    });
     assert_eq!((added.len(), &added[0]["queue"]), (names.len(), &"list:acme/weekly".into()), "{added:?}");
     gateway.kill();
     let gateway = Gateway::restart(folder.path(), gateway.smtp, gateway.http);
