@@ -41,7 +41,8 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
     let delivery = delivery?;
-    let canary = canary::canary(spec, &streams, &delivery.routes, problems);
+    let mailboxes = doors.as_ref().map(|doors| doors.feedback.mailboxes.clone()).unwrap_or_default();
+    let canary = canary::canary(spec, &streams, &delivery.routes, &mailboxes, problems);
     let pipeline = crate::pipeline::Settings {
         public_url: public_url?,
         unsubscribe_mailbox: parsed(problems, "http.mailto", &spec.http.mailto, http::mailto)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{CANARY_STREAM, Routes};
+use crate::feedback::is_ours;
 use crate::mail::name::NAME_MAX;
 use crate::mail::{Mailbox, RouteName, StreamName};
 use crate::pipeline::{Canary, Stream};
@@ -22,6 +23,7 @@ pub(super) fn canary(
     spec: &v1::Spec,
     streams: &HashMap<StreamName, Arc<Stream>>,
     routes: &Routes,
+    unsubscribe: &[Mailbox],
     problems: &mut Problems<'_>,
 ) -> Option<Canary> {
     let section = spec.canary.as_ref()?;
@@ -31,6 +33,15 @@ pub(super) fn canary(
         Some(text) => parsed(problems, "canary.returns_to", text, mailbox),
         None => address.clone(),
     };
+    let (key, text) = match &written.returns_to {
+        Some(text) => ("canary.returns_to", text),
+        None => ("canary.address", &written.address),
+    };
+    if returns_to.as_ref().is_some_and(|to| is_ours(unsubscribe, to)) {
+        let message =
+            "expected another mailbox than that of people who unsubscribe: their mail would be taken for canaries";
+        problems.add(text.span().start, key, message);
+    }
     let from = parsed(problems, "canary.from", &written.from, mailbox);
     let stream = parsed(problems, "canary.stream", &written.stream, |text| {
         let known = StreamName::new(text).ok().and_then(|name| streams.get(&name));

@@ -7,7 +7,7 @@ const SEPARATOR: char = '+';
 
 /// Whether `to` is one of our mailboxes, with or without something added. They are compared without case, for some mail
 /// systems change it.
-pub(super) fn is_ours(own: &[Mailbox], to: &Mailbox) -> bool {
+pub fn is_ours(own: &[Mailbox], to: &Mailbox) -> bool {
     own.iter().filter_map(|own| rest(own, to)).any(|rest| rest.is_empty() || rest.starts_with(SEPARATOR))
 }
 

@@ -132,6 +132,11 @@ impl Pipeline {
             return;
         };
         let now = self.clock.now();
+        if now.since(run.at) > canary.lost_after {
+            // Missed already, or somebody sends an old one again: it says nothing of today.
+            tracing::debug!(route = %run.route, "a canary came back too late to count");
+            return;
+        }
         let differences = match self.canary(&settings, canary, &run) {
             Ok((signed, sent)) => differences(signed.head(), BodyHash::of(&sent), &returned, body),
             Err(error) => return tracing::error!(%error, "a canary cannot be compared"),

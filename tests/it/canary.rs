@@ -133,6 +133,26 @@ fn what_an_upstream_does_to_the_way_out_is_told_by_name() {
     assert_eq!((last["reason"].as_str(), verdicts(&gateway).len()), (Some("OK"), cases.len() + 1), "{last}");
 }
 
+/// A person's wish that is sent to both mailboxes at once is a wish.
+#[test]
+fn an_opt_out_that_names_the_canaries_mailbox_too_is_not_lost() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let (gateway, inbound) = start(folder.path(), &upstream, "1h");
+    let message = b"From: News <news@acme.example>\r\nSubject: hello\r\n\r\nHello\r\n";
+    let send = || Client::connect(gateway.smtp).message("b@acme.example", &["ann@b.example"], message);
+    assert!(send().1.unwrap().starts_with("250"));
+    let link = eventually("the message", || {
+        let received = upstream.received();
+        received.iter().find(|message| message.to == ["ann@b.example"]).map(|m| m.fields("List-Unsubscribe").remove(0))
+    });
+    let token = link.rsplit_once("?subject=").unwrap().1.trim_end_matches('>').to_owned();
+    let wish = format!("From: ann@b.example\r\nSubject: {token}\r\n\r\nplease\r\n");
+    let both = ["u@u.test.example", MAILBOX];
+    let (rcpt, end) = Client::connect(inbound).message("ann@b.example", &both, wish.as_bytes());
+    assert!(end.as_deref().unwrap_or_default().starts_with("250"), "{rcpt:?} {end:?}");
+    assert!(send().0[0].contains("SUP_UNSUBSCRIBE"), "acknowledged and in effect");
+}
+
 #[test]
 fn one_leaves_by_each_route_and_whoever_does_not_come_back_is_missed() {
     let (folder, upstream, second) = (tempfile::tempdir().unwrap(), Upstream::start(), Upstream::start());
