@@ -104,10 +104,16 @@ pub enum Claim {
 pub struct Seen(Arc<List>);
 
 struct List {
-    connection: Mutex<Connection>,
+    file: Mutex<Held>,
     key: hmac::Key,
     under_way: Mutex<HashSet<Print>>,
     most: u64,
+}
+
+/// The file, and how many recipients it holds: counting them anew for each message would read all of it.
+struct Held {
+    connection: Connection,
+    count: u64,
 }
 
 impl fmt::Debug for Seen {
@@ -146,8 +152,10 @@ impl Seen {
         let key = settle(&connection).map_err(|error| failed(error.to_string()))?;
         let key = key.ok_or_else(|| failed(format!("expected a database of Consentry, version {SCHEMA_VERSION}")))?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        let connection = Mutex::new(connection);
-        Ok(Self(Arc::new(List { connection, key, under_way: Mutex::default(), most })))
+        let counted = connection.query_row("SELECT count(*) FROM seen", [], |row| row.get::<_, i64>(0));
+        let count = counted.map_err(|error| failed(error.to_string()))?.cast_unsigned();
+        let file = Mutex::new(Held { connection, count });
+        Ok(Self(Arc::new(List { file, key, under_way: Mutex::default(), most })))
     }
 
     /// Stands for `to` of the message that `credential` calls `message_id`, as long as its body has the digest `body`: a
@@ -179,7 +187,7 @@ impl Seen {
             Ticket { list: self.clone(), prints: prints.clone() }
         };
         let known = self
-            .elsewhere(move |connection| {
+            .elsewhere(move |connection, _| {
                 let mut find = connection.prepare_cached("SELECT message FROM seen WHERE print = ?1 AND until > ?2")?;
                 let mut known = |print: &Print| {
                     let found = find.query_row(params![print.0, now.as_millis()], |row| row.get::<_, i64>(0));
@@ -198,26 +206,32 @@ impl Seen {
     /// [`SeenError::NotNow`]: handed in again, they are taken again.
     pub async fn keep(&self, taken: Vec<(Print, QueueId)>, now: Timestamp, window: Duration) -> Result<(), SeenError> {
         let (until, most) = (now.plus(window.min(WINDOW_MAX)).as_millis(), self.0.most);
-        self.elsewhere(move |connection| {
-            let mut add = connection.prepare_cached("INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3)")?;
+        self.elsewhere(move |connection, count| {
+            let mut gone = connection.prepare_cached("DELETE FROM seen WHERE print = ?1")?;
+            let mut add = connection.prepare_cached("INSERT INTO seen VALUES (?1, ?2, ?3)")?;
             for (print, message) in &taken {
-                add.execute(params![print.0, message.as_u64().cast_signed(), until])?;
+                // One whose time is over and that was not forgotten yet makes room for its own new one.
+                *count = count.saturating_sub(gone.execute(params![print.0])? as u64);
+                *count += add.execute(params![print.0, message.as_u64().cast_signed(), until])? as u64;
             }
-            forget(connection, now, most)
+            forget(connection, count, now, most)
         })
         .await
     }
 
     async fn elsewhere<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection, &mut u64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, SeenError> {
         let list = Arc::clone(&self.0);
         let work = tokio::task::spawn_blocking(move || {
-            let connection = list.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.unchecked_transaction()?;
-            let value = work(&transaction)?;
-            transaction.commit().map(|()| value)
+            let mut held = list.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut count = held.count;
+            let transaction = held.connection.unchecked_transaction()?;
+            let value = work(&transaction, &mut count)?;
+            transaction.commit()?;
+            held.count = count;
+            Ok::<_, rusqlite::Error>(value)
         });
         match work.await {
             Ok(Ok(value)) => Ok(value),
@@ -231,17 +245,17 @@ impl Seen {
 }
 
 /// Those whose time is over, and the oldest beyond `most`; a bounded number at a time.
-fn forget(connection: &Connection, now: Timestamp, most: u64) -> rusqlite::Result<()> {
+fn forget(connection: &Connection, count: &mut u64, now: Timestamp, most: u64) -> rusqlite::Result<()> {
     let mut over = connection.prepare_cached(
         "DELETE FROM seen WHERE print IN (SELECT print FROM seen WHERE until <= ?1 ORDER BY until LIMIT ?2)",
     )?;
-    over.execute(params![now.as_millis(), FORGET_STEP])?;
-    let held: i64 = connection.prepare_cached("SELECT count(*) FROM seen")?.query_row([], |row| row.get(0))?;
-    let surplus = held.cast_unsigned().saturating_sub(most);
+    *count = count.saturating_sub(over.execute(params![now.as_millis(), FORGET_STEP])? as u64);
+    let surplus = count.saturating_sub(most);
     if surplus > 0 {
         let mut oldest = connection
             .prepare_cached("DELETE FROM seen WHERE print IN (SELECT print FROM seen ORDER BY until LIMIT ?1)")?;
-        oldest.execute(params![surplus.min(FORGET_STEP.cast_unsigned()).cast_signed()])?;
+        let gone = oldest.execute(params![surplus.min(FORGET_STEP.cast_unsigned()).cast_signed()])?;
+        *count = count.saturating_sub(gone as u64);
     }
     Ok(())
 }
