@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use crate::mail::{
     ControllerId, CredentialName, EnhancedStatus, Mailbox, NameError, Recipient, Reply, ReversePath, StreamName,
 };
-use crate::message::BodyHash;
+use crate::message::{BodyHash, BodyHasher};
 use crate::optout::{OptOut, OptOuts};
 use crate::policy::{Cause, Origin, Scope};
 use crate::smtp::{Content, Fingerprint, Identity, Intake, Login, Mechanism, SessionFacts, Transaction, Verifier};
@@ -172,13 +172,15 @@ impl Intake for Inbound {
     }
 
     async fn data<C: Content>(&self, transaction: Transaction, content: &mut C) -> Result<Taken, Reply> {
-        let (header, body) = read::header(content).await?;
         let canaries = self.settings.load().canaries.clone();
         // Whatever is for the unsubscribe mailbox, too, is somebody's wish first.
         if transaction.envelope.recipients.iter().all(|to| Some(&to.mailbox) == canaries.as_ref()) {
-            (self.canaries)(&header, body);
+            let mut body = BodyHasher::new();
+            let header = read::header(content, Some(&mut body)).await?;
+            (self.canaries)(&header, body.finish());
             return Ok(Taken);
         }
+        let header = read::header(content, None).await?;
         let letter = Letter::read(&header);
         let envelope = &transaction.envelope;
         if let Some(sign) = letter.automatic(&envelope.reverse_path) {

@@ -1,28 +1,33 @@
-//! Takes the content of DATA: the header section is kept, of everything behind it a digest.
+//! Takes the content of DATA: the header section is kept, everything behind it is read and dropped.
 
 use bytes::BytesMut;
 
 use crate::mail::{EnhancedStatus, Reply};
-use crate::message::{BodyHash, BodyHasher, HEADER_MAX, SplitAt, split_from};
+use crate::message::{BodyHasher, HEADER_MAX, SplitAt, split_from};
 use crate::smtp::{Content, ContentError};
 
-/// The header section, or all of a message without a blank line. At most one chunk more than [`HEADER_MAX`] is in memory.
+/// The header section, or all of a message without a blank line. `body` sees what is behind it. At most one chunk more than [`HEADER_MAX`] is in memory.
 ///
 /// # Errors
 /// The reply to give: the content broke off, or its header section is endless.
-pub(super) async fn header<C: Content>(content: &mut C) -> Result<(BytesMut, BodyHash), Reply> {
+pub(super) async fn header<C: Content>(content: &mut C, mut body: Option<&mut BodyHasher>) -> Result<BytesMut, Reply> {
     let mut head = BytesMut::new();
-    let (mut is_whole, mut body) = (false, BodyHasher::new());
+    let mut is_whole = false;
+    let mut behind = |octets: &[u8]| {
+        if let Some(body) = &mut body {
+            body.update(octets);
+        }
+    };
     while let Some(chunk) = content.next().await.map_err(ContentError::reply)? {
         if is_whole {
-            body.update(&chunk);
+            behind(&chunk);
             continue;
         }
         let searched = head.len();
         head.extend_from_slice(&chunk);
         match split_from(&head, searched) {
             SplitAt::Body(end) => {
-                body.update(&head.split_off(end));
+                behind(&head.split_off(end));
                 is_whole = true;
             }
             SplitAt::Open => {}
@@ -32,5 +37,5 @@ pub(super) async fn header<C: Content>(content: &mut C) -> Result<(BytesMut, Bod
             return Err(Reply::new(552, EnhancedStatus::new(5, 3, 4), text));
         }
     }
-    Ok((head, body.finish()))
+    Ok(head)
 }

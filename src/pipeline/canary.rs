@@ -10,9 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::delivery::CANARY_STREAM;
-use crate::mail::{
-    BodyType, ControllerId, Label, Mailbox, QueueId, Recipient, Reporting, ReversePath, RouteName, StreamName,
-};
+use crate::mail::{ControllerId, Label, Mailbox, QueueId, Recipient, RouteName, StreamName};
 use crate::message::{
     BodyFate, BodyHash, CopyBody, ExistingUnsubscribe, HeaderSection, HttpsUri, Links, MailtoUri, MessageId, Plan,
     Signed, rewrite, sign,
@@ -51,34 +49,36 @@ pub struct Canary {
     pub lost_after: Duration,
 }
 
-/// Canaries that have left and not come back.
+/// Canaries of the last while, until they would be missed.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<BTreeMap<QueueId, Run>>);
+pub(super) struct Pending(Mutex<BTreeMap<QueueId, (Run, Stage)>>);
+
+/// How far one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has left.
+    Left,
+    /// It has come back: there is one verdict on each, however often somebody sends it again.
+    Told,
+}
 
 impl Pending {
-    fn add(&self, run: Run) {
+    fn add(&self, run: Run, stage: Stage) -> Option<Stage> {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.insert(run.message, run);
+        let before = pending.insert(run.message, (run, stage)).map(|(_, stage)| stage);
         while pending.len() > PENDING_MAX {
             pending.pop_first();
         }
+        before
     }
 
-    fn take(&self, message: QueueId) -> Option<Run> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&message)
-    }
-
+    /// Forgets what left before then, and gives those of them that have not come back.
     fn overdue(&self, before: Timestamp) -> Vec<Run> {
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut overdue = Vec::new();
-        pending.retain(|_, run| {
-            let late = run.at < before;
-            if late {
-                overdue.push(run.clone());
-            }
-            !late
-        });
-        overdue
+        let (late, recent) = std::mem::take(&mut *pending).into_iter().partition(|(_, (run, _))| run.at < before);
+        *pending = recent;
+        let late: BTreeMap<_, _> = late;
+        late.into_values().filter(|(_, stage)| *stage == Stage::Left).map(|(run, _)| run).collect()
     }
 }
 
@@ -102,7 +102,7 @@ impl Pipeline {
                 Err(why) => Err(why),
             };
             match committed {
-                Ok(()) => self.pending.add(run),
+                Ok(()) => drop(self.pending.add(run, Stage::Left)),
                 Err(error) => tracing::error!(%error, %route, "a canary could not be sent"),
             }
         }
@@ -141,13 +141,15 @@ impl Pipeline {
             Ok((signed, sent)) => differences(signed.head(), BodyHash::of(&sent), &returned, body),
             Err(error) => return tracing::error!(%error, "a canary cannot be compared"),
         };
-        let known = self.pending.take(run.message).is_some();
+        // Unknown is one that left before a restart.
+        if self.pending.add(run.clone(), Stage::Told) == Some(Stage::Told) {
+            tracing::debug!(route = %run.route, "a canary came back once more");
+            return;
+        }
         let took = now.since(run.at).as_millis();
-        match (differences.is_empty(), known) {
-            (true, true) => self.tell(&run, "OK", &format!("came back after {took} ms as it was sent"), now),
-            // Of an earlier run of this program, or sent on twice.
-            (true, false) => self.tell(&run, "OK", &format!("came back once more after {took} ms as it was sent"), now),
-            (false, _) => self.tell(&run, "BROKEN", &differences.join("; "), now),
+        match differences.as_slice() {
+            [] => self.tell(&run, "OK", &format!("came back after {took} ms as it was sent"), now),
+            _ => self.tell(&run, "BROKEN", &differences.join("; "), now),
         }
     }
 
@@ -226,11 +228,6 @@ impl Pipeline {
     }
 }
 
-/// Whether a queued copy is a canary.
-pub(super) fn is_own(label: &Label) -> bool {
-    label.stream.as_str().starts_with(CANARY_STREAM)
-}
-
 fn rules() -> Option<StreamRules> {
     Some(StreamRules {
         name: StreamName::new("_canary").ok()?,
@@ -249,15 +246,8 @@ fn batch(settings: &Settings, run: &Run, signed: Signed, body: Bytes) -> Result<
         list: None,
         campaign: None,
     };
-    let manifest = Manifest {
-        reverse_path: ReversePath::Null,
-        label,
-        body_type: BodyType::SevenBit,
-        smtputf8: false,
-        reporting: Reporting::default(),
-        received: run.at,
-        expires: run.at.plus(settings.give_up),
-    };
+    let manifest = notice::manifest(run.at, settings.give_up).ok_or("its manifest")?;
+    let manifest = Manifest { label, ..manifest };
     let mut batch = Batch::new(manifest, Body::Memory(body));
     batch.send(run.message, signed);
     Ok(batch)

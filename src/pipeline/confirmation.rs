@@ -22,8 +22,6 @@ use super::{Pipeline, notice};
 
 pub(super) use guard::Guard;
 
-/// The stream of these letters. An operator cannot configure a stream whose name begins with an underscore.
-const STREAM: &str = "_confirm";
 /// What a link is spelled like behind the public URL.
 const PATH: &str = "/c/";
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -91,11 +89,6 @@ pub enum CannotAsk {
     /// Ours: the letter could not be written.
     #[error("the letter could not be written: {0}")]
     Letter(String),
-}
-
-/// Whether a queued copy is a letter of these.
-pub(super) fn is_own(label: &Label) -> bool {
-    label.stream.as_str() == STREAM
 }
 
 /// What stands against delivering the letter now: whatever stops every letter, and any word of the person since they were
@@ -185,7 +178,7 @@ impl Pipeline {
         let header = sign_own(&section, &body, &confirming.stream.signing, asked.at).map_err(|error| fault(&error))?;
         let manifest = notice::manifest(asked.at, settings.give_up).ok_or_else(|| fault(&"its label"))?;
         let label = Label {
-            stream: StreamName::new(STREAM).map_err(|error| fault(&error))?,
+            stream: StreamName::new(notice::LETTER_STREAM).map_err(|error| fault(&error))?,
             controller: asked.controller.clone(),
             list: list_of(&asked.purpose).cloned(),
             campaign: None,

@@ -15,8 +15,9 @@ use crate::time::Timestamp;
 use super::confirmation;
 use super::facts::{self, gather};
 use super::note::{self, About};
+use super::notice::Ours;
 use super::settings::{OnRefusal, Stream};
-use super::{Pipeline, answer, canary, notice};
+use super::{Pipeline, answer, notice};
 
 impl Pipeline {
     /// At RCPT: refuses what is known there, so that the tool learns it for this recipient alone.
@@ -97,11 +98,10 @@ impl Recheck for Pipeline {
         pending: &[(RecipientIndex, Recipient)],
     ) -> Result<Vec<Ruling>, Unavailable> {
         let label = &entry.manifest.label;
-        if notice::is_own(label) || canary::is_own(label) {
-            return Ok(pending.iter().map(|_| Ruling::Send).collect());
-        }
-        if confirmation::is_own(label) {
-            return self.recheck_letter(entry, pending).await;
+        match notice::ours(label) {
+            Some(Ours::Notice | Ours::Canary) => return Ok(pending.iter().map(|_| Ruling::Send).collect()),
+            Some(Ours::Letter) => return self.recheck_letter(entry, pending).await,
+            None => {}
         }
         let settings = self.settings.load_full();
         let stream =
@@ -140,7 +140,7 @@ impl Recheck for Pipeline {
     async fn suppress(&self, dead: &DeadMailbox) -> Result<(), Unavailable> {
         // A report that we send ourselves says nothing of a recipient: its address is the sender's. Neither does a letter to
         // an address that somebody typed: whoever has it one day has refused nothing.
-        if [notice::is_own, confirmation::is_own, canary::is_own].iter().any(|is_own| is_own(&dead.label)) {
+        if notice::ours(&dead.label).is_some() {
             return Ok(());
         }
         let (mailbox, evidence) = (dead.mailbox.clone(), Some(dead.evidence.clone()));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::{Finding, FindingKind, dsn};
+use crate::delivery::{CANARY_STREAM, Finding, FindingKind, dsn};
 use crate::mail::{BodyType, ControllerId, Label, Notify, QueueId, Recipient, Reporting, ReversePath, StreamName};
 use crate::message::HeaderSection;
 use crate::spool::{Batch, Body, Entry, Manifest};
@@ -15,12 +15,30 @@ use super::{Pipeline, answer};
 
 /// The stream of our own notices. An operator cannot configure a stream whose name begins with an underscore.
 const NOTICE_STREAM: &str = "_notice";
+/// The stream of letters that ask somebody to confirm.
+pub(super) const LETTER_STREAM: &str = "_confirm";
 /// Who is responsible for them.
 pub(super) const NOTICE_CONTROLLER: &str = "_gateway";
 
-/// Whether a queued copy is a notice of our own.
-pub(super) fn is_own(label: &Label) -> bool {
-    label.stream.as_str() == NOTICE_STREAM
+/// Mail that nobody handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ours {
+    /// A report to a sender, or a receipt of an opt-out.
+    Notice,
+    /// A letter that asks somebody to confirm.
+    Letter,
+    /// A message to ourselves.
+    Canary,
+}
+
+/// What of ours a queued copy is, by a stream that no operator can have; `None` when somebody handed it in.
+pub(super) fn ours(label: &Label) -> Option<Ours> {
+    match label.stream.as_str() {
+        NOTICE_STREAM => Some(Ours::Notice),
+        LETTER_STREAM => Some(Ours::Letter),
+        name if name.starts_with(CANARY_STREAM) => Some(Ours::Canary),
+        _ => None,
+    }
 }
 
 /// What every notice has in common.
