@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::consent::AskArgs;
-use crate::control::{self, Answer, Question, SignUp};
+use crate::control::{self, Answer, Question, SignUp, SignedUp};
 use crate::exit::{Exit, Failure};
 
 /// Says what became of it. Whoever shows that to a visitor shows the same for every outcome: else anybody could learn by it who is
@@ -24,23 +24,19 @@ pub(super) fn run(args: &AskArgs, data_dir: &Path, out: &mut dyn Write) -> Resul
     let Some(answer) = asked else {
         return Err(Failure::new(Exit::Unavailable, "no daemon is running on this data folder; it sends the letter"));
     };
-    match answer {
-        Answer::SignedUp { letter: Some((id, until)), .. } => {
+    let said = match answer {
+        Answer::SignedUp(SignedUp::Asked { id, until }) => {
             writeln!(out, "asked by {id}; the link works until {until}")?;
-            Ok(Exit::Done)
+            return Ok(Exit::Done);
         }
-        Answer::SignedUp { outcome, .. } => {
-            let said = match outcome.as_str() {
-                "confirmed" => "not asked: the mailbox has confirmed this before, and it holds",
-                "shut" => "not asked: the address is blocked (a complaint, a dead mailbox, an operator's entry)",
-                _ => "not asked: too often, of this address or from this network",
-            };
-            writeln!(out, "{said}")?;
-            Ok(Exit::No)
-        }
-        Answer::Fault { message } => Err(Failure::new(Exit::Data, message)),
+        Answer::SignedUp(SignedUp::Confirmed) => "the mailbox has confirmed this before, and it holds",
+        Answer::SignedUp(SignedUp::Shut) => "the address is blocked (a complaint, a dead mailbox, an operator's entry)",
+        Answer::SignedUp(SignedUp::TooOften) => "too often, of this address or from this network",
+        Answer::Fault { message } => return Err(Failure::new(Exit::Data, message)),
         Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. } => {
-            Err(Failure::new(Exit::Software, "the daemon answered another question"))
+            return Err(Failure::new(Exit::Software, "the daemon answered another question"));
         }
-    }
+    };
+    writeln!(out, "not asked: {said}")?;
+    Ok(Exit::No)
 }

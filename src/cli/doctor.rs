@@ -132,11 +132,7 @@ fn daemon(answer: std::io::Result<Option<Answer>>) -> Check {
             Check::new(what, Verdict::Right, format!("{} copies waiting", figures.copies))
         }
         Ok(Some(
-            Answer::Done { .. }
-            | Answer::List { .. }
-            | Answer::Copy(_)
-            | Answer::SignedUp { .. }
-            | Answer::Fault { .. },
+            Answer::Done { .. } | Answer::List { .. } | Answer::Copy(_) | Answer::SignedUp(_) | Answer::Fault { .. },
         )) => Check::new(what, Verdict::Wrong, "it answers something else than was asked"),
         Ok(None) => Check::new(what, Verdict::Look, "none is running here"),
         Err(error) => Check::new(what, Verdict::Look, format!("it cannot be asked: {error}")),

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     list: Option<ListName>,
     /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = PAGE_MAX)]
+    #[arg(long, value_name = "N", default_value_t = PAGE_MAX, conflicts_with = "follow")]
     limit: usize,
     /// Goes on with what happens from now on, until it is stopped.
     #[arg(long)]
@@ -32,12 +32,8 @@ pub(super) struct Arguments {
 
 /// Prints events one JSON object a line, and at the end the position behind them on the error output.
 pub(super) fn run(arguments: &Arguments, events: &Events, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let filter = Filter {
-        types: arguments.types.clone(),
-        controller: None,
-        stream: arguments.stream.clone(),
-        list: arguments.list.clone(),
-    };
+    let filter =
+        Filter { types: arguments.types.clone(), stream: arguments.stream.clone(), list: arguments.list.clone() };
     let runtime = super::small_runtime()?;
     let patience = if arguments.follow { Duration::MAX } else { Duration::ZERO };
     let (mut position, mut left) = (arguments.after, arguments.limit);

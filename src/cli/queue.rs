@@ -156,7 +156,7 @@ async fn serve(command: &Command, counter: &Counter<'_>, out: &mut dyn Write) ->
             Answer::Stats(figures) => output::figures(&figures, *json, out),
             Answer::List { .. }
             | Answer::Copy(_)
-            | Answer::SignedUp { .. }
+            | Answer::SignedUp(_)
             | Answer::Done { .. }
             | Answer::Fault { .. } => Err(unexpected()),
         },
@@ -167,7 +167,7 @@ async fn serve(command: &Command, counter: &Counter<'_>, out: &mut dyn Write) ->
             Answer::Copy(copy) => output::copy(&copy, *json, out),
             Answer::Stats(_)
             | Answer::List { .. }
-            | Answer::SignedUp { .. }
+            | Answer::SignedUp(_)
             | Answer::Done { .. }
             | Answer::Fault { .. } => Err(unexpected()),
         },
@@ -217,11 +217,9 @@ async fn list(
         let question = Question::List { which: which.clone(), limit: left, after };
         let (copies, next) = match counter.ask(question).await? {
             Answer::List { copies, next } => (copies, next),
-            Answer::Stats(_)
-            | Answer::Copy(_)
-            | Answer::SignedUp { .. }
-            | Answer::Done { .. }
-            | Answer::Fault { .. } => return Err(unexpected()),
+            Answer::Stats(_) | Answer::Copy(_) | Answer::SignedUp(_) | Answer::Done { .. } | Answer::Fault { .. } => {
+                return Err(unexpected());
+            }
         };
         output::copies(&copies, json, out)?;
         left = left.saturating_sub(copies.len());
@@ -260,7 +258,7 @@ async fn change(counter: &Counter<'_>, to: Change, order: &Order, out: &mut dyn 
 fn done(answer: Answer) -> Result<(u64, u64, Option<String>), Failure> {
     match answer {
         Answer::Done { copies, busy, next } => Ok((copies, busy, next)),
-        Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::SignedUp { .. } | Answer::Fault { .. } => {
+        Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::SignedUp(_) | Answer::Fault { .. } => {
             Err(unexpected())
         }
     }
@@ -302,7 +300,7 @@ impl<'a> Counter<'a> {
             fine @ (Answer::Stats(_)
             | Answer::List { .. }
             | Answer::Copy(_)
-            | Answer::SignedUp { .. }
+            | Answer::SignedUp(_)
             | Answer::Done { .. }) => Ok(fine),
         }
     }

@@ -14,6 +14,7 @@ use crate::telemetry::{Event, EventType};
 use super::Desk;
 use super::change::change;
 use super::question::Question;
+use super::sign_up::SignedUp;
 
 /// Copies that one answer looks at: the next question goes on behind the last. Bounds memory and the time of one answer.
 pub(super) const PAGE_MAX: usize = 1000;
@@ -49,13 +50,7 @@ pub enum Answer {
         next: Option<String>,
     },
     /// What became of a sign-up.
-    SignedUp {
-        /// `asked`, `confirmed`, `shut` or `too_often`.
-        outcome: String,
-        /// Of an `asked` one: the letter's id, and until when its link works.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        letter: Option<(String, String)>,
-    },
+    SignedUp(SignedUp),
     /// Not done.
     Fault {
         /// Why.

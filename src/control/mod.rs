@@ -10,6 +10,7 @@
 mod answer;
 mod change;
 mod question;
+mod sign_up;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,8 @@ use crate::telemetry::EventLog;
 use crate::time::Clock;
 
 pub use answer::{Answer, Circuit, Copy, Figures, Limited, Slowed, Suspended, Waiting, Warmup};
-pub use question::{Change, Question, SignUp};
+pub use question::{Change, Question};
+pub use sign_up::{SignUp, SignedUp};
 
 /// A question is a short line.
 const QUESTION_MAX: u64 = 4096;

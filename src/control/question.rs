@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sign_up::SignUp;
 use crate::delivery::Selector;
 
 /// One question. Those about many copies look at one page of the queue each and answer where to go on, so that neither
@@ -67,28 +68,6 @@ pub enum Question {
         /// Why; it is recorded.
         because: String,
     },
-}
-
-/// An address that was entered somewhere, as whoever entered it wrote it down. It is checked where it is acted on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignUp {
-    /// The address.
-    pub address: String,
-    /// Who wants to write to it.
-    pub controller: String,
-    /// What for.
-    pub purpose: String,
-    /// Version of the notice that was shown.
-    pub notice: Option<String>,
-    /// Form, URL or event.
-    pub source: Option<String>,
-    /// From which address on the network it was entered.
-    pub ip: Option<std::net::IpAddr>,
-    /// The language of the form.
-    pub language: Option<String>,
-    /// Who hands it in.
-    pub by: String,
 }
 
 /// What is to become of copies.

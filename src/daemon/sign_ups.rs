@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::control::{Answer, SignUp, SignUpSink};
+use crate::control::{Answer, SignUp, SignUpSink, SignedUp};
 use crate::locale::Language;
 use crate::mail::{ControllerId, Mailbox};
 use crate::pipeline::{Asking, Pipeline, Request};
@@ -38,12 +38,11 @@ fn read(sign_up: SignUp) -> Result<Request, String> {
 }
 
 async fn ask(hall: &Pipeline, request: &Request) -> Answer {
-    let (outcome, letter) = match hall.ask_to_confirm(request).await {
-        Ok(Asking::Asked { id, until }) => ("asked", Some((id.to_string(), until.rfc3339()))),
-        Ok(Asking::Confirmed) => ("confirmed", None),
-        Ok(Asking::Shut) => ("shut", None),
-        Ok(Asking::TooOften) => ("too_often", None),
+    Answer::SignedUp(match hall.ask_to_confirm(request).await {
+        Ok(Asking::Asked { id, until }) => SignedUp::Asked { id: id.to_string(), until: until.rfc3339() },
+        Ok(Asking::Confirmed) => SignedUp::Confirmed,
+        Ok(Asking::Shut) => SignedUp::Shut,
+        Ok(Asking::TooOften) => SignedUp::TooOften,
         Err(error) => return Answer::Fault { message: error.to_string() },
-    };
-    Answer::SignedUp { outcome: outcome.to_owned(), letter }
+    })
 }

@@ -2,18 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::mail::{ControllerId, ListName, StreamName};
-
-/// Types that one filter names: there are fewer.
-pub const TYPES_MAX: usize = 64;
+use crate::mail::{ListName, StreamName};
 
 /// Everything that is said must fit; what is not said fits all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Types, as the record names them; none means all.
     pub types: Vec<String>,
-    /// Events of this controller alone. Those of the gateway as a whole are nobody's, and do not fit.
-    pub controller: Option<ControllerId>,
     /// Events of this stream.
     pub stream: Option<StreamName>,
     /// Events of this list.
@@ -25,7 +20,6 @@ pub struct Filter {
 pub(super) struct Looked {
     #[serde(rename = "type")]
     kind: Option<String>,
-    controller: Option<String>,
     stream: Option<String>,
     list: Option<String>,
     recipient: Option<String>,
@@ -52,7 +46,6 @@ impl Filter {
         };
         let typed = looked.kind.as_ref().is_some_and(|kind| self.types.contains(kind));
         (self.types.is_empty() || typed)
-            && named(self.controller.as_ref().map(ControllerId::as_str), looked.controller.as_ref())
             && named(self.stream.as_ref().map(StreamName::as_str), looked.stream.as_ref())
             && named(self.list.as_ref().map(ListName::as_str), looked.list.as_ref())
     }

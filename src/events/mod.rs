@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use filter::{Filter, TYPES_MAX};
+pub use filter::Filter;
 pub use position::Position;
 
 /// Events on one page.
@@ -92,14 +92,6 @@ impl Events {
     /// [`EventsError`].
     pub fn page(&self, after: Position, limit: usize, filter: &Filter) -> Result<Page, EventsError> {
         scan::page(&self.directory, after, limit.min(PAGE_MAX), LOOKED_AT_MAX, filter)
-    }
-
-    /// Behind the last event there is. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`EventsError::Io`].
-    pub fn end(&self) -> Result<Position, EventsError> {
-        Ok(scan::end(&self.directory)?)
     }
 
     /// [`Events::page`], and when it is empty waits up to `patience` (and [`WAIT_MAX`]) for one that is not.

@@ -61,26 +61,6 @@ pub(super) fn page(
     Ok(page)
 }
 
-/// Behind the last whole line.
-pub(super) fn end(directory: &Path) -> io::Result<Position> {
-    let mut end = Position::START;
-    for (number, path) in files(directory)?.iter().rev() {
-        let file = File::open(path)?;
-        let from = file.metadata()?.len().saturating_sub(LINE_MAX as u64);
-        let mut lines = Lines::new(file, from);
-        while let Some(line) = lines.next()? {
-            // The first may have lost its beginning; it has no number then.
-            if let Some(seq) = seq(&line).filter(|seq| *seq > end.seq) {
-                end = Position { seq, hint: Some(Hint { file: *number, at: lines.at }) };
-            }
-        }
-        if end.seq > 0 {
-            break;
-        }
-    }
-    Ok(end)
-}
-
 /// Where to begin in a file: where the hint says, when a line begins there.
 fn start(after: Position, number: u64, path: &Path) -> io::Result<u64> {
     let Some(hint) = after.hint.filter(|hint| hint.file == number && hint.at > 0) else { return Ok(0) };

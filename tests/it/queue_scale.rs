@@ -26,7 +26,7 @@ fn messages() -> usize {
     std::env::var("CONSENTRY_QUEUE").map_or(3000, |text| text.parse().expect("CONSENTRY_QUEUE=MESSAGES"))
 }
 
-/// Streams take turns and so do domains: three of one, one of the other.
+/// A hundred domains take turns.
 fn recipient(number: usize) -> String {
     format!("p{number}@d{}.example", number % 100)
 }
