@@ -102,8 +102,11 @@ impl Store {
     /// was new. What others told before and after holds as if `of` had told nothing. Blocking.
     ///
     /// # Errors
-    /// Any [`StoreError`]; doing it again goes on.
+    /// Any [`StoreError`]; doing it again goes on. [`StoreError::Settling`] while a fleet's store has not been told everything.
     pub fn retract(&self, keys: &[AddressKey], of: &str, by: &str, at: Timestamp) -> Result<u64, StoreError> {
+        if let Self::Redis(store) = self {
+            store.nothing_waits()?;
+        }
         let told = Told::Retraction(of.to_owned());
         let events: Vec<_> = self
             .told_by(keys, of)?

@@ -4,6 +4,7 @@
 //! their lines name; and a record that is asserted lifts nobody's opt-out (promise P10).
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
 
@@ -154,9 +155,9 @@ impl<'a> Import<'a> {
             let keys = self.store.exact_keys(&chunk);
             let known = self.store.consents_under(&keys)?;
             match &mut self.target {
-                Target::Count => count(&chunk, &known, &mut events.counts),
+                Target::Count => count(&weighed(chunk, known, keys), &mut events.counts),
                 Target::Record(journal) => {
-                    record(chunk, &known, &keys, self.store, journal, &mut events.counts)?;
+                    record(weighed(chunk, known, keys), self.store, journal, &mut events.counts)?;
                 }
             }
             watch(events.counts.rows);
@@ -195,10 +196,33 @@ fn meaning(new: &NewEvent, known: &[ConsentFact]) -> Meaning {
     }
 }
 
-/// What an import would do, without doing it. A consent that the file holds twice counts as new twice.
-fn count(chunk: &[NewEvent], known: &[Vec<ConsentFact>], counts: &mut Imported) {
-    for (new, known) in chunk.iter().zip(known) {
-        match meaning(new, known) {
+/// One row's word, weighed.
+struct Weighed {
+    new: NewEvent,
+    key: AddressKey,
+    meaning: Meaning,
+}
+
+/// Each of a chunk beside what is known, `known` in the same order, and beside the rows before it about the same person: a list
+/// in which an old word follows a newer one must not bring the old one back (promise P10).
+fn weighed(chunk: Vec<NewEvent>, known: Vec<Vec<ConsentFact>>, keys: Vec<AddressKey>) -> Vec<Weighed> {
+    let mut said: HashMap<AddressKey, Vec<ConsentFact>> = HashMap::new();
+    let weigh = |((new, known), key): ((NewEvent, Vec<ConsentFact>), AddressKey)| {
+        let facts = said.entry(key).or_insert(known);
+        let meaning = meaning(&new, facts);
+        if let (Told::Consent(fact), Meaning::New | Meaning::Upgrades) = (new.told(), meaning) {
+            facts.retain(|known| (&known.controller, &known.purpose) != (&fact.controller, &fact.purpose));
+            facts.push((**fact).clone());
+        }
+        Weighed { new, key, meaning }
+    };
+    chunk.into_iter().zip(known).zip(keys).map(weigh).collect()
+}
+
+/// What an import would do, without doing it.
+fn count(chunk: &[Weighed], counts: &mut Imported) {
+    for Weighed { meaning, .. } in chunk {
+        match meaning {
             Meaning::New => counts.new += 1,
             Meaning::Upgrades => counts.upgraded += 1,
             Meaning::Known => counts.existing += 1,
@@ -209,26 +233,19 @@ fn count(chunk: &[NewEvent], known: &[Vec<ConsentFact>], counts: &mut Imported) 
 
 /// Records a chunk. About whom it is stands in the journal before.
 fn record(
-    chunk: Vec<NewEvent>,
-    known: &[Vec<ConsentFact>],
-    keys: &[AddressKey],
+    mut chunk: Vec<Weighed>,
     store: &Store,
     journal: &mut Journal,
     counts: &mut Imported,
 ) -> Result<(), OperationError> {
-    let (mut kept, mut meanings, mut people) = (Vec::new(), Vec::new(), Vec::new());
-    for ((new, known), key) in chunk.into_iter().zip(known).zip(keys) {
-        let meaning = meaning(&new, known);
-        if meaning == Meaning::GivesWay {
-            counts.ignored += 1;
-            continue;
-        }
-        kept.push(new);
-        meanings.push(meaning);
-        people.push(*key);
-    }
+    let all = chunk.len();
+    chunk.retain(|weighed| weighed.meaning != Meaning::GivesWay);
+    counts.ignored += u64::try_from(all - chunk.len()).unwrap_or(u64::MAX);
+    let mut people: Vec<_> = chunk.iter().map(|weighed| weighed.key).collect();
     people.dedup();
     journal.about(&people)?;
+    let meanings: Vec<_> = chunk.iter().map(|weighed| weighed.meaning).collect();
+    let kept: Vec<_> = chunk.into_iter().map(|weighed| weighed.new).collect();
     for (became, meaning) in store.record_chunk(&kept)?.into_iter().zip(meanings) {
         match (became, meaning) {
             (Added::New, Meaning::Upgrades) => counts.upgraded += 1,

@@ -284,3 +284,21 @@ fn an_import_that_is_taken_back_leaves_what_was_there_and_what_was_said_since() 
     assert_eq!(run(&["undo", &id, "--because", "again"]).0, Outcome::Nothing);
     assert!(run(&["history", "new@x.example"]).1.contains("another company's list"), "it stays in the history");
 }
+
+/// The rows of one person in one file, in the wrong order: what is later holds, and a withdrawal most of all.
+#[test]
+fn an_old_row_behind_a_newer_one_brings_nothing_back() {
+    for (rows, holds) in [
+        (["opt_in,2026-02-01", "opt_out_active,2020-01-01"], Basis::OptIn),
+        (["none,2020-01-01", "opt_in,2026-02-01"], Basis::None),
+    ] {
+        let store = Store::memory();
+        let text = format!("email,basis,collected_at\nv@x.example,{}\nv@x.example,{}\n", rows[0], rows[1]);
+        let (counts, _) = import_text(&store, &text, &["--controller", "acme"]);
+        let counts = counts.unwrap();
+        assert_eq!((counts.new, counts.ignored), (1, 1), "{rows:?}");
+        assert_eq!(known(&store, "v@x.example").consents[0].basis, holds, "{rows:?}");
+        let (dry, _) = import_text(&Store::memory(), &text, &["--controller", "acme", "--dry-run"]);
+        assert_eq!(dry.unwrap(), counts);
+    }
+}

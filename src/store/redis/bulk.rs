@@ -1,8 +1,8 @@
 //! Many suppressions at once, and taking them back.
 
-use super::Redis;
 use super::change::Telling;
 use super::fact::Fact;
+use super::{Redis, Shared};
 use crate::store::bulk::{Print, Withdrawal};
 use crate::store::entry::Entry;
 use crate::store::key::AddressKey;
@@ -33,14 +33,16 @@ impl Redis {
         self.tell_chunk(&facts, Telling::First)
     }
 
+    /// # Errors
+    /// [`StoreError::Settling`]: what is taken back before it is told would be told afterwards.
+    pub(in crate::store) fn nothing_waits(&self) -> Result<(), StoreError> {
+        self.0.shared.nothing_waits()
+    }
+
     pub(in crate::store) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
         let withdrawal = withdrawal.clone();
         self.blocking(|shared| async move {
-            if !shared.journal.pending(shared.ground()?.generation, 1)?.is_empty() {
-                // What is taken out before it is told would be told afterwards.
-                let because = "facts of this gateway are still to be sent".to_owned();
-                return Err(StoreError::Settling { because });
-            }
+            shared.nothing_waits()?;
             let mut gone = 0;
             for print in &withdrawal.prints {
                 let covers = |entry: &Entry| Print::of(entry) == *print;
@@ -48,5 +50,14 @@ impl Redis {
             }
             Ok(u64::try_from(gone).unwrap_or(u64::MAX))
         })
+    }
+}
+
+impl Shared {
+    fn nothing_waits(&self) -> Result<(), StoreError> {
+        if self.journal.pending(self.ground()?.generation, 1)?.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Settling { because: "facts of this gateway are still to be sent".to_owned() })
     }
 }

@@ -65,6 +65,23 @@ fn the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays(store
     assert_eq!((history[0].by.as_str(), history[0].address.as_deref()), ("tester", Some("v@x.example")));
 }
 
+fn what_one_teller_told_can_be_taken_back_and_nothing_else_goes(store: &Store) {
+    let person = mailbox("v@example.com");
+    let told = |basis, by: &str| NewEvent::consent(person.clone(), consent(basis), by.to_owned(), now()).unwrap();
+    let keys = store.exact_keys(&[told(Basis::OptIn, "x")]);
+    let holds = || dossier(store, "v@example.com").consents.iter().map(|fact| fact.basis).collect::<Vec<_>>();
+    store.blocking_record(&told(Basis::OptOutActive, "clerk")).unwrap();
+    store.blocking_record(&told(Basis::OptIn, "list, import 1")).unwrap();
+    assert_eq!(holds(), [Basis::OptIn]);
+    assert_eq!(store.retract(&keys, "list, import 2", "ann: none of it", now()).unwrap(), 0, "told nothing");
+    assert_eq!(store.retract(&keys, "list, import 1", "ann: wrong list", now()).unwrap(), 1);
+    assert_eq!(holds(), [Basis::OptOutActive], "what held before");
+    assert_eq!(store.retract(&keys, "list, import 1", "ann: wrong list", now()).unwrap(), 0, "once");
+    store.blocking_record(&told(Basis::OptIn, "page")).unwrap();
+    assert_eq!(holds(), [Basis::OptIn], "what is said since");
+    assert_eq!(store.history(&person).unwrap().len(), 4, "and all of it stays in the history");
+}
+
 fn saying_again_what_holds_adds_nothing(store: &Store) {
     let again = declared("v@x.example", Declaration { contract: Some(Contract::InForce), ..Declaration::default() });
     for (event, expected) in [
@@ -346,6 +363,10 @@ pub(super) const EVERY_KIND: &[Expectation] = &[
     (
         "the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays",
         the_last_word_of_each_controller_and_purpose_holds_and_every_word_stays,
+    ),
+    (
+        "what_one_teller_told_can_be_taken_back_and_nothing_else_goes",
+        what_one_teller_told_can_be_taken_back_and_nothing_else_goes,
     ),
     ("saying_again_what_holds_adds_nothing", saying_again_what_holds_adds_nothing),
     ("declarations_add_up_trait_by_trait", declarations_add_up_trait_by_trait),
