@@ -14,6 +14,7 @@
 mod certificates;
 mod clients;
 mod dane;
+mod signatures;
 mod trust;
 mod unverified;
 
