@@ -7,6 +7,7 @@
 mod canaries;
 mod intake;
 mod opt_outs;
+mod programs;
 mod sign_ups;
 mod sockets;
 
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::audit::{Trail, TrailError};
 use crate::config::{self, ConfigError, Engine, LogAddresses};
-use crate::control::{self, Desk};
+use crate::control::Desk;
 use crate::delivery::{Board, BoardError, Delivery};
 use crate::dns;
 use crate::feedback::{self, Inbound};
@@ -108,6 +109,8 @@ pub struct Gateway {
     pub submission_tls: Vec<SocketAddr>,
     /// Where the person's door is.
     pub http: Option<SocketAddr>,
+    /// Where the programs' door is, besides the socket in the data folder.
+    pub api: Option<SocketAddr>,
     /// The facts.
     pub store: Store,
     /// The durable queue.
@@ -127,10 +130,29 @@ pub struct Live {
     feedback: Arc<ArcSwap<feedback::Settings>>,
     tell: Arc<ArcSwap<tell::Settings>>,
     certificates: Option<Certificates>,
+    api_certificates: Option<Certificates>,
     tools: Tools,
 }
 
 impl Live {
+    fn new(
+        rooms: (pipeline::Settings, unsubscribe::Settings, feedback::Settings, Arc<ArcSwap<tell::Settings>>),
+        tools: &Tools,
+        certificates: Option<&Certificates>,
+        api_certificates: Option<&Certificates>,
+    ) -> Self {
+        let (pipeline, unsubscribe, feedback, tell) = rooms;
+        Self {
+            pipeline: Arc::new(ArcSwap::from_pointee(pipeline)),
+            unsubscribe: Arc::new(ArcSwap::from_pointee(unsubscribe)),
+            feedback: Arc::new(ArcSwap::from_pointee(feedback)),
+            tell,
+            tools: tools.clone(),
+            certificates: certificates.cloned(),
+            api_certificates: api_certificates.cloned(),
+        }
+    }
+
     /// Reads the file again and replaces streams, credentials, keys and certificates at once; the old settings stay when
     /// anything is wrong. Addresses, folders, routes, and whether there is TLS at all, are fixed until the next start.
     ///
@@ -138,8 +160,12 @@ impl Live {
     /// [`ConfigError`] with everything that is wrong.
     pub fn reload(&self, path: &Path) -> Result<(), ConfigError> {
         let settings = config::load(path)?;
-        if let (Some(shown), Some(read)) = (&self.certificates, &settings.smtp.tls) {
-            shown.adopt(read);
+        for (shown, read) in
+            [(&self.certificates, &settings.smtp.tls), (&self.api_certificates, &settings.api.certificates)]
+        {
+            if let (Some(shown), Some(read)) = (shown, read) {
+                shown.adopt(read);
+            }
         }
         self.pipeline.store(Arc::new(settings.pipeline));
         self.unsubscribe.store(Arc::new(settings.unsubscribe));
@@ -244,14 +270,8 @@ pub async fn start(
     let fence = Fence::default();
     let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
     let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
-    let live = Live {
-        pipeline: Arc::new(ArcSwap::from_pointee(settings.pipeline)),
-        unsubscribe: Arc::new(ArcSwap::from_pointee(settings.unsubscribe)),
-        feedback: Arc::new(ArcSwap::from_pointee(settings.feedback)),
-        tell,
-        tools: tools.clone(),
-        certificates: settings.smtp.tls.clone(),
-    };
+    let rooms = (settings.pipeline, settings.unsubscribe, settings.feedback, tell);
+    let live = Live::new(rooms, &tools, settings.smtp.tls.as_ref(), settings.api.certificates.as_ref());
     let parts = Parts {
         store: store.clone(),
         fence: fence.clone(),
@@ -276,6 +296,7 @@ pub async fn start(
     let inbound = intake::open_mailbox(listen, settings.inbound, shown, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
     outgoing.spawn(teller.run(delivery_stops.clone()));
+    let programs = opt_outs.clone();
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
@@ -294,12 +315,14 @@ pub async fn start(
     outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
     let desk = Desk { sign_ups, spool: spool.clone(), board, log, fence, clock };
     tasks.spawn(watch_store(store.clone(), stops.clone()));
-    tasks.spawn(control::serve(control_socket(&settings.data_dir)?, desk, stops));
+    let programs = programs::Parts { data_dir: &settings.data_dir, control: desk, opt_outs: programs, stops };
+    let api = programs.open(&settings.api, &live, &mut tasks)?;
     Ok(Gateway {
         submission: submission.clear,
         submission_tls: submission.tls,
         inbound,
         http,
+        api,
         store,
         spool,
         live,
@@ -325,11 +348,6 @@ fn hall(parts: Parts, live: &Live, clock: &Arc<dyn Clock>) -> Result<Arc<Pipelin
     let hall = Pipeline::new(parts, Arc::clone(&live.pipeline), Arc::clone(clock))
         .map_err(|_| StartError::Keys("the system has no randomness".to_owned()))?;
     Ok(Arc::new(hall))
-}
-
-fn control_socket(data_dir: &Path) -> Result<control::Socket, StartError> {
-    let bound = control::Socket::bind(data_dir);
-    bound.map_err(|error| StartError::Listen { address: "control socket".to_owned(), error })
 }
 
 fn report_recovery(recovered: &Recovered) {

@@ -13,6 +13,7 @@
 //! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
 //! `docs/architecture.md`.
 
+pub mod api;
 pub mod audit;
 pub mod cidr;
 pub mod cli;

@@ -109,6 +109,7 @@ impl OptOuts {
             event.reason = Some(wish.cause.reason().as_str());
             event.evidence = Some(evidence);
             event.id = Some(wish.subject.message.to_string());
+            event.controller = Some(wish.subject.controller.to_string());
             event.queue = Some(wish.scope.to_string());
             (self.audit)(self.log.record(&event));
             if wish.may_be_acknowledged() {

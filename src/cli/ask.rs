@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::consent::AskArgs;
-use crate::control::{self, Answer, Question, SignUp, SignedUp};
+use crate::api;
+use crate::control::{Answer, Question, SignUp, SignedUp};
 use crate::exit::{Exit, Failure};
 
 /// Says what became of it. Whoever shows that to a visitor shows the same for every outcome: else anybody could learn by it who is
@@ -20,7 +21,7 @@ pub(super) fn run(args: &AskArgs, data_dir: &Path, out: &mut dyn Write) -> Resul
         language: args.language.clone(),
         by: args.by.clone(),
     };
-    let asked = super::small_runtime()?.block_on(control::ask(data_dir, &Question::SignUp(sign_up)))?;
+    let asked = super::small_runtime()?.block_on(api::ask(data_dir, Question::SignUp(sign_up)))?;
     let Some(answer) = asked else {
         return Err(Failure::new(Exit::Unavailable, "no daemon is running on this data folder; it sends the letter"));
     };
@@ -32,7 +33,7 @@ pub(super) fn run(args: &AskArgs, data_dir: &Path, out: &mut dyn Write) -> Resul
         Answer::SignedUp(SignedUp::Confirmed) => "the mailbox has confirmed this before, and it holds",
         Answer::SignedUp(SignedUp::Shut) => "the address is blocked (a complaint, a dead mailbox, an operator's entry)",
         Answer::SignedUp(SignedUp::TooOften) => "too often, of this address or from this network",
-        Answer::Fault { message } => return Err(Failure::new(Exit::Data, message)),
+        Answer::Fault { message, .. } => return Err(Failure::new(Exit::Data, message)),
         Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. } => {
             return Err(Failure::new(Exit::Software, "the daemon answered another question"));
         }

@@ -1,6 +1,5 @@
 //! `consentry consent`: who agreed to what, how that is proven, and how it came about.
 
-mod form;
 mod import;
 mod show;
 #[cfg(test)]
@@ -12,16 +11,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-pub use self::form::Form;
 pub use self::undo::UndoArgs;
 use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
 use super::suppress::imports;
+use crate::api::form;
 use crate::imports::Shape;
 use crate::mail::{ControllerId, Mailbox};
 use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
 use crate::store::{Added, NewEvent, Store, Subject};
 use crate::time::{Clock, Timestamp};
+pub use form::Form;
 
 /// Looks at and adds to what people agreed to; nothing that was recorded is ever changed.
 #[derive(Clone, Debug, Args)]

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::api;
 use crate::config;
-use crate::control::{self, Answer, Question};
+use crate::control::{Answer, Question};
 use crate::exit::{Exit, Failure};
 use crate::mail::{Mailbox, QueueId};
 use crate::message::HttpsUri;
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, place: &Place, out: &mut dyn Write) -> 
             checks.push(judge::answer(method, opens, door.ask(method, &link).await));
         }
         checks.push(mailbox(&settings.pipeline.unsubscribe_mailbox));
-        checks.push(daemon(control::ask(&settings.data_dir, &Question::Stats).await));
+        checks.push(daemon(api::ask(&settings.data_dir, Question::Stats).await));
         checks
     });
     print(&checks, arguments.json, out)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::events::{Events, EventsError, Filter, PAGE_MAX, Position};
 use crate::exit::{Exit, Failure};
-use crate::mail::{ListName, StreamName};
+use crate::mail::{ControllerId, ListName, StreamName};
 
 /// What is asked.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// Only events of this list.
     #[arg(long, value_name = "NAME")]
     list: Option<ListName>,
+    /// Only events about mail and facts of this controller.
+    #[arg(long, value_name = "NAME")]
+    controller: Option<ControllerId>,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = PAGE_MAX, conflicts_with = "follow")]
     limit: usize,
@@ -32,8 +35,12 @@ pub(super) struct Arguments {
 
 /// Prints events one JSON object a line, and at the end the position behind them on the error output.
 pub(super) fn run(arguments: &Arguments, events: &Events, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let filter =
-        Filter { types: arguments.types.clone(), stream: arguments.stream.clone(), list: arguments.list.clone() };
+    let filter = Filter {
+        types: arguments.types.clone(),
+        stream: arguments.stream.clone(),
+        list: arguments.list.clone(),
+        controller: arguments.controller.clone(),
+    };
     let runtime = super::small_runtime()?;
     let patience = if arguments.follow { Duration::MAX } else { Duration::ZERO };
     let (mut position, mut left) = (arguments.after, arguments.limit);

@@ -1,12 +1,12 @@
 //! `consentry explain`: what would be decided for this recipient now, and why?
 
-mod format;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
 use std::sync::Arc;
 
+use crate::api::explanation as format;
 use crate::exit::{Exit, Failure};
 use crate::mail::Mailbox;
 use crate::policy::Verdict;

@@ -27,6 +27,7 @@ mod shaping;
 mod source;
 mod store;
 pub mod suppress;
+mod token;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::api;
 use crate::config;
 use crate::control;
 use crate::exit::{Exit, Failure};
@@ -96,6 +98,9 @@ enum Operation {
     Dns(dns::Arguments),
     /// Whether people can leave: the unsubscribe door as a mailbox provider meets it (exit code 1 when they cannot).
     Doctor(doctor::Arguments),
+    /// Who may come in at the API: add, list, revoke.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Make keys: DKIM, credentials.
     #[command(subcommand)]
     Keygen(keygen::Command),
@@ -171,6 +176,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
         Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),
+        Operation::Token(command) => token::run(&command, &place.load()?.data_dir, &*clock, &mut out),
         Operation::Keygen(command) => keygen::run(&command, &mut out),
     }
 }
@@ -214,7 +220,7 @@ impl Place {
 /// A running daemon may have read the facts just before they changed: what was added counts, and may be acknowledged,
 /// once it is done with naming those recipients (promise P3).
 fn settle(settings: &config::Settings) -> Result<(), Failure> {
-    small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Fence))?;
+    small_runtime()?.block_on(api::ask(&settings.data_dir, control::Question::Fence))?;
     Ok(())
 }
 
@@ -229,7 +235,7 @@ fn record(
     let privacy = crate::daemon::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
     if let Some(event) = command.event(ended, &privacy, clock.now()) {
         let line = String::from_utf8_lossy(&event.to_json()).into_owned();
-        small_runtime()?.block_on(control::ask(&settings.data_dir, &control::Question::Record { line }))?;
+        small_runtime()?.block_on(api::ask(&settings.data_dir, control::Question::Record { line }))?;
     }
     Ok(())
 }

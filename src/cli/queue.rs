@@ -7,8 +7,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::ask;
 use crate::config;
-use crate::control::{Answer, Change, Desk, Question, ask, ask_offline, nobody_asks};
+use crate::control::{Answer, Change, Desk, Question, answer, nobody_asks};
 use crate::delivery::Selector;
 use crate::exit::{Exit, Failure};
 use crate::mail::{CampaignId, Domain, QueueId, RouteName, StreamName};
@@ -276,7 +277,7 @@ struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     async fn open(settings: &'a config::Settings, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
-        if ask(&settings.data_dir, &Question::Stats).await?.is_some() {
+        if ask(&settings.data_dir, Question::Stats).await?.is_some() {
             return Ok(Self { settings, offline: None });
         }
         let (spool, _) = crate::daemon::open_spool(settings, clock)?;
@@ -290,13 +291,13 @@ impl<'a> Counter<'a> {
 
     async fn ask(&self, question: Question) -> Result<Answer, Failure> {
         let answer = match &self.offline {
-            Some(desk) => ask_offline(question, desk).await,
-            None => ask(&self.settings.data_dir, &question)
+            Some(desk) => answer(question, desk).await,
+            None => ask(&self.settings.data_dir, question)
                 .await?
                 .ok_or_else(|| Failure::new(Exit::Temporary, "the daemon has just ended; try again"))?,
         };
         match answer {
-            Answer::Fault { message } => Err(Failure::new(Exit::Data, message)),
+            Answer::Fault { message, .. } => Err(Failure::new(Exit::Data, message)),
             fine @ (Answer::Stats(_)
             | Answer::List { .. }
             | Answer::Copy(_)

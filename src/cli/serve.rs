@@ -29,7 +29,7 @@ pub(super) fn run(place: &Place, clock: Arc<dyn Clock>) -> Result<Exit, Failure>
         let signals = Signals::new()?;
         let gateway = daemon::start(settings, sockets, log, clock).await?;
         let (submission, submission_tls, inbound) = (&gateway.submission, &gateway.submission_tls, &gateway.inbound);
-        tracing::info!(?submission, ?submission_tls, ?inbound, http = ?gateway.http, "ready");
+        tracing::info!(?submission, ?submission_tls, ?inbound, http = ?gateway.http, api = ?gateway.api, "ready");
         notify(&[sd_notify::NotifyState::Ready]);
         let outcome = until_told(&gateway, &file, signals).await;
         notify(&[sd_notify::NotifyState::Stopping]);

@@ -12,8 +12,8 @@ use crate::pipeline::Stream;
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
-    LogAddresses, Settings, canary, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams, tell,
-    upstream, v1,
+    LogAddresses, Settings, api, canary, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams,
+    tell, upstream, v1,
 };
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
@@ -71,6 +71,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         smtp: doors.smtp,
         http_listen: doors.http_listen,
         unsubscribe: doors.unsubscribe,
+        api: doors.api,
         inbound_listen: doors.inbound_listen,
         inbound: doors.inbound,
         feedback: doors.feedback,
@@ -113,6 +114,7 @@ struct Doors {
     smtp: crate::smtp::server::Settings,
     http_listen: Option<SocketAddr>,
     unsubscribe: crate::unsubscribe::Settings,
+    api: crate::api::Settings,
     inbound_listen: Vec<SocketAddr>,
     inbound: crate::smtp::server::Settings,
     feedback: crate::feedback::Settings,
@@ -130,6 +132,7 @@ fn doors(
     let smtp = smtp::settings(&spec.smtp, hostname, base, streams::client_certificates(spec), problems);
     let http_listen = http::listen_address(&spec.http, problems);
     let unsubscribe = http::settings(spec, base, streams, problems);
+    let api = api::settings(&spec.api, base, problems);
     let whole = unsubscribe.as_ref().map(|door| door.whole_controller.clone()).unwrap_or_default();
     let feedback = inbound::mailbox(&spec.inbound, spec.http.mailto.as_ref(), whole, problems);
     let inbound_listen = inbound::listen_addresses(&spec.inbound, problems);
@@ -140,6 +143,7 @@ fn doors(
         smtp: smtp?,
         http_listen: http_listen?,
         unsubscribe: unsubscribe?,
+        api: api?,
         inbound_listen: inbound_listen?,
         inbound: inbound?,
         feedback,

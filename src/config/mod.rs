@@ -7,6 +7,7 @@
 //!
 //! **Never knows:** running state. Nobody but the command line, the daemon and the demo asks it.
 
+mod api;
 mod build;
 mod canary;
 mod confirming;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub http_listen: Option<SocketAddr>,
     /// What the person's door does.
     pub unsubscribe: crate::unsubscribe::Settings,
+    /// The programs' door.
+    pub api: crate::api::Settings,
     /// Where mail to our own mailboxes comes in; nowhere unless it is asked for.
     pub inbound_listen: Vec<SocketAddr>,
     /// The server for it.

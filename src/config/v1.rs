@@ -17,6 +17,8 @@ pub(super) struct Spec {
     pub(super) smtp: Smtp,
     pub(super) http: Http,
     #[serde(default)]
+    pub(super) api: Api,
+    #[serde(default)]
     pub(super) inbound: Inbound,
     pub(super) canary: Option<At<Canary>>,
     #[serde(default)]
@@ -121,6 +123,15 @@ pub(super) struct Http {
     pub(super) max_connections: Option<At<u64>>,
     pub(super) max_connections_per_address: Option<At<u64>>,
     pub(super) effect_bound: Option<At<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub(super) listen: Option<At<String>>,
+    #[serde(default)]
+    pub(super) tls: Vec<At<Certificate>>,
+    pub(super) requests_per_second: Option<At<u64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{self, Board, Hand, Selector, Suspension};
+use crate::delivery::{Board, Hand, Selector, Suspension};
 use crate::mail::QueueId;
 use crate::spool::{Labels, PendingCopy};
 use crate::telemetry::{Event, EventType};
 
 use super::Desk;
 use super::change::change;
+use super::figures::{Figures, stats};
 use super::question::Question;
 use super::sign_up::SignedUp;
 
@@ -53,123 +54,23 @@ pub enum Answer {
     SignedUp(SignedUp),
     /// Not done.
     Fault {
-        /// Why.
+        /// In words.
         message: String,
+        /// Whose fault it is.
+        why: WhyNot,
     },
 }
 
-/// The queue in figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Copies.
-    pub copies: u64,
-    /// Recipients not settled.
-    pub recipients: u64,
-    /// Copies that have been tried and wait for their next attempt.
-    pub deferred: u64,
-    /// Copies that a worker has now.
-    pub leased: u64,
-    /// Copies that an operator holds.
-    pub held: u64,
-    /// Copies that cannot be read back.
-    pub damaged: u64,
-    /// Octets of waiting mail.
-    pub octets: u64,
-    /// Octets of the spool's files.
-    pub disk_octets: u64,
-    /// When the oldest was accepted.
-    pub oldest: Option<String>,
-    /// Audit records lost in a flood.
-    pub notes_lost: u64,
-    /// What gets no attempts.
-    pub suspended: Vec<Suspended>,
-    /// Groups that were told "too much".
-    pub slowed: Vec<Slowed>,
-    /// Limits that mail met.
-    #[serde(default)]
-    pub limited: Vec<Limited>,
-    /// What is being warmed up.
-    #[serde(default)]
-    pub warmup: Vec<Warmup>,
-    /// Ways out that do not work.
-    pub circuits: Vec<Circuit>,
-    /// Dead mailboxes that will be suppressed unless their group trips.
-    pub unconfirmed: u64,
-}
-
-/// One suspension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suspended {
-    /// What.
-    pub what: String,
-    /// Since when.
-    pub since: String,
-    /// When it ends by itself.
-    pub until: Option<String>,
-    /// Who: an operator's name, `breaker` or `reputation`.
-    pub by: String,
-    /// Why.
-    pub because: String,
-}
-
-/// One slowed group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slowed {
-    /// `upstream`, or another route, or `@domain by upstream`.
-    pub group: String,
-    /// How far.
-    pub level: u32,
-    /// Seconds between two messages.
-    pub gap_s: u64,
-    /// Since when.
-    pub since: String,
-}
-
-/// A group of destinations on a route, and how fast its mail leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limited {
-    /// The route.
-    pub route: String,
-    /// A group, a domain by itself, or `all`.
-    pub group: String,
-    /// The rate, such as `100/s`.
-    pub rate: Option<String>,
-    /// Messages that passed since the start, where there is a rate.
-    pub passed: u64,
-    /// Connections that are open.
-    pub connections: Option<u64>,
-    /// Connections that may be.
-    pub connections_max: Option<u64>,
-}
-
-/// A plan for an address or a domain that is being warmed up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warmup {
-    /// The plan.
-    pub name: String,
-    /// The number of this day in it, from 1; zero before it begins.
-    pub day: u64,
-    /// Messages of this day.
-    pub used: u64,
-    /// How many it may have; none when the plan is over.
-    pub allowed: Option<u64>,
-}
-
-/// An open circuit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Circuit {
-    /// Since when.
-    pub since: String,
-    /// The route.
-    pub route: String,
-    /// Where it ends: `host:port` of a smarthost, or a domain.
-    pub site: String,
-    /// Whose fault: `local`, `policy` or `peer`.
-    pub fault: String,
-    /// The class of the refusal.
-    pub class: String,
-    /// What the other side said.
-    pub response: String,
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyNot {
+    /// The question is not as expected.
+    Malformed,
+    /// What it is about is not there.
+    Absent,
+    /// It could not be done here.
+    Failed,
 }
 
 /// One copy with its mail.
@@ -230,7 +131,7 @@ pub(super) async fn answer(question: Question, desk: &Desk) -> Answer {
         },
         Question::Show { id } => match QueueId::parse(&id) {
             Some(id) => show(desk, id).await,
-            None => Answer::Fault { message: NOT_AN_ID.to_owned() },
+            None => Answer::Fault { message: NOT_AN_ID.to_owned(), why: WhyNot::Malformed },
         },
         Question::Change { change: to, which, after, by, because } => match cursor(after.as_deref()) {
             _ if too_long(&by, &because) => long(),
@@ -250,7 +151,7 @@ fn too_long(by: &str, because: &str) -> bool {
 }
 
 fn long() -> Answer {
-    Answer::Fault { message: format!("a name or reason is longer than {TEXT_MAX} octets") }
+    Answer::Fault { message: format!("a name or reason is longer than {TEXT_MAX} octets"), why: WhyNot::Malformed }
 }
 
 pub(super) const fn done(copies: u64) -> Answer {
@@ -260,7 +161,7 @@ pub(super) const fn done(copies: u64) -> Answer {
 fn record(desk: &Desk, line: &str) -> Answer {
     // It was one line of JSON when it came in, so it holds no line end; an object it has to be.
     if !serde_json::from_str::<serde_json::Value>(line).is_ok_and(|value| value.is_object()) {
-        return Answer::Fault { message: "not a record; expected a JSON object".to_owned() };
+        return Answer::Fault { message: "not a record; expected a JSON object".to_owned(), why: WhyNot::Malformed };
     }
     let line = Bytes::from(line.replace(['\r', '\n'], " "));
     desk.log.write(line.clone());
@@ -269,75 +170,10 @@ fn record(desk: &Desk, line: &str) -> Answer {
 }
 
 fn cursor(after: Option<&str>) -> Result<Option<QueueId>, Answer> {
-    let parse = |text| QueueId::parse(text).ok_or_else(|| Answer::Fault { message: NOT_AN_ID.to_owned() });
-    after.map(parse).transpose()
-}
-
-fn stats(desk: &Desk) -> Figures {
-    let (stats, now) = (desk.spool.stats(), desk.clock.now());
-    let board = desk.board.snapshot(now);
-    let suspended = |known: &Suspension| Suspended {
-        what: known.selector.to_string(),
-        since: known.since.to_string(),
-        until: known.until.map(|until| until.to_string()),
-        by: known.by.clone(),
-        because: known.because.clone(),
+    let parse = |text| {
+        QueueId::parse(text).ok_or_else(|| Answer::Fault { message: NOT_AN_ID.to_owned(), why: WhyNot::Malformed })
     };
-    Figures {
-        copies: stats.copies,
-        recipients: stats.recipients,
-        deferred: stats.deferred,
-        leased: stats.leased,
-        held: stats.held,
-        damaged: stats.damaged,
-        octets: stats.live_octets,
-        disk_octets: stats.segment_octets,
-        oldest: stats.oldest.map(|at| at.to_string()),
-        notes_lost: stats.notes_lost,
-        suspended: board.suspensions.iter().map(suspended).collect(),
-        slowed: board
-            .slowed
-            .iter()
-            .map(|(group, pace)| Slowed {
-                group: group.to_string(),
-                level: pace.level,
-                gap_s: pace.gap.as_secs(),
-                since: pace.since.to_string(),
-            })
-            .collect(),
-        limited: board.limited.iter().map(limited).collect(),
-        warmup: board.warmth.iter().map(warmup).collect(),
-        circuits: board
-            .troubles
-            .iter()
-            .map(|trouble| Circuit {
-                since: trouble.since.to_string(),
-                route: trouble.route.to_string(),
-                site: trouble.site.clone(),
-                fault: trouble.blame.as_str().to_owned(),
-                class: trouble.class.to_string(),
-                response: trouble.response.clone(),
-            })
-            .collect(),
-        unconfirmed: u64::try_from(board.unconfirmed).unwrap_or(u64::MAX),
-    }
-}
-
-fn limited(known: &delivery::Limited) -> Limited {
-    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    Limited {
-        route: known.route.to_string(),
-        group: known.group.clone(),
-        rate: known.rate.clone(),
-        passed: known.passed,
-        connections: known.connections.map(|(open, _)| number(open)),
-        connections_max: known.connections.map(|(_, most)| number(most)),
-    }
-}
-
-fn warmup(known: &delivery::Warmth) -> Warmup {
-    let delivery::Warmth { name, number, used, allowed } = known.clone();
-    Warmup { name, day: number, used, allowed }
+    after.map(parse).transpose()
 }
 
 /// Whether a copy is one of those that were asked for. Of one that cannot be read only the id is known.
@@ -392,8 +228,10 @@ async fn list(desk: &Desk, which: &Selector, limit: usize, after: Option<QueueId
 async fn show(desk: &Desk, id: QueueId) -> Answer {
     let shown = match desk.spool.show(id).await {
         Ok(Some(shown)) => shown,
-        Ok(None) => return Answer::Fault { message: format!("there is no copy {id} in the queue") },
-        Err(error) => return Answer::Fault { message: error.to_string() },
+        Ok(None) => {
+            return Answer::Fault { message: format!("there is no copy {id} in the queue"), why: WhyNot::Absent };
+        }
+        Err(error) => return Answer::Fault { message: error.to_string(), why: WhyNot::Failed },
     };
     let labels = Labels { manifest: Arc::clone(&shown.manifest), recipients: shown.recipients };
     let stopped = Stopped::now(desk);
@@ -461,7 +299,7 @@ fn suspend(desk: &Desk, which: Selector, seconds: Option<u64>, by: String, becau
             desk.spool.note(desk.log.record(&event));
             done(1)
         }
-        Err(error) => Answer::Fault { message: error.to_string() },
+        Err(error) => Answer::Fault { message: error.to_string(), why: WhyNot::Failed },
     }
 }
 
@@ -475,7 +313,7 @@ fn resume(desk: &Desk, which: &Selector, by: &str, because: &str) -> Answer {
             }
             done(u64::try_from(lifted.len()).unwrap_or(u64::MAX))
         }
-        Err(error) => Answer::Fault { message: error.to_string() },
+        Err(error) => Answer::Fault { message: error.to_string(), why: WhyNot::Failed },
     }
 }
 

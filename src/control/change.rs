@@ -9,7 +9,7 @@ use crate::spool::{Changed, Spool, SpoolError};
 use crate::telemetry::{Event, EventType};
 
 use super::Desk;
-use super::answer::{Answer, control_event, is_chosen, page};
+use super::answer::{Answer, WhyNot, control_event, is_chosen, page};
 use super::question::Change;
 
 /// Changes under way together: they ride in one write of the spool.
@@ -54,7 +54,7 @@ pub(super) async fn change(
         desk.spool.note(desk.log.record(&control_event(desk, to.as_str(), which, by, &summary)));
     }
     match fault {
-        Some(error) => Answer::Fault { message: format!("after {copies} copies: {error}") },
+        Some(error) => Answer::Fault { message: format!("after {copies} copies: {error}"), why: WhyNot::Failed },
         None => Answer::Done { copies, busy, next },
     }
 }

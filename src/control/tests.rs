@@ -1,5 +1,8 @@
 //! Pages, and what is too long.
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::answer::{PAGE_MAX, TEXT_MAX, answer};
 use super::*;
 use crate::delivery::{self, Route, Routes, Selector};
@@ -19,7 +22,7 @@ fn desk(folder: &Path) -> Desk {
     let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g.example".to_owned());
     let ways = delivery::Settings::new(Routes::new(route), Arc::new(crate::replies::embedded().unwrap()));
     let board = Board::open(folder, &ways).unwrap();
-    let (log, _writer) = EventLog::start(io::sink()).unwrap();
+    let (log, _writer) = EventLog::start(std::io::sink()).unwrap();
     Desk { sign_ups: nobody_asks(), spool, board: Arc::new(board), log, fence: Fence::default(), clock }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::control::{Answer, SignUp, SignUpSink, SignedUp};
+use crate::control::{Answer, SignUp, SignUpSink, SignedUp, WhyNot};
 use crate::locale::Language;
 use crate::mail::{ControllerId, Mailbox};
 use crate::pipeline::{Asking, Pipeline, Request};
@@ -14,7 +14,7 @@ pub(super) fn sink(hall: &Arc<Pipeline>) -> SignUpSink {
         Box::pin(async move {
             match read(sign_up) {
                 Ok(request) => ask(&hall, &request).await,
-                Err(message) => Answer::Fault { message },
+                Err(message) => Answer::Fault { message, why: WhyNot::Malformed },
             }
         })
     })
@@ -43,6 +43,6 @@ async fn ask(hall: &Pipeline, request: &Request) -> Answer {
         Ok(Asking::Confirmed) => SignedUp::Confirmed,
         Ok(Asking::Shut) => SignedUp::Shut,
         Ok(Asking::TooOften) => SignedUp::TooOften,
-        Err(error) => return Answer::Fault { message: error.to_string() },
+        Err(error) => return Answer::Fault { message: error.to_string(), why: WhyNot::Failed },
     })
 }

@@ -79,7 +79,7 @@ fn adopted(socket: Socket) -> Result<TcpListener, StartError> {
 }
 
 /// Binds one address.
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let open = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;

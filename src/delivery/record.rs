@@ -91,6 +91,7 @@ impl Recorder {
         event.recipient = Some(self.privacy.form(&recipient.mailbox));
         event.queue = Some(queue_name(label, recipient));
         event.size = Some(size(entry));
+        event.controller = Some(label.controller.to_string());
         event.stream = Some(label.stream.to_string());
         event.list = label.list.as_ref().map(ToString::to_string);
         event.campaign = label.campaign.as_ref().map(ToString::to_string);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::mail::{ListName, StreamName};
+use crate::mail::{ControllerId, ListName, StreamName};
 
 /// Everything that is said must fit; what is not said fits all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Filter {
     pub stream: Option<StreamName>,
     /// Events of this list.
     pub list: Option<ListName>,
+    /// Events about mail and facts of this controller.
+    pub controller: Option<ControllerId>,
 }
 
 /// What is looked at of a line.
@@ -22,6 +24,7 @@ pub(super) struct Looked {
     kind: Option<String>,
     stream: Option<String>,
     list: Option<String>,
+    controller: Option<String>,
     recipient: Option<String>,
     id: Option<String>,
     queue: Option<String>,
@@ -48,5 +51,6 @@ impl Filter {
         (self.types.is_empty() || typed)
             && named(self.stream.as_ref().map(StreamName::as_str), looked.stream.as_ref())
             && named(self.list.as_ref().map(ListName::as_str), looked.list.as_ref())
+            && named(self.controller.as_ref().map(ControllerId::as_str), looked.controller.as_ref())
     }
 }

@@ -193,6 +193,7 @@ impl Passage<'_> {
         now: Timestamp,
     ) -> Event {
         let about = About {
+            rules: &self.stream.rules,
             transaction: &self.transaction,
             rulebook: &self.settings.rulebook,
             privacy: &self.hall.privacy,

@@ -144,6 +144,7 @@ impl Pipeline {
         let mut event = Event::new(EventType::ConsentAsked, now);
         event.recipient = Some(self.privacy.form(&request.mailbox));
         event.id = Some(asked.message.to_string());
+        event.controller = Some(request.controller.to_string());
         event.queue = Some(question);
         event.evidence = Some(format!("handed in by {}", request.by));
         let line = event.to_json();

@@ -36,7 +36,8 @@ impl Pipeline {
         let Some(decision) = precheck(&case, &settings.rulebook) else { return Ok(()) };
         let reference = self.ids.decision_ref(now);
         let reply = answer::refused(&decision, reference);
-        let about = About { transaction, rulebook: &settings.rulebook, privacy: &self.privacy, now };
+        let (rules, privacy) = (&stream.rules, &self.privacy);
+        let about = About { transaction, rules, rulebook: &settings.rulebook, privacy, now };
         let event = about.decision(EventType::Rejection, to, &decision, reference);
         self.spool.note(self.log.record(&note::answered(event, &reply)));
         Err(reply)
@@ -54,6 +55,7 @@ impl Pipeline {
         let mut event = Event::new(EventType::Withdrawn, now);
         event.sender = Some(self.privacy.form_path(&manifest.reverse_path));
         event.recipient = Some(self.privacy.form(&to.mailbox));
+        event.controller = Some(manifest.label.controller.to_string());
         event.stream = Some(manifest.label.stream.to_string());
         event.created = Some(manifest.received);
         event.num_attempts = Some(entry.attempts);
@@ -157,6 +159,7 @@ impl Recheck for Pipeline {
             event.evidence = Some(dead.evidence.clone());
             event.id = Some(dead.id.to_string());
             event.queue = Some(Scope::Everything.to_string());
+            event.controller = Some(dead.label.controller.to_string());
             event.stream = Some(dead.label.stream.to_string());
             self.spool.note(self.log.record(&event));
         }

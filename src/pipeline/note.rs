@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::mail::{DecisionRef, Label, QueueId, Recipient, Reply};
-use crate::policy::{Country, Decision, FactsUsed, Rule, Rulebook};
+use crate::policy::{Country, Decision, FactsUsed, Rule, Rulebook, StreamRules};
 use crate::smtp::Transaction;
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::Timestamp;
@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About<'a> {
     pub(super) transaction: &'a Transaction,
+    /// Of its stream.
+    pub(super) rules: &'a StreamRules,
     pub(super) rulebook: &'a Rulebook,
     pub(super) privacy: &'a Privacy,
     pub(super) now: Timestamp,
@@ -32,6 +34,7 @@ impl About<'_> {
         event.recipient = Some(self.privacy.form(&to.mailbox));
         explain(&mut event, decision, self.rulebook);
         event.reference = Some(reference.to_string());
+        event.controller = Some(self.rules.controller.to_string());
         event.stream = Some(session.identity.stream.to_string());
         event.credential = Some(session.identity.credential.to_string());
         event.session_id = Some(session.id.clone());

@@ -81,7 +81,7 @@ pub enum EventType {
     SuppressionAdded,
     /// A fact was taken from the store.
     SuppressionRemoved,
-    /// A person agreed, through a door of their own.
+    /// A person agreed, through a door of their own, or a program handed in what is known of them.
     ConsentAdded,
     /// A person was asked, by a letter to the address that was entered, whether they agree.
     ConsentAsked,
@@ -239,6 +239,9 @@ pub struct Event {
     /// Rules that would have refused, and that the operator chose not to follow.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
+    /// Who is responsible for the mail, or to whom the fact belongs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
     /// The stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
@@ -324,6 +327,7 @@ impl Event {
             would_refuse: None,
             warnings: Vec::new(),
             overrides: Vec::new(),
+            controller: None,
             stream: None,
             list: None,
             campaign: None,

@@ -49,6 +49,7 @@ pub(super) async fn record(
         event.recipient = Some(door.opt_outs.privacy.form(&subject.mailbox));
         event.evidence = Some(evidence);
         event.id = Some(subject.message.to_string());
+        event.controller = Some(subject.controller.to_string());
         event.queue = Some(queue);
         (door.opt_outs.audit)(door.opt_outs.log.record(&event));
     }

@@ -136,6 +136,7 @@ impl<'a> Case<'a> {
         event.recipient = Some(parts.privacy.form(&asked.mailbox));
         event.evidence = Some(evidence);
         event.id = Some(asked.message.to_string());
+        event.controller = Some(asked.controller.to_string());
         event.queue = Some(format!("{}:{}", asked.controller, asked.purpose));
         (parts.audit)(parts.log.record(&event));
         Ok(())

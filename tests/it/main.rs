@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod again;
+mod api;
 mod attacks;
 mod body_link;
 mod canary;

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{OperationError, Outcome, ProofArgs, ShowArgs};
-use crate::policy::{ConsentFact, Contact};
+use crate::api::shape::{consent_value, contact_value, declaration, event_value, object};
+use crate::policy::ConsentFact;
 use crate::store::record::ndjson_line;
-use crate::store::{ConsentText, ContactText, Declaration, Event, Store, Told};
+use crate::store::{ConsentText, Declaration, Store, Told};
 use crate::time::Timestamp;
 
 /// Version of the bundle that `proof` prints.
@@ -103,52 +104,6 @@ pub(super) fn proof(
     }
     ndjson_line(&bundle, out).map_err(OperationError::output)?;
     Ok(if records.is_empty() { Outcome::Nothing } else { Outcome::Done })
-}
-
-fn object(value: serde_json::Result<Value>) -> Map<String, Value> {
-    match value {
-        Ok(Value::Object(fields)) => fields,
-        // Neither text can be anything but an object.
-        Ok(_) | Err(_) => Map::new(),
-    }
-}
-
-fn consent_value(fact: &ConsentFact) -> Map<String, Value> {
-    let mut fields = object(serde_json::to_value(ConsentText::of(fact)));
-    fields.insert("controller".to_owned(), fact.controller.as_str().into());
-    fields.insert("purpose".to_owned(), fact.purpose.to_string().into());
-    fields
-}
-
-fn contact_value(contact: &Contact) -> Value {
-    Value::Object(object(serde_json::to_value(ContactText::of(&declaration(contact)))))
-}
-
-fn event_value(event: &Event) -> Value {
-    let told = match &event.told {
-        Told::Consent(fact) => ("consent", Value::Object(consent_value(fact))),
-        Told::Contact(told) => ("contact", Value::Object(object(serde_json::to_value(ContactText::of(told))))),
-        Told::Retraction(of) => ("retracts", of.as_str().into()),
-    };
-    let mut fields = json!({
-        "cursor": event.cursor.to_string(),
-        "recorded_at": event.at.rfc3339(),
-        "recorded_by": event.by,
-        told.0: told.1,
-    });
-    if let (Some(address), Value::Object(fields)) = (&event.address, &mut fields) {
-        fields.insert("address".to_owned(), address.as_str().into());
-    }
-    fields
-}
-
-fn declaration(contact: &Contact) -> Declaration {
-    Declaration {
-        class: contact.class,
-        country: contact.country,
-        functions: (!contact.functions.is_empty()).then(|| contact.functions.clone()),
-        contract: Some(contact.contract),
-    }
 }
 
 /// A record as a person reads it, on one line.

@@ -1,4 +1,4 @@
-//! What one says about a consent, at the command line or in a line of a file: the same names, read the same way.
+//! What one says about a consent, at the command line, in a line of a file or in a request: the same names, read the same way.
 
 use clap::Args;
 
@@ -87,9 +87,9 @@ pub struct Form {
 
 /// What a form says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) fact: ConsentFact,
-    pub(super) contact: Declaration,
+pub(crate) struct Said {
+    pub(crate) fact: ConsentFact,
+    pub(crate) contact: Declaration,
 }
 
 impl Form {
@@ -97,7 +97,7 @@ impl Form {
     ///
     /// # Errors
     /// A sentence naming the field and what was expected.
-    pub(super) fn read(&self, now: Timestamp) -> Result<Said, String> {
+    pub(crate) fn read(&self, now: Timestamp) -> Result<Said, String> {
         let controller = self.controller.as_deref().ok_or("controller: missing; expected to whom it was given")?;
         let controller = ControllerId::new(controller).map_err(|e| format!("controller: {e}"))?;
         let purpose = word("purpose", self.purpose.as_deref())?.unwrap_or(Purpose::Marketing);
@@ -178,7 +178,7 @@ impl Form {
     ///
     /// # Errors
     /// A sentence for a `pending` that is neither yes nor no.
-    pub(super) fn take(&mut self, name: &str, cell: &str) -> Result<bool, String> {
+    pub(crate) fn take(&mut self, name: &str, cell: &str) -> Result<bool, String> {
         let name = name.replace('-', "_");
         if matches!(name.as_str(), "function" | "functions") {
             self.function.push(cell.to_owned());
@@ -198,7 +198,7 @@ impl Form {
     }
 
     /// Whether a column of a file may have this name.
-    pub(super) fn knows(name: &str) -> bool {
+    pub(crate) fn knows(name: &str) -> bool {
         Self::default().take(name, "no").unwrap_or(false)
     }
 

@@ -14,23 +14,23 @@ use crate::time::Timestamp;
 
 /// A decision with everything that it was made from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// For whom.
-    pub(super) mailbox: &'a Mailbox,
+    pub(crate) mailbox: &'a Mailbox,
     /// On which stream.
-    pub(super) stream: &'a StreamRules,
+    pub(crate) stream: &'a StreamRules,
     /// On which list.
-    pub(super) list: Option<&'a ListName>,
+    pub(crate) list: Option<&'a ListName>,
     /// By which rules.
-    pub(super) rulebook: &'a Rulebook,
+    pub(crate) rulebook: &'a Rulebook,
     /// When.
-    pub(super) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// The answer.
-    pub(super) decision: &'a Decision,
+    pub(crate) decision: &'a Decision,
     /// Every rule that was considered.
-    pub(super) trace: &'a Trace,
+    pub(crate) trace: &'a Trace,
     /// What is known of the recipient, whether it counted or not.
-    pub(super) known: &'a Dossier,
+    pub(crate) known: &'a Dossier,
 }
 
 impl Shown<'_> {
@@ -58,7 +58,7 @@ fn name(id: RuleId, version: u32) -> String {
 }
 
 /// A page for people.
-pub(super) fn text(shown: &Shown<'_>) -> String {
+pub(crate) fn text(shown: &Shown<'_>) -> String {
     let mut page = Page(String::new());
     let Shown { stream, decision, .. } = shown;
     page.line(&format!("{}  {}", decision.verdict.as_str().to_uppercase(), decision.reason));
@@ -220,7 +220,7 @@ fn consent(fact: &ConsentFact, now: Timestamp) -> String {
 }
 
 /// One object for programs.
-pub(super) fn json(shown: &Shown<'_>) -> Value {
+pub(crate) fn json(shown: &Shown<'_>) -> Value {
     let Shown { stream, decision, now, .. } = *shown;
     let suppressions: Vec<_> = shown
         .known

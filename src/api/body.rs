@@ -1,0 +1,34 @@
+//! The body of a request: JSON, with its length, within its bound.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+
+use super::problem::Problem;
+
+/// Longest body: a thousand entries of a bulk request at a kilobyte each.
+pub(super) const BODY_MAX: usize = 1024 * 1024;
+/// Most things in one bulk request: one transaction of the store.
+pub(super) const ITEMS_MAX: usize = crate::store::CHUNK_MAX;
+
+/// Reads it.
+///
+/// # Errors
+/// 411, 413, 415, and 400 for one that breaks off.
+pub(super) async fn read(fields: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    if fields.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Problem::length_required());
+    }
+    let length = fields.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_MAX) {
+        return Err(Problem::too_large(BODY_MAX));
+    }
+    let kind = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::media_type());
+    }
+    let whole = Limited::new(body, BODY_MAX).collect().await;
+    whole.map(http_body_util::Collected::to_bytes).map_err(|_| Problem::malformed("body: it broke off"))
+}

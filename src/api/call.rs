@@ -1,0 +1,309 @@
+//! One request, with who makes it; and what it is answered with.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Desk;
+use super::problem::Problem;
+use super::reach::{Reach, Right};
+use super::table::Needs;
+use super::token::TokenName;
+use crate::telemetry::{Event, EventType};
+
+/// Longest request id that is taken over from the caller.
+const REQUEST_ID_MAX: usize = 64;
+/// The header that it comes and goes in.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Whoever may open the socket in the data folder: an operator, by the number that the kernel vouches for.
+    Operator {
+        /// The user.
+        uid: u32,
+    },
+    /// Whoever shows a token.
+    Token {
+        /// What it is called.
+        name: TokenName,
+        /// Whose facts.
+        reach: Reach,
+        /// What it allows.
+        rights: Vec<Right>,
+    },
+    /// Anybody: for what everybody may read.
+    Anybody,
+}
+
+impl Caller {
+    /// Whether it may use a route.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(super) fn may(&self, needs: Needs) -> Result<(), Problem> {
+        match (self, needs) {
+            (Self::Operator { .. }, _) | (_, Needs::Nothing) => Ok(()),
+            (Self::Token { rights, .. }, Needs::Right(right)) if rights.contains(&right) => Ok(()),
+            (Self::Token { .. }, Needs::Right(right)) => Err(Problem::forbidden(format!("it has no `{right}`"))),
+            (Self::Token { .. }, Needs::Operator) => {
+                Err(Problem::forbidden("this is for operators at the socket in the data folder".to_owned()))
+            }
+            (Self::Anybody, Needs::Right(_) | Needs::Operator) => Err(Problem::unknown_caller()),
+        }
+    }
+
+    /// Whose facts it may see and change.
+    pub(super) const fn reach(&self) -> &Reach {
+        match self {
+            Self::Operator { .. } | Self::Anybody => &Reach::Gateway,
+            Self::Token { reach, .. } => reach,
+        }
+    }
+}
+
+/// For records: `uid:0`, `token:shop`.
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operator { uid } => write!(f, "uid:{uid}"),
+            Self::Token { name, .. } => write!(f, "token:{name}"),
+            Self::Anybody => f.write_str("nobody"),
+        }
+    }
+}
+
+/// The id of a request: the caller's, when it is one word, or ours.
+pub(super) fn request_id(given: Option<&HeaderValue>) -> String {
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"._-".contains(&octet);
+    let given = given.and_then(|value| value.to_str().ok());
+    let fit = given.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(fits));
+    fit.map_or_else(own_id, str::to_owned)
+}
+
+fn own_id() -> String {
+    let mut octets = [0; 8];
+    // Without randomness the id is the same twice; nothing rests on it.
+    let _zeros = aws_lc_rs::rand::fill(&mut octets);
+    crate::hex::encode(&octets)
+}
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) desk: Desk,
+    pub(super) caller: Caller,
+    /// Its id.
+    pub(super) id: String,
+    /// Named parts of the path.
+    pub(super) path: HashMap<String, String>,
+    pub(super) query: Query,
+    pub(super) if_match: Option<String>,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    /// The body, as the shape that a route takes.
+    ///
+    /// # Errors
+    /// 400 with the place and what was expected.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body).map_err(|error| Problem::malformed(format!("body: {error}")))
+    }
+
+    /// Who is written down as the one who did it. An operator may say their name; a token has its own.
+    pub(super) fn by(&self, said: Option<String>) -> String {
+        match (&self.caller, said) {
+            (Caller::Operator { .. }, Some(said)) => said,
+            (caller, _) => caller.to_string(),
+        }
+    }
+
+    /// An event of this request.
+    pub(super) fn event(&self, kind: EventType) -> Event {
+        let mut event = Event::new(kind, self.desk.control.clock.now());
+        event.credential = Some(self.caller.to_string());
+        event.session_id = Some(self.id.clone());
+        event
+    }
+
+    /// Runs what waits for the disk.
+    ///
+    /// # Errors
+    /// What `work` answers, and 503 while the process ends.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Desk) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let desk = self.desk.clone();
+        let done = tokio::task::spawn_blocking(move || work(&desk)).await;
+        done.map_err(|_| Problem::unavailable("the gateway is stopping".to_owned()))?
+    }
+}
+
+/// What stands behind the `?`, each name with its value.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads `a=b&c=d` with percent escapes, and refuses names that the route does not have.
+    ///
+    /// # Errors
+    /// 400 naming what is expected.
+    pub(super) fn read(text: &str, known: &[super::table::Parameter]) -> Result<Self, Problem> {
+        let mut pairs = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(value)) = (unescape(name), unescape(value)) else {
+                return Err(Problem::malformed("query: expected UTF-8 in percent escapes"));
+            };
+            if !known.iter().any(|known| known.name == name) {
+                let known: Vec<_> = known.iter().map(|known| known.name).collect();
+                return Err(Problem::malformed(format!(
+                    "query: `{name}` is not known here; known: {}",
+                    known.join(", ")
+                )));
+            }
+            if pairs.iter().any(|(earlier, _): &(String, String)| *earlier == name) {
+                return Err(Problem::malformed(format!("query: `{name}` stands there twice")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// A value.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A value as what it has to be.
+    ///
+    /// # Errors
+    /// 400 naming the parameter.
+    pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Problem> {
+        let read = |text: &str| text.parse().map_err(|error| Problem::malformed(format!("{name}: {error}")));
+        self.get(name).map(read).transpose()
+    }
+
+    /// How many: from 1 to `max`, which also stands for none given.
+    ///
+    /// # Errors
+    /// 400 naming the bounds.
+    pub(super) fn limit(&self, max: usize) -> Result<usize, Problem> {
+        let wrong = || Problem::malformed(format!("limit: expected a number from 1 to {max}"));
+        let Some(text) = self.get("limit") else { return Ok(max) };
+        text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(wrong)
+    }
+
+    /// A number of seconds up to `max`; nothing given is none.
+    ///
+    /// # Errors
+    /// 400 naming the bounds.
+    pub(super) fn seconds(&self, name: &str, max: Duration) -> Result<Duration, Problem> {
+        let max = max.as_secs();
+        let wrong = || Problem::malformed(format!("{name}: expected a number of seconds from 0 to {max}"));
+        let Some(text) = self.get(name) else { return Ok(Duration::ZERO) };
+        text.parse().ok().filter(|seconds| *seconds <= max).map(Duration::from_secs).ok_or_else(wrong)
+    }
+}
+
+/// Percent escapes and `+` back into text.
+pub(super) fn unescape(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok().filter(|d| !d.starts_with('+'))?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(octets).ok()
+}
+
+/// What was done, or is known.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    body: Option<Value>,
+    etag: Option<String>,
+}
+
+impl Reply {
+    pub(super) const fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body: Some(body), etag: None }
+    }
+
+    pub(super) const fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    /// With the state that If-Match can name.
+    pub(super) fn tagged(mut self, etag: String) -> Self {
+        self.etag = Some(etag);
+        self
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let text = self.body.map(|body| body.to_string()).unwrap_or_default();
+        let mut response = (self.status, text).into_response();
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
+            fields.insert(header::ETAG, etag);
+        }
+        response
+    }
+}
+
+/// The strong entity tag of a state (RFC 9110 section 8.8.3).
+pub(super) fn etag(state: &Value) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, state.to_string().as_bytes());
+    format!("\"{}\"", crate::hex::encode(digest.as_ref().get(..16).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Parameter;
+    use super::*;
+
+    const KNOWN: &[Parameter] = &[Parameter::text("after", "x"), Parameter::text("limit", "x")];
+
+    #[test]
+    fn queries_are_read_strictly() {
+        let query = Query::read("after=a%2Bb+c&limit=7", KNOWN).unwrap();
+        assert_eq!((query.get("after"), query.limit(7).unwrap()), (Some("a+b c"), 7));
+        assert!(query.limit(6).is_err(), "past its bound");
+        for bad in ["x=1", "after=1&after=2", "after=%", "after=%4", "after=%+4", "after=%ff", "limit"] {
+            let wrong = Query::read(bad, KNOWN).and_then(|query| query.limit(10));
+            assert!(wrong.is_err(), "{bad}");
+        }
+        assert!(Query::read("", KNOWN).unwrap().get("after").is_none());
+    }
+
+    #[test]
+    fn a_request_id_is_one_short_word_or_ours() {
+        let id = |text: &str| request_id(Some(&HeaderValue::from_str(text).unwrap()));
+        assert_eq!(id("job-7.a_B"), "job-7.a_B");
+        assert_eq!(id(&"x".repeat(REQUEST_ID_MAX)).len(), REQUEST_ID_MAX);
+        for bad in ["", "a b", "a\"b", &"x".repeat(REQUEST_ID_MAX + 1)] {
+            assert_eq!(id(bad).len(), 16, "{bad}");
+        }
+        assert_ne!(request_id(None), request_id(None));
+    }
+}

@@ -1,0 +1,172 @@
+//! What is answered when the answer is no: problem details (RFC 9457), in one shape for everything.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::store::StoreError;
+
+/// Why a request was not done. Its status says whose fault it is: 4xx the caller's, 503 nobody's here and worth another try.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    /// A word for programs, the end of the problem's type.
+    kind: &'static str,
+    title: &'static str,
+    /// What was expected, for people.
+    detail: String,
+}
+
+impl Problem {
+    const fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
+        Self { status, kind, title, detail }
+    }
+
+    /// Something in the request is not what was expected.
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request is not as expected", detail.into())
+    }
+
+    /// Nobody is known by what was shown.
+    pub(super) fn unknown_caller() -> Self {
+        let detail = "expected `Authorization: Bearer TOKEN` with a token of this gateway that is not revoked";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "A token is needed", detail.to_owned())
+    }
+
+    /// The token is known and does not allow this.
+    pub(super) fn forbidden(detail: String) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail)
+    }
+
+    /// The token is for other facts.
+    pub(super) fn outside(what: &str) -> Self {
+        Self::forbidden(format!("{what} is outside what this token is for"))
+    }
+
+    /// There is no such thing, or none that the caller may know of.
+    pub(super) fn absent(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail.into())
+    }
+
+    /// The path is there, the method is not.
+    pub(super) fn method() -> Self {
+        let detail = "this path has other methods; see the OpenAPI description".to_owned();
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here", detail)
+    }
+
+    /// Someone has changed it since the caller looked.
+    pub(super) fn changed() -> Self {
+        let detail = "If-Match names another state than the present one; read it again".to_owned();
+        Self::new(StatusCode::PRECONDITION_FAILED, "changed", "It has changed since it was read", detail)
+    }
+
+    /// Events that the caller has not read are not kept any more.
+    pub(super) fn gone(detail: String) -> Self {
+        Self::new(StatusCode::GONE, "gone", "It is no longer kept", detail)
+    }
+
+    /// The body is longer than its bound.
+    pub(super) fn too_large(max: usize) -> Self {
+        let detail = format!("expected at most {max} octets");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+    }
+
+    /// The body comes without its length.
+    pub(super) fn length_required() -> Self {
+        let detail = "expected Content-Length instead of Transfer-Encoding".to_owned();
+        Self::new(StatusCode::LENGTH_REQUIRED, "length-required", "The length must be known", detail)
+    }
+
+    /// The body is none of ours.
+    pub(super) fn media_type() -> Self {
+        let detail = "expected Content-Type: application/json".to_owned();
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body must be JSON", detail)
+    }
+
+    /// A change that a stated reason alone allows, or that nothing does.
+    pub(super) fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "refused", "What is on record stands against it", detail.into())
+    }
+
+    /// Too often.
+    pub(super) fn too_often() -> Self {
+        let detail = "more requests than this caller may make; wait as Retry-After says".to_owned();
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail)
+    }
+
+    /// The facts cannot be had or changed now.
+    pub(super) fn unavailable(detail: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", detail)
+    }
+
+    /// A fault of ours.
+    pub(super) fn ours(detail: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the gateway", detail)
+    }
+
+    /// The status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What was expected.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::ReasonNeeded { .. } => Self::refused(error.to_string()),
+            StoreError::OptOutExpires { .. } | StoreError::TooLong { .. } | StoreError::Unfit { .. } => {
+                Self::malformed(error.to_string())
+            }
+            // Whatever it is: no answer about a person. An operator finds the words in the log, callers only that it is ours.
+            StoreError::Missing { .. }
+            | StoreError::Older { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Newer { .. }
+            | StoreError::KeyMissing { .. }
+            | StoreError::KeyWrong { .. }
+            | StoreError::KeyUnfit { .. }
+            | StoreError::Io { .. }
+            | StoreError::Busy
+            | StoreError::Sql { .. }
+            | StoreError::Latched { .. }
+            | StoreError::Away { .. }
+            | StoreError::Settling { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Stopping => {
+                tracing::error!(%error, "the store did not answer the API");
+                Self::unavailable("the store does not answer now".to_owned())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": format!("urn:consentry:problem:{}", self.kind), "title": self.title,
+            "status": self.status.as_u16(), "detail": self.detail,
+        });
+        let mut response = (self.status, body.to_string()).into_response();
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"consentry\""));
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                fields.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,215 @@
+//! The listeners: TCP for tokens, and the socket in the data folder for operators.
+//!
+//! Unlike the person's door, connections are kept: a shop hands in consents all day. What smuggling needs, a body whose end two
+//! parsers see at different places, is refused: bodies come with their length or not at all.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::call::Caller;
+use super::routes::Door;
+use crate::tls::Certificates;
+
+/// Connections at once, at some forty kilobytes each; programs keep a few each. The next one waits in the system's queue.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may wait for the head of its next request.
+const HEAD_MAX: Duration = Duration::from_mins(1);
+/// Octets of a head, and the least that hyper takes.
+const HEAD_OCTETS: usize = 16 * 1024;
+/// Fields of a head.
+const FIELDS_MAX: usize = 64;
+/// How long to wait when a connection cannot be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Name of the socket in the data folder.
+const SOCKET: &str = "control.sock";
+
+/// A bound socket for operators; its file goes when it is dropped.
+#[derive(Debug)]
+pub struct Local {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Whose processes may come in, besides root's: whoever runs the daemon.
+    owner: u32,
+}
+
+impl Local {
+    /// Where it is in a data folder.
+    pub(super) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join(SOCKET)
+    }
+
+    /// Binds the socket of a data folder. Only the holder of the spool's lock may call it: what is left of an earlier
+    /// run is removed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(data_dir: &Path) -> io::Result<Self> {
+        let path = Self::path(data_dir);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let owner = std::fs::metadata(&path)?.uid();
+        Ok(Self { listener, path, owner })
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // The next start removes what is left.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Serves operators until the stop; requests under way are finished.
+pub async fn serve_local(socket: Local, door: Door) {
+    let mut house = House::new(door);
+    while let Some(accepted) = house.next(|| socket.listener.accept()).await {
+        let ((stream, _unnamed), place) = accepted;
+        let who = stream.peer_cred().map(|credentials| credentials.uid());
+        match who {
+            Ok(uid) if uid == 0 || uid == socket.owner => {
+                house.hold(stream, Caller::Operator { uid }, place);
+            }
+            Ok(uid) => tracing::warn!(uid, "a user who may not turned up at the operators' socket"),
+            Err(error) => tracing::warn!(%error, "the kernel does not say who is at the operators' socket"),
+        }
+    }
+    house.finish().await;
+}
+
+/// Serves programs until the stop; requests under way are finished.
+pub async fn serve(listener: TcpListener, certificates: Option<Certificates>, door: Door) {
+    let mut house = House::new(door);
+    while let Some(((stream, peer), place)) = house.next(|| listener.accept()).await {
+        // Small answers wait for nothing.
+        let _slower = stream.set_nodelay(true);
+        match certificates.as_ref().map(Certificates::acceptor) {
+            None => house.hold(stream, Caller::Anybody, place),
+            Some(acceptor) => {
+                let (service, stops) = (house.service.clone(), house.stops.clone());
+                house.connections.spawn(async move {
+                    match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => talk(stream, service, Caller::Anybody, stops).await,
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+                        Err(_elapsed) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                    }
+                    drop(place);
+                });
+            }
+        }
+    }
+    house.finish().await;
+}
+
+/// Connections and what they are answered by.
+struct House {
+    service: TowerToHyperService<Router>,
+    stops: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
+    connections: JoinSet<()>,
+}
+
+impl House {
+    fn new(door: Door) -> Self {
+        let stops = door.desk.stops.clone();
+        let service = TowerToHyperService::new(super::routes::router(door));
+        Self { service, stops, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), connections: JoinSet::new() }
+    }
+
+    /// The next connection with a place for it; nothing after the stop.
+    async fn next<S, F>(&mut self, mut accept: impl FnMut() -> F) -> Option<(S, OwnedSemaphorePermit)>
+    where
+        F: Future<Output = io::Result<S>>,
+    {
+        let mut stops = self.stops.clone();
+        let places = Arc::clone(&self.places);
+        let accepted = async {
+            // It is never closed.
+            let place = places.acquire_owned().await.ok()?;
+            loop {
+                match accept().await {
+                    Ok(stream) => return Some((stream, place)),
+                    Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        };
+        tokio::pin!(accepted);
+        loop {
+            tokio::select! {
+                biased;
+                _stopped = stops.wait_for(|stop| *stop) => return None,
+                Some(_ended) = self.connections.join_next(), if !self.connections.is_empty() => {}
+                accepted = &mut accepted => return accepted,
+            }
+        }
+    }
+
+    fn hold<S>(&mut self, stream: S, caller: Caller, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (service, stops) = (self.service.clone(), self.stops.clone());
+        self.connections.spawn(async move {
+            talk(stream, service, caller, stops).await;
+            drop(place);
+        });
+    }
+
+    async fn finish(mut self) {
+        while self.connections.join_next().await.is_some() {}
+    }
+}
+
+async fn talk<S>(stream: S, service: TowerToHyperService<Router>, caller: Caller, mut stops: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handle = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        service.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_OCTETS)
+        .max_headers(FIELDS_MAX)
+        .serve_connection(TokioIo::new(stream), handle);
+    tokio::pin!(connection);
+    let stopped = async {
+        // An error means that the sender is gone: stop as well.
+        let _stopped = stops.wait_for(|stop| *stop).await;
+    };
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = stopped => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the API broke off");
+    }
+}

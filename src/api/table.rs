@@ -1,0 +1,101 @@
+//! What can be asked for: one entry a route, which the router, the description and the tests all go by.
+
+use std::pin::Pin;
+
+use axum::http::StatusCode;
+
+use super::call::{Call, Reply};
+use super::problem::Problem;
+use super::reach::Right;
+
+/// What an answer is made by.
+pub(super) type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+
+/// How a route is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+impl Verb {
+    /// The word in the description.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What a caller needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Everybody may read it.
+    Nothing,
+    /// A token with this right, or the socket.
+    Right(Right),
+    /// The socket.
+    Operator,
+}
+
+/// A parameter of the query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// Its JSON schema.
+    pub(super) schema: &'static str,
+}
+
+impl Parameter {
+    pub(super) const fn text(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, schema: r#"{"type":"string"}"# }
+    }
+
+    pub(super) const fn of(name: &'static str, about: &'static str, schema: &'static str) -> Self {
+        Self { name, about, schema }
+    }
+}
+
+/// One route.
+#[derive(Clone, Copy)]
+pub(super) struct Route {
+    pub(super) verb: Verb,
+    pub(super) path: &'static str,
+    pub(super) needs: Needs,
+    pub(super) about: &'static str,
+    pub(super) query: &'static [Parameter],
+    /// The schema of its body.
+    pub(super) body: Option<&'static str>,
+    /// Answers by status, each with its schema, besides the problems that every route has.
+    pub(super) answers: &'static [(u16, &'static str)],
+    pub(super) handler: Handler,
+}
+
+/// The schema of every problem.
+pub(super) const PROBLEM: &str = "Problem";
+
+impl Route {
+    /// Every status that the route may answer with, in order, with its schema.
+    pub(super) fn statuses(&self) -> Vec<(u16, &'static str)> {
+        let mut all = self.answers.to_vec();
+        let mut may = |statuses: &[StatusCode]| all.extend(statuses.iter().map(|status| (status.as_u16(), PROBLEM)));
+        if self.needs != Needs::Nothing {
+            may(&[StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS]);
+            may(&[StatusCode::SERVICE_UNAVAILABLE]);
+        }
+        if self.body.is_some() {
+            may(&[StatusCode::LENGTH_REQUIRED, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]);
+        }
+        // Anything may have a query that it does not know.
+        may(&[StatusCode::BAD_REQUEST]);
+        all.sort_by_key(|(status, _)| *status);
+        all.dedup_by_key(|(status, _)| *status);
+        all
+    }
+}
