@@ -17,6 +17,7 @@ pub mod api;
 pub mod audit;
 pub mod cidr;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod control;
 pub mod daemon;

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Desk;
 use super::problem::Problem;
 use super::reach::{Reach, Right};
 use super::table::Needs;
 use super::token::TokenName;
+use super::{Desk, body};
 use crate::telemetry::{Event, EventType};
 
 /// Longest request id that is taken over from the caller.
@@ -105,6 +105,7 @@ pub(super) struct Call {
     pub(super) path: HashMap<String, String>,
     pub(super) query: Query,
     pub(super) if_match: Option<String>,
+    pub(super) fields: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -123,6 +124,14 @@ impl Call {
             (Caller::Operator { .. }, Some(said)) => said,
             (caller, _) => caller.to_string(),
         }
+    }
+
+    /// What stands in front of a path in an address of ours that the caller can follow.
+    pub(super) fn origin(&self) -> String {
+        let host = self.fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let proto = self.fields.get("x-forwarded-proto").and_then(|proto| proto.to_str().ok());
+        let scheme = if proto == Some("https") || self.desk.speaks_tls { "https" } else { "http" };
+        format!("{scheme}://{host}")
     }
 
     /// An event of this request.
@@ -147,6 +156,27 @@ impl Call {
     }
 }
 
+/// The pairs of a form; none for a body that is JSON.
+///
+/// # Errors
+/// 400 for one that is no UTF-8.
+pub(super) fn fields(call: &Call) -> Result<Option<Vec<(String, String)>>, Problem> {
+    if body::kind(&call.fields) != Some(body::FORM) {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(&call.body).ok().and_then(pairs);
+    text.map(Some).ok_or_else(|| Problem::malformed("body: expected a form in UTF-8 and percent escapes"))
+}
+
+/// `a=b&c=d`, read back.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((unescape(name)?, unescape(value)?))
+    };
+    text.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
 /// What stands behind the `?`, each name with its value.
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -157,12 +187,9 @@ impl Query {
     /// # Errors
     /// 400 naming what is expected.
     pub(super) fn read(text: &str, known: &[super::table::Parameter]) -> Result<Self, Problem> {
+        let read = pairs(text).ok_or_else(|| Problem::malformed("query: expected UTF-8 in percent escapes"))?;
         let mut pairs = Vec::new();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(name), Some(value)) = (unescape(name), unescape(value)) else {
-                return Err(Problem::malformed("query: expected UTF-8 in percent escapes"));
-            };
+        for (name, value) in read {
             if !known.iter().any(|known| known.name == name) {
                 let known: Vec<_> = known.iter().map(|known| known.name).collect();
                 return Err(Problem::malformed(format!(
@@ -218,7 +245,7 @@ impl Query {
 }
 
 /// Percent escapes and `+` back into text.
-pub(super) fn unescape(text: &str) -> Option<String> {
+fn unescape(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(octet) = rest.next() {
@@ -247,6 +274,11 @@ impl Reply {
         Self { status, body: Some(body), etag: None }
     }
 
+    /// With nothing to say.
+    pub(super) const fn empty(status: StatusCode) -> Self {
+        Self { status, body: None, etag: None }
+    }
+
     pub(super) const fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, body)
     }
@@ -260,8 +292,8 @@ impl Reply {
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let text = self.body.map(|body| body.to_string()).unwrap_or_default();
-        let mut response = (self.status, text).into_response();
+        let Some(body) = self.body else { return self.status.into_response() };
+        let mut response = (self.status, body.to_string()).into_response();
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::reach::{Reach, Right};
 use super::shape::{consent_value, contact_value, event_value};
 use super::suppressions::{of_item, status, word};
-use super::table::{Needs, PROBLEM, Route, Verb};
+use super::table::{Dialect, Needs, PROBLEM, Route, Verb};
 use crate::control::{Answer, Question, SignUp, SignedUp, WhyNot};
 use crate::mail::{ControllerId, Mailbox};
 use crate::store::{Added, NewEvent, Told};
@@ -28,6 +28,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("NewConsent"),
         answers: &[(200, "Recorded"), (201, "Recorded"), (412, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(put(call)),
     },
     Route {
@@ -39,6 +40,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("SignUp"),
         answers: &[(202, "Accepted"), (409, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(ask(call)),
     },
     Route {
@@ -49,6 +51,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("NewConsents"),
         answers: &[(200, "BulkAnswer")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(bulk(call)),
     },
     Route {
@@ -59,6 +62,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Search"),
         answers: &[(200, "Consents")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(search(call)),
     },
 ];

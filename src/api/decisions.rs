@@ -9,7 +9,7 @@ use super::explanation::{self, Shown};
 use super::problem::Problem;
 use super::reach::Right;
 use super::suppressions::when;
-use super::table::{Needs, PROBLEM, Route, Verb};
+use super::table::{Dialect, Needs, PROBLEM, Route, Verb};
 use crate::mail::{AddressError, ListName, Mailbox, StreamName};
 use crate::pipeline::{Inquiry, Settings};
 use crate::policy::Decision;
@@ -24,6 +24,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Check"),
         answers: &[(200, "Checked"), (404, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(check(call)),
     },
     Route {
@@ -34,6 +35,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Explain"),
         answers: &[(200, "Explained"), (404, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(explain(call)),
     },
 ];

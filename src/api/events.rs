@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Reply};
 use super::problem::Problem;
 use super::reach::Right;
-use super::table::{Needs, PROBLEM, Parameter, Route, Verb};
+use super::table::{Dialect, Needs, PROBLEM, Parameter, Route, Verb};
 use crate::events::{EventsError, Filter, PAGE_MAX, Position, WAIT_MAX};
 
 const PAGE: &[Parameter] = &[
@@ -29,6 +29,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
     query: PAGE,
     body: None,
     answers: &[(200, "EventPage"), (410, PROBLEM)],
+    dialect: Dialect::Ours,
     handler: |call| Box::pin(page(call)),
 }];
 

@@ -12,6 +12,7 @@
 mod body;
 mod call;
 mod client;
+mod compat;
 mod consents;
 mod decisions;
 mod events;
@@ -81,6 +82,8 @@ pub struct Desk {
     pub tokens: PathBuf,
     /// Held from looking whether a thing is as the writer saw it until it is changed.
     pub turn: Arc<Mutex<()>>,
+    /// Whether callers over the network come in by TLS of ours.
+    pub speaks_tls: bool,
     /// When the daemon stops.
     pub stops: watch::Receiver<bool>,
 }

@@ -67,7 +67,10 @@ fn operation(route: &Route) -> Value {
     }
     let answers = route.statuses().into_iter().map(|(status, schema)| {
         let kind = if schema == PROBLEM { "application/problem+json" } else { "application/json" };
-        let about = if schema == PROBLEM { "Not done, and why" } else { "Done" };
+        let about = if schema == route.dialect.problem() { "Not done, and why" } else { "Done" };
+        if schema.is_empty() {
+            return (status.to_string(), json!({ "description": about }));
+        }
         (status.to_string(), json!({ "description": about, "content": { kind: { "schema": reference(schema) } } }))
     });
     operation.insert("responses".to_owned(), Value::Object(answers.collect()));

@@ -1,9 +1,11 @@
 //! What is answered when the answer is no: problem details (RFC 9457), in one shape for everything.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::table::Dialect;
+use crate::compat::{postmark, sendgrid};
 use crate::store::StoreError;
 
 /// Why a request was not done. Its status says whose fault it is: 4xx the caller's, 503 nobody's here and worth another try.
@@ -146,15 +148,29 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let body = json!({
-            "type": format!("urn:consentry:problem:{}", self.kind), "title": self.title,
-            "status": self.status.as_u16(), "detail": self.detail,
-        });
+impl Problem {
+    /// As an answer in the words of `dialect`.
+    pub(super) fn response(self, dialect: Dialect) -> Response {
+        let body = match dialect {
+            Dialect::Ours => json!({
+                "type": format!("urn:consentry:problem:{}", self.kind), "title": self.title,
+                "status": self.status.as_u16(), "detail": self.detail,
+            }),
+            Dialect::Mailgun => json!({ "message": self.detail }),
+            Dialect::SendGrid => json!(sendgrid::Errors::new(self.detail)),
+            Dialect::Postmark => json!(postmark::Fault::new(postmark_code(self.status), self.detail)),
+        };
         let mut response = (self.status, body.to_string()).into_response();
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        fields.insert(
+            header::CONTENT_TYPE,
+            match dialect {
+                Dialect::Ours => HeaderValue::from_static("application/problem+json"),
+                Dialect::Mailgun | Dialect::SendGrid | Dialect::Postmark => {
+                    HeaderValue::from_static("application/json")
+                }
+            },
+        );
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"consentry\""));
@@ -168,5 +184,14 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
+    }
+}
+
+/// Postmark's number for it: a bad token, an unknown stream, or a request that is not as expected.
+const fn postmark_code(status: StatusCode) -> u16 {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => 10,
+        StatusCode::NOT_FOUND => 1226,
+        _ => 300,
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Reply};
 use super::problem::Problem;
 use super::reach::Right;
-use super::table::{Needs, PROBLEM, Parameter, Route, Verb};
+use super::table::{Dialect, Needs, PROBLEM, Parameter, Route, Verb};
 use crate::control::{Answer, Change, Question, WhyNot, answer};
 use crate::delivery::Selector;
 
@@ -31,6 +31,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[(200, "Any")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(stats(call)),
     },
     Route {
@@ -41,6 +42,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: LIST,
         body: None,
         answers: &[(200, "CopyPage")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(list(call)),
     },
     Route {
@@ -51,6 +53,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[(200, "Any"), (404, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(show(call)),
     },
     Route {
@@ -61,6 +64,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Change"),
         answers: &[(200, "Changed"), (404, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(change(call)),
     },
     Route {
@@ -71,6 +75,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Suspension"),
         answers: &[(200, "Changed")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(suspend(call)),
     },
     Route {
@@ -81,6 +86,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Resumption"),
         answers: &[(200, "Changed")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(resume(call)),
     },
     Route {
@@ -91,6 +97,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Nothing"),
         answers: &[(200, "Changed")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(fence(call)),
     },
     Route {
@@ -101,6 +108,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Any"),
         answers: &[(200, "Changed")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(record(call)),
     },
 ];

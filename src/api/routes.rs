@@ -7,20 +7,25 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::call::{Call, Caller, Query, REQUEST_ID, request_id};
+use super::call::{Call, Caller, Query, REQUEST_ID, Reply, request_id};
 use super::problem::Problem;
-use super::table::{Needs, Parameter, Route, Verb};
+use super::table::{Dialect, Needs, Parameter, Route, Verb};
 use super::token::{TokenName, Tokens};
-use super::{Desk, body, consents, decisions, events, openapi, queue, rules, suppressions};
+use super::{Desk, body, compat, consents, decisions, events, openapi, queue, rules, suppressions};
 
 /// Requests with tokens that nobody has, from everybody together: a program with an old token asks again and again, and is told so
 /// as often; a flood of them costs no more than this.
 const FOREIGN: Quota = Quota::per_second(NonZeroU32::new(50).unwrap());
+
+/// Where Postmark's clients put their key.
+const POSTMARK_TOKEN: HeaderName = HeaderName::from_static("x-postmark-server-token");
 
 /// Everything that requests are answered with. Cheap to clone.
 #[derive(Clone)]
@@ -69,13 +74,11 @@ impl Door {
     }
 
     async fn answer(&self, route: &Route, path: HashMap<String, String>, request: Request, id: &str) -> Response {
-        match self.call(route, path, request, id).await {
-            Ok(call) => match (route.handler)(call).await {
-                Ok(reply) => reply.into_response(),
-                Err(problem) => problem.into_response(),
-            },
-            Err(problem) => problem.into_response(),
-        }
+        let answered = match self.call(route, path, request, id).await {
+            Ok(call) => (route.handler)(call).await,
+            Err(problem) => Err(problem),
+        };
+        answered.map_or_else(|problem| problem.response(route.dialect), Reply::into_response)
     }
 
     async fn call(
@@ -92,10 +95,11 @@ impl Door {
         let query = Query::read(head.uri.query().unwrap_or_default(), route.query)?;
         let if_match = head.headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = match route.body {
-            Some(_) => body::read(&head.headers, octets).await?,
+            Some(_) => body::read(&head.headers, octets, route.dialect).await?,
             None => none(&head.headers, &octets)?,
         };
-        Ok(Call { desk: self.desk.clone(), caller, id: id.to_owned(), path, query, if_match, body })
+        let (id, desk) = (id.to_owned(), self.desk.clone());
+        Ok(Call { desk, caller, id, path, query, if_match, fields: head.headers, body })
     }
 }
 
@@ -112,11 +116,20 @@ fn none(fields: &HeaderMap, octets: &Body) -> Result<bytes::Bytes, Problem> {
     }
 }
 
-/// `Bearer TOKEN` (RFC 6750 section 2.1).
+/// `Bearer TOKEN` (RFC 6750 section 2.1), or as clients of other services give their keys: the password of whatever name
+/// (RFC 7617), or a field of its own.
 fn secret(fields: &HeaderMap) -> Option<String> {
+    if let Some(token) = fields.get(POSTMARK_TOKEN) {
+        return token.to_str().ok().map(str::to_owned);
+    }
     let value = fields.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim().to_owned())
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    let basic = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(rest.trim()).ok()).flatten()?;
+    let text = String::from_utf8(basic).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 /// Every route of the door.
@@ -129,6 +142,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         rules::ROUTES,
         events::ROUTES,
         queue::ROUTES,
+        compat::sendgrid::ROUTES,
+        compat::postmark::ROUTES,
+        compat::mailgun::ROUTES,
     ]
     .into_iter()
     .flatten()
@@ -142,6 +158,7 @@ const OPENAPI: [Route; 1] = [Route {
     query: &[] as &[Parameter],
     body: None,
     answers: &[(200, "Any")],
+    dialect: Dialect::Ours,
     handler: |_| Box::pin(async { Ok(super::call::Reply::ok(openapi::document())) }),
 }];
 
@@ -170,8 +187,8 @@ pub(super) fn router(door: Door) -> Router {
     for (path, methods) in paths {
         router = router.route(path, methods);
     }
-    let absent = || async { harden(Problem::absent("no such path; see /v1/openapi.json").into_response(), "") };
-    let method = || async { harden(Problem::method().into_response(), "") };
+    let absent = || async { harden(Problem::absent("no such path; see /v1/openapi.json").response(Dialect::Ours), "") };
+    let method = || async { harden(Problem::method().response(Dialect::Ours), "") };
     router.fallback(absent).method_not_allowed_fallback(method).with_state(door)
 }
 

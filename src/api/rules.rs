@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Reply};
 use super::problem::Problem;
 use super::reach::Right;
-use super::table::{Needs, Route, Verb};
+use super::table::{Dialect, Needs, Route, Verb};
 use crate::mail::ListName;
 use crate::pipeline::Stream;
 use crate::policy::{Law, Rule};
@@ -19,6 +19,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[(200, "Rules")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(async move { Ok(rules(&call)) }),
     },
     Route {
@@ -29,6 +30,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[(200, "Lists")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(async move { Ok(lists(&call)) }),
     },
     Route {
@@ -39,6 +41,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: None,
         answers: &[(200, "Status")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(status(call)),
     },
 ];

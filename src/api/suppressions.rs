@@ -8,7 +8,7 @@ use super::body::ITEMS_MAX;
 use super::call::{Call, Reply, etag};
 use super::problem::Problem;
 use super::reach::{Reach, Right};
-use super::table::{Needs, PROBLEM, Parameter, Route, Verb};
+use super::table::{Dialect, Needs, PROBLEM, Parameter, Route, Verb};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::{Added, Cursor, Entry, Match, NewSuppression, PAGE_MAX, Record, Removal, Selection, Subject};
 use crate::telemetry::{Event, EventType, Privacy};
@@ -33,6 +33,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: PAGE,
         body: None,
         answers: &[(200, "SuppressionPage")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(list(call)),
     },
     Route {
@@ -43,6 +44,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("NewSuppression"),
         answers: &[(200, "Recorded"), (201, "Recorded")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(put(call)),
     },
     Route {
@@ -53,6 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("NewSuppressions"),
         answers: &[(200, "BulkAnswer")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(bulk(call)),
     },
     Route {
@@ -63,6 +66,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Search"),
         answers: &[(200, "Found")],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(search(call)),
     },
     Route {
@@ -74,6 +78,7 @@ pub(super) const ROUTES: &[Route] = &[
         query: &[],
         body: Some("Removal"),
         answers: &[(200, "Removed"), (409, PROBLEM), (412, PROBLEM)],
+        dialect: Dialect::Ours,
         handler: |call| Box::pin(remove(call)),
     },
 ];
@@ -363,10 +368,15 @@ async fn remove(call: Call) -> Result<Reply, Problem> {
     });
     let (gone, key) = gone.await?;
     drop(turn);
-    for entry in &gone {
-        let mut event = about(&call, EventType::SuppressionRemoved, &whom, &entry.fact.scope, entry.fact.cause);
+    gone_events(&call, &whom, &gone);
+    Ok(Reply::ok(json!({ "removed": gone.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
+}
+
+/// Keeps what was removed in log and audit.
+pub(super) fn gone_events(call: &Call, whom: &Subject, gone: &[Entry]) {
+    for entry in gone {
+        let mut event = about(call, EventType::SuppressionRemoved, whom, &entry.fact.scope, entry.fact.cause);
         event.evidence = Some(format!("removed by {}", call.caller));
         call.desk.record(&event);
     }
-    Ok(Reply::ok(json!({ "removed": gone.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
 }

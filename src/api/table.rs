@@ -74,17 +74,46 @@ pub(super) struct Route {
     pub(super) body: Option<&'static str>,
     /// Answers by status, each with its schema, besides the problems that every route has.
     pub(super) answers: &'static [(u16, &'static str)],
+    /// How its problems are spoken.
+    pub(super) dialect: Dialect,
     pub(super) handler: Handler,
 }
 
-/// The schema of every problem.
-pub(super) const PROBLEM: &str = "Problem";
+/// The schema of our problems.
+pub(super) const PROBLEM: &str = Dialect::Ours.problem();
+
+/// Whose shape an answer has that is no success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// RFC 9457.
+    Ours,
+    /// `{"message"}`.
+    Mailgun,
+    /// `{"errors": [{"field", "message"}]}`.
+    SendGrid,
+    /// `{"ErrorCode", "Message"}`.
+    Postmark,
+}
+
+impl Dialect {
+    /// The schema of a problem.
+    pub(super) const fn problem(self) -> &'static str {
+        match self {
+            Self::Ours => "Problem",
+            Self::Mailgun => "MailgunProblem",
+            Self::SendGrid => "SendGridProblem",
+            Self::Postmark => "PostmarkProblem",
+        }
+    }
+}
 
 impl Route {
     /// Every status that the route may answer with, in order, with its schema.
     pub(super) fn statuses(&self) -> Vec<(u16, &'static str)> {
         let mut all = self.answers.to_vec();
-        let mut may = |statuses: &[StatusCode]| all.extend(statuses.iter().map(|status| (status.as_u16(), PROBLEM)));
+        let mut may = |statuses: &[StatusCode]| {
+            all.extend(statuses.iter().map(|status| (status.as_u16(), self.dialect.problem())))
+        };
         if self.needs != Needs::Nothing {
             may(&[StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS]);
             may(&[StatusCode::SERVICE_UNAVAILABLE]);

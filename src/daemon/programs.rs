@@ -44,6 +44,7 @@ impl Parts<'_> {
             audit: opt_outs.audit,
             tokens: Tokens::file(data_dir),
             turn: Arc::default(),
+            speaks_tls: live.api_certificates.is_some(),
             stops,
         };
         let door = Door::new(desk, settings.rate);

@@ -1,6 +1,7 @@
 //! The programs' door: facts handed in count at once, tokens reach what they are for and nothing else, limits hold.
 
 mod isolation;
+mod others;
 mod races;
 mod schema;
 

@@ -40,6 +40,19 @@ fn hostile(path: &str) -> Vec<Value> {
         "/v1/queue/changes" => vec![json!({ "change": "drop", "which": {}, "because": "x" })],
         "/v1/queue/suspensions" | "/v1/queue/resumptions" => vec![json!({ "which": {}, "because": "x" })],
         "/v1/fence" | "/v1/records" => vec![json!({})],
+        "/v3/{domain}/{kind}" => {
+            vec![
+                json!({ "address": "eve@b.example", "tag": "*" }),
+                json!({ "address": "eve@b.example", "code": "550" }),
+            ]
+        }
+        "/v3/suppression/{kind}" => vec![json!({ "emails": ["bob@b.example"] })],
+        "/v3/asm/suppressions/global" | "/v3/asm/groups/{group}/suppressions" => {
+            vec![json!({ "recipient_emails": ["eve@b.example"] })]
+        }
+        "/message-streams/{stream}/suppressions" | "/message-streams/{stream}/suppressions/delete" => {
+            vec![json!({ "Suppressions": [{ "EmailAddress": "bob@b.example" }] })]
+        }
         unknown => panic!("say what a hostile body for {unknown} is"),
     }
 }
@@ -65,6 +78,21 @@ fn facts(house: &House, whole: &str) -> Value {
     json!([all, of("bob@b.example"), of("eve@b.example")])
 }
 
+/// The request line of a route, with something in every part of its path.
+fn line(method: &str, path: &str, stream: &str) -> String {
+    let parts = [
+        ("{id}", "0000000000001"),
+        ("{domain}", "b.example"),
+        ("{kind}", if path.starts_with("/v3/suppression") { "spam_reports" } else { "bounces" }),
+        ("{group}", "weekly"),
+        ("{stream}", stream),
+        ("{email}", "bob%40b.example"),
+        ("{address}", "bob%40b.example"),
+    ];
+    let path = parts.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+    format!("{} {path}", method.to_uppercase())
+}
+
 #[test]
 fn a_token_of_one_controller_reaches_nothing_of_another() {
     let house = house("");
@@ -76,7 +104,8 @@ fn a_token_of_one_controller_reaches_nothing_of_another() {
     let mut tried = 0;
     for (path, methods) in described["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let line = format!("{} {}", method.to_uppercase(), path.replace("{id}", "0000000000001"));
+            // The domain is one that streams of both may write from; the stream is the other's.
+            let line = line(method, path, "others");
             let bodies =
                 operation.get("requestBody").map_or(vec![None], |_| hostile(path).into_iter().map(Some).collect());
             for body in bodies {
@@ -91,16 +120,18 @@ fn a_token_of_one_controller_reaches_nothing_of_another() {
         }
     }
     assert!(tried > 25, "{tried}");
-    assert_eq!(facts(&house, &whole), before, "nothing was changed");
+    // What it could record was its own: the opt-outs that it added through the doors of other services.
+    let own = |entry: &Value| entry["scope"].as_str().unwrap().contains("acme");
+    let mut after = facts(&house, &whole);
+    after[0]["entries"].as_array_mut().unwrap().retain(|entry| !own(entry));
+    assert_eq!(after, before, "nothing was changed");
     // Its own it may have, and in the stream of events it sees that alone.
-    let own = json!({ "address": "ann@b.example", "scope": "list:acme/weekly" });
-    assert_eq!(house.call(&token, "PUT /v1/suppressions", Some(&own)).status, 201);
     let seen = crate::support::eventually("its own event", || {
         let page = value(&house.call(&token, "GET /v1/events", None));
         (!page["events"].as_array().unwrap().is_empty()).then_some(page)
     });
     let seen = seen["events"].as_array().unwrap();
-    assert!(seen.len() == 1 && seen[0]["controller"] == "acme", "{seen:?}");
+    assert!(seen.iter().all(|event| event["controller"] == "acme"), "{seen:?}");
 }
 
 #[test]
@@ -112,7 +143,7 @@ fn a_token_without_a_right_is_turned_away_wherever_it_is_needed() {
         let token = house.token(&right.replace(':', "-"), None, &others);
         for (path, methods) in described["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
-                let line = format!("{} {}", method.to_uppercase(), path.replace("{id}", "0000000000001"));
+                let line = line(method, path, "news");
                 let empty = json!({});
                 let body = operation.get("requestBody").map(|_| &empty);
                 let status = call(house.api, &token, &line, "", body).status;

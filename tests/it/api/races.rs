@@ -25,7 +25,9 @@ fn what_was_answered_holds_for_the_very_next_message() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     eventually("an empty queue", || {
         String::from_utf8_lossy(&house.gateway.run(&["queue", "stats"]).stdout).contains("copies 0").then_some(())
     });

@@ -1,0 +1,93 @@
+//! Scripts written for other services, with another host and key.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{call, hand_in, house, value};
+use crate::support::Client;
+
+const BOTH: [&str; 2] = ["suppressions:read", "suppressions:write"];
+
+#[test]
+fn the_libraries_of_sendgrid_and_mailgun_add_read_and_list_suppressions() {
+    let house = house("");
+    let token = house.token("script", Some("acme"), &BOTH);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ran = Command::new(root.join("target/venv/bin/python3"))
+        .arg(root.join("tests/clients/suppressions.py"))
+        .args([&format!("http://{}", house.api), &token, "acme.example"])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(
+        found,
+        json!({
+            "groups": ["monthly", "plain", "weekly"], "added": 201, "of_group": ["s1@b.example", "s2@b.example"],
+            "global": { "recipient_email": "s3@b.example" }, "unsubscribes": ["s3@b.example"], "deleted": 204,
+            "left": ["s1@b.example"], "limited": 1, "mailgun_added": [200, "m1@b.example"], "mailgun_one": ["monthly"],
+            "mailgun_page": ["s1@b.example", "s3@b.example"], "mailgun_next": true, "mailgun_complaints": ["m2@b.example"],
+            "mailgun_refused": 409, "mailgun_gone": 200, "mailgun_absent": 404,
+        })
+    );
+    // What they added stops mail like any other opt-out.
+    let whole = house.whole();
+    for address in ["s1@b.example", "s3@b.example", "m2@b.example"] {
+        assert_eq!(house.call(&whole, "PUT /v1/consents", Some(&super::consent(address))).status, 201);
+        let refused = hand_in(&mut Client::connect(house.gateway.smtp), address);
+        assert!(refused.starts_with('5'), "{address}: {refused}");
+    }
+}
+
+#[test]
+fn a_message_stream_of_postmark_is_a_stream_of_ours() {
+    let house = house("");
+    let token = house.token("script", Some("acme"), &BOTH);
+    let key = format!("X-Postmark-Server-Token: {token}\r\n");
+    let say = |line: &str, body: Option<Value>| call(house.api, "", line, &key, body.as_ref());
+    let some = |addresses: &[&str]| {
+        let all: Vec<_> = addresses.iter().map(|address| json!({ "EmailAddress": address })).collect();
+        Some(json!({ "Suppressions": all }))
+    };
+    let made = say("POST /message-streams/news/suppressions", some(&["p1@b.example", "p2@b.example", "nobody"]));
+    let made = value(&made)["Suppressions"].clone();
+    let statuses: Vec<_> = made.as_array().unwrap().iter().map(|one| one["Status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["Suppressed", "Suppressed", "Failed"]);
+    let gone = say("POST /message-streams/news/suppressions/delete", some(&["p2@b.example"]));
+    assert_eq!(value(&gone)["Suppressions"][0]["Status"], "Deleted");
+    let dump = |query: &str| {
+        let dump = value(&say(&format!("GET /message-streams/news/suppressions/dump{query}"), None));
+        let all = dump["Suppressions"].as_array().unwrap().clone();
+        all.iter().map(|one| one["EmailAddress"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(dump(""), ["p1@b.example"]);
+    assert_eq!(dump("?SuppressionReason=ManualSuppression&Origin=Customer&fromdate=2026-01-01"), ["p1@b.example"]);
+    for none in
+        ["?SuppressionReason=HardBounce", "?Origin=Recipient", "?todate=2026-01-01", "?EmailAddress=p2@b.example"]
+    {
+        assert!(dump(none).is_empty(), "{none}");
+    }
+    let unknown = say("GET /message-streams/none/suppressions/dump", None);
+    assert_eq!((unknown.status, &value(&unknown)["ErrorCode"]), (404, &json!(1226)));
+    let too_many = vec!["a@b.example"; 51];
+    let refused = say("POST /message-streams/news/suppressions", some(&too_many));
+    assert_eq!((refused.status, &value(&refused)["ErrorCode"]), (400, &json!(300)));
+    assert_eq!(say("POST /message-streams/news/suppressions", some(&too_many[..50])).status, 200);
+}
+
+#[test]
+fn bounces_are_for_tokens_of_the_whole_gateway_and_lists_are_not_emptied() {
+    let house = house("");
+    let narrow = house.token("script", Some("acme"), &BOTH);
+    let bounce = json!({ "address": "dead@b.example", "code": "550", "error": "no such user" });
+    let line = "POST /v3/acme.example/bounces";
+    assert_eq!(house.call(&narrow, line, Some(&bounce)).status, 403);
+    assert_eq!(value(&house.call(&narrow, "GET /v3/suppression/bounces", None)), json!([]));
+    // Streams of two controllers may write from that domain: whose it is must be said.
+    let refused = house.call(&house.whole(), line, Some(&bounce));
+    assert_eq!((refused.status, value(&refused)["message"].is_string()), (400, true));
+    let all = house.call(&narrow, "DELETE /v3/suppression/spam_reports", Some(&json!({ "delete_all": true })));
+    assert_eq!((all.status, value(&all)["errors"][0]["message"].is_string()), (400, true));
+}
