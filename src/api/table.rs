@@ -112,7 +112,7 @@ impl Route {
     pub(super) fn statuses(&self) -> Vec<(u16, &'static str)> {
         let mut all = self.answers.to_vec();
         let mut may = |statuses: &[StatusCode]| {
-            all.extend(statuses.iter().map(|status| (status.as_u16(), self.dialect.problem())))
+            all.extend(statuses.iter().map(|status| (status.as_u16(), self.dialect.problem())));
         };
         if self.needs != Needs::Nothing {
             may(&[StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS]);
