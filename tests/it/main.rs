@@ -14,6 +14,7 @@ mod dns;
 mod doctor;
 mod door;
 mod events;
+mod exports;
 mod faults;
 mod france;
 mod hashes;

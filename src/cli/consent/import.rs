@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 use super::form::Form;
@@ -13,7 +13,6 @@ use super::{ImportArgs, OperationError, Outcome, address};
 use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
 use crate::cli::progress::Progress;
 use crate::cli::source::{self, Report};
-use crate::cli::suppress::private_file;
 use crate::imports::{Cells, Format, Item, Reading, Rows};
 use crate::mail::ControllerId;
 use crate::policy::{Basis, ConsentFact, Standing};
@@ -35,10 +34,7 @@ pub(super) fn import(
             "--attest: say on whose word and on what ground this list stands".to_owned(),
         ));
     }
-    let mut report: Box<dyn Write> = match &args.errors {
-        None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
-    };
+    let mut report = source::report_file(args.errors.as_deref())?;
     let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
     let octets = Cell::new(0);
     let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
@@ -137,7 +133,7 @@ impl<'a> Import<'a> {
         let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
         let mut events = Events {
             rows: Rows::new(input, Format::Records, args.source),
-            report: Report::new(report, shown).map_err(OperationError::output)?,
+            report: Report::new(report, shown),
             args,
             by: match &self.target {
                 Target::Count => args.by.clone(),

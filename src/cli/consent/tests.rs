@@ -191,7 +191,7 @@ fn bad_lines_are_reported_and_all_others_are_in() {
     let arguments = ["--controller", "acme", "--basis", "opt_out_active"];
     let (counts, report) = import_text(&store, text, &arguments);
     assert_eq!(counts.unwrap(), Imported { rows: 5, valid: 2, invalid: 3, new: 2, ..Imported::default() });
-    assert_eq!(report.lines().count(), 4);
+    assert_eq!(report.lines().count(), 3);
     assert!(report.contains("5,u@x.example,error,collected-at: missing"), "{report}");
     assert_eq!(known(&store, "z@x.example").consents[0].basis, Basis::OptOutActive);
     let dry = Store::memory();

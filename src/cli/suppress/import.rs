@@ -1,10 +1,10 @@
 //! `consentry suppress import`: any list of addresses, row by row, in bounded memory.
 
 use std::cell::Cell;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{BufRead, Write};
 use std::path::Path;
 
-use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
+use super::{ImportArgs, ImportFormat, OperationError, Outcome};
 use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
 use crate::cli::progress::Progress;
 use crate::cli::source::{self, Report};
@@ -21,10 +21,7 @@ pub(super) fn import(
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    let mut report: Box<dyn Write> = match &args.errors {
-        None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
-    };
+    let mut report = source::report_file(args.errors.as_deref())?;
     let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
     let octets = Cell::new(0);
     let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
@@ -127,7 +124,7 @@ impl<'a> Import<'a> {
         let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
         let mut entries = Entries {
             rows: Rows::new(input, format, args.source),
-            report: Report::new(report, shown).map_err(OperationError::output)?,
+            report: Report::new(report, shown),
             wanted: Wanted { scope: &args.scope, cause: args.reason },
             defaults: Defaults {
                 scope: args.scope.clone(),

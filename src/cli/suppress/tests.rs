@@ -168,7 +168,7 @@ fn a_plain_list_is_imported_with_its_comments() {
         "\u{FEFF}# our list\r\nv@x.example\r\n\r\n@firm.example # a client\r\n#x@y.example\r\nnobody\r\na#b@y.example";
     let (outcome, report) = import_text(&store, text.as_bytes(), &["--reason", "unsubscribe"]);
     assert_eq!(outcome, counts(3, 1, 3, 0));
-    assert_eq!(report.lines().nth(1).unwrap(), "6,nobody,error,expected local-part@domain");
+    assert_eq!(report.lines().next().unwrap(), "6,nobody,error,expected local-part@domain");
     assert_eq!(facts(&store, "v@x.example")[0].cause, Cause::Unsubscribe);
     assert_eq!(facts(&store, "any@firm.example").len(), 1);
     assert_eq!(facts(&store, "a#b@y.example").len(), 1);
@@ -196,7 +196,7 @@ fn bad_lines_are_reported_and_all_others_are_in() {
     let text = "email,cause,expires\nv@x.example,unsubscribe,2030-01-01\nw@x.example,whim,\n=1+1,,\nok@x.example,,\n";
     let (outcome, report) = import_text(&store, text.as_bytes(), &[]);
     assert_eq!(outcome, counts(1, 3, 1, 0));
-    assert_eq!(report.lines().count(), 4);
+    assert_eq!(report.lines().count(), 3);
     assert!(report.contains("\n4,'=1+1,error,"), "the report is safe in a spreadsheet too: {report}");
     assert_eq!(facts(&store, "ok@x.example").len(), 1);
 }
