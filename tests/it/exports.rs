@@ -9,8 +9,8 @@ use clap::ValueEnum as _;
 use consentry::imports::{Format, Rows, Shape};
 use serde::Deserialize;
 
-use crate::support::gateway::command;
-use crate::support::{Gateway, Spec, Upstream};
+use crate::support::gateway::{audit, command};
+use crate::support::{Gateway, Spec, Upstream, eventually};
 
 /// One file and what becomes of it; `outcomes.toml` tells what each means.
 #[derive(Debug, Deserialize)]
@@ -216,4 +216,27 @@ fn every_export_with_people_who_agreed_says_since_when_and_how_it_knows() {
         assert!(text(&imported).contains(&said), "{}: {}", file.name, text(&imported));
         same(agrees(place, expected), wanted(expected), &file.name);
     }
+}
+
+#[test]
+fn taking_an_import_of_consents_back_is_told_in_log_and_audit() {
+    let place = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(place.path(), &Spec::new(Upstream::start().address));
+    let list = folder().join("brevo.csv");
+    let import = ["consent", "import", list.to_str().unwrap(), "--controller", "acme", "--basis", "opt_in"];
+    let imported = text(&gateway.run(&[&import[..], &["--attest", "our own list"]].concat()));
+    let id = imported.lines().find_map(|line| line.strip_prefix("import ")).unwrap();
+    assert_eq!(gateway.run(&["consent", "undo", id, "--dry-run"]).status.code(), Some(1));
+    let undo = ["consent", "undo", id, "--because", "bought, not collected", "--by", "ann"];
+    assert_eq!(gateway.run(&undo).status.code(), Some(0));
+    assert_eq!(gateway.run(&undo).status.code(), Some(1), "undone before");
+    let told = |events: Vec<serde_json::Value>| {
+        let ours: Vec<_> = events.into_iter().filter(|event| event["queue"] == format!("import:{id}")).collect();
+        let [event] = &ours[..] else { panic!("{ours:?}") };
+        assert_eq!(event["type"], "ConsentRemoved");
+        assert_eq!(event["evidence"], "taken back of 1 people by ann: bought, not collected");
+    };
+    eventually("the log", || (!gateway.events("ConsentRemoved").is_empty()).then_some(()));
+    told(gateway.events("ConsentRemoved"));
+    told(audit(place.path()));
 }

@@ -45,6 +45,7 @@ mod spellings;
 mod submission;
 mod support;
 mod tell;
+mod there_and_back;
 mod tidy;
 mod upstream_faults;
 mod verify;

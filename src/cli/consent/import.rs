@@ -16,7 +16,7 @@ use crate::cli::source::{self, Report};
 use crate::imports::{Cells, Format, Item, Reading, Rows};
 use crate::mail::ControllerId;
 use crate::policy::{Basis, ConsentFact, Standing};
-use crate::store::{Added, AddressKey, CHUNK_MAX, NewEvent, Record, Store, Told};
+use crate::store::{Added, AddressKey, CHUNK_MAX, Event, NewEvent, Record, Restored, Store, Told, line};
 use crate::time::{Clock, Timestamp};
 
 /// The method of records that came in with a file and name no other.
@@ -140,14 +140,16 @@ impl<'a> Import<'a> {
                 Target::Record(journal) => journal.head.teller(),
             },
             now: self.now,
+            store: self.store,
             skip: self.skip,
             counts: self.counts,
         };
         loop {
-            let chunk = events.chunk()?;
-            if chunk.is_empty() {
+            let Chunk { told: chunk, ours } = events.chunk()?;
+            if chunk.is_empty() && ours.is_empty() {
                 break;
             }
+            restore(ours, self.store, &mut self.target, &mut events.counts)?;
             let keys = self.store.exact_keys(&chunk);
             let known = self.store.consents_under(&keys)?;
             match &mut self.target {
@@ -252,6 +254,32 @@ fn record(
     journal.done(Vec::new(), Vec::new(), *counts)
 }
 
+/// Takes lines of our own export back, or counts them. They stay their tellers', and so are not what undoing an import takes
+/// back.
+fn restore(ours: Vec<Event>, store: &Store, target: &mut Target, counts: &mut Imported) -> Result<(), OperationError> {
+    let became = match target {
+        Target::Count => store.weigh(&ours)?,
+        Target::Record(_) => store.restore(ours)?,
+    };
+    for became in became {
+        match became {
+            Restored::New => counts.new += 1,
+            Restored::Existing => counts.existing += 1,
+            Restored::GivesWay => counts.ignored += 1,
+        }
+    }
+    Ok(())
+}
+
+/// What some rows say.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Somebody's word about a list.
+    told: Vec<NewEvent>,
+    /// What went out of this store before.
+    ours: Vec<Event>,
+}
+
 /// The events of a file; rows that give none are counted and reported.
 struct Events<'a> {
     rows: Rows<'a>,
@@ -259,6 +287,7 @@ struct Events<'a> {
     args: &'a ImportArgs,
     /// Who tells them.
     by: String,
+    store: &'a Store,
     now: Timestamp,
     /// Rows that were done before are passed over in silence.
     skip: u64,
@@ -267,9 +296,9 @@ struct Events<'a> {
 
 impl Events<'_> {
     /// The events of the next rows: [`CHUNK_MAX`], or one more, since a row's consent and declaration stay together.
-    fn chunk(&mut self) -> Result<Vec<NewEvent>, OperationError> {
-        let mut chunk = Vec::with_capacity(CHUNK_MAX + 1);
-        while chunk.len() < CHUNK_MAX {
+    fn chunk(&mut self) -> Result<Chunk, OperationError> {
+        let mut chunk = Chunk::default();
+        while chunk.told.len() + chunk.ours.len() < CHUNK_MAX {
             let row = self.rows.next_row()?;
             if let Some(header) = self.rows.new_header() {
                 check_header(header)?;
@@ -283,15 +312,24 @@ impl Events<'_> {
         Ok(chunk)
     }
 
-    fn take(&mut self, item: Item, chunk: &mut Vec<NewEvent>) -> Result<(), OperationError> {
+    fn take(&mut self, item: Item, chunk: &mut Chunk) -> Result<(), OperationError> {
         let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
         match item.row.and_then(|row| self.rows.shape().consent(row)) {
             Ok(Reading::Passes(_)) => self.counts.passed += 1,
+            Ok(Reading::Says(cells)) if line::is_sealed(cells.iter().map(|(name, _)| name)) => {
+                match self.store.read_sealed(cells.iter()) {
+                    Ok(event) => {
+                        self.counts.valid += 1;
+                        chunk.ours.push(event);
+                    }
+                    Err(why) => self.bad(item.number, &who, &why)?,
+                }
+            }
             Ok(Reading::Says(cells)) => match self.events(&who, &cells) {
                 Ok((consent, contact)) => {
                     self.counts.valid += 1;
-                    chunk.push(consent);
-                    chunk.extend(contact);
+                    chunk.told.push(consent);
+                    chunk.told.extend(contact);
                 }
                 Err(why) => self.bad(item.number, &who, &why)?,
             },
@@ -335,7 +373,9 @@ impl Events<'_> {
 
 /// Of a list that is nobody's export every column has to be known: a misspelt `expires` would be no small loss.
 fn check_header(header: &[String]) -> Result<(), OperationError> {
-    let known = |name: &&String| Record::is_address_column(name) || Form::knows(name);
+    let is_ours = line::is_sealed(header.iter().map(String::as_str));
+    let known =
+        |name: &&String| Record::is_address_column(name) || Form::knows(name) || (is_ours && line::is_column(name));
     match header.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => Err(OperationError::Format(format!(

@@ -75,5 +75,5 @@ pub(super) fn undo(
     journal.undone(people, 0, clock.now())?;
     writeln!(out, "taken back of {people} people; what held before holds again, what was said since holds on")
         .map_err(OperationError::output)?;
-    Ok(Outcome::Done)
+    Ok(Outcome::Undone { removed: people, kept: 0 })
 }
