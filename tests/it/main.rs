@@ -8,6 +8,7 @@ mod canary;
 mod cases;
 mod clients;
 mod config;
+mod connectors;
 mod dane;
 mod dialogue;
 mod dns;
