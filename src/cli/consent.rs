@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 pub use self::form::Form;
-pub use self::undo::UndoArgs;
+use super::course::UndoArgs;
 use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
 use super::suppress::{ExportArgs, imports};

@@ -10,6 +10,7 @@ mod ask;
 mod check;
 mod classify;
 pub mod consent;
+mod course;
 mod dns;
 mod doctor;
 mod events;

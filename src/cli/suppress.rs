@@ -17,8 +17,8 @@ use serde::Serialize;
 
 pub use self::register::{ExportRegisterArgs, RegisterArgs};
 pub use self::rollback::RollbackArgs;
-pub use self::undo::UndoArgs;
 pub(super) use self::undo::imports;
+use super::course::UndoArgs;
 use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
 use crate::imports::Shape;

@@ -3,16 +3,15 @@
 //! Whoever imports a list vouches for it (`--attest`). So its records are asserted, never proven, whatever evidence
 //! their lines name; and a record that is asserted lifts nobody's opt-out (promise P10).
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::Path;
 
 use super::form::Form;
 use super::{ImportArgs, OperationError, Outcome, address};
-use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
-use crate::cli::progress::Progress;
-use crate::cli::source::{self, Report};
+use crate::cli::course::{self, Asked, Course, Mode, Streams, Target};
+use crate::cli::journal::{Brings, Imported, Journal, Planned};
+use crate::cli::source::Report;
 use crate::imports::{Cells, Format, Item, Reading, Rows};
 use crate::mail::ControllerId;
 use crate::policy::{Basis, ConsentFact, Standing};
@@ -34,137 +33,85 @@ pub(super) fn import(
             "--attest: say on whose word and on what ground this list stands".to_owned(),
         ));
     }
-    let mut report = source::report_file(args.errors.as_deref())?;
-    let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
-    let octets = Cell::new(0);
-    let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
-    let mut watch = |rows| progress.draw(rows, octets.get());
-    if args.dry_run {
-        let mut import = Import::new(args, store, Target::Count, clock.now());
-        source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-        drop(progress);
-        return tell(args, import.counts, out);
-    }
-    let journals = Journals::open(folder)?;
-    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
-    let (id, started, so_far) = (journal.head.id.clone(), journal.head.started(), journal.counts);
-    writeln!(out, "import {id}").map_err(OperationError::output)?;
-    if so_far.rows > 0 {
-        writeln!(out, "goes on behind row {}", so_far.rows).map_err(OperationError::output)?;
-    }
-    let mut import = Import::new(args, store, Target::Record(Box::new(journal)), started);
-    (import.skip, import.counts) = (so_far.rows, Imported { rows: 0, ..so_far });
-    source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-    drop(progress);
-    let counts = import.counts;
-    if let Target::Record(journal) = &mut import.target {
-        journal.finish(counts, clock.now())?;
-    }
-    let ended = tell(args, counts, out)?;
-    writeln!(out, "to take it back: consentry consent undo {id} --because TEXT").map_err(OperationError::output)?;
-    Ok(ended)
+    let asked = Asked {
+        file: &args.file,
+        errors: args.errors.as_deref(),
+        mode: Mode::asked(args.dry_run, args.resume),
+        planned: planned(args),
+    };
+    course::import(asked, folder, out, clock, &mut |course, streams| read(args, store, course, streams), &|counts| {
+        said(args, counts)
+    })
 }
 
-fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+fn said(args: &ImportArgs, counts: &Imported) -> String {
     let Imported { invalid, passed, new, upgraded, existing, ignored, .. } = counts;
     let would = if args.dry_run { "would be " } else { "" };
-    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
-    writeln!(
-        out,
+    let beside = if *passed > 0 { format!(", {passed} passed over") } else { String::new() };
+    format!(
         "{new} {would}new, {upgraded} upgraded, {existing} already there, {ignored} ignored{beside}, {invalid} invalid"
     )
-    .map_err(OperationError::output)?;
-    Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
 /// What is written down of an import that begins: with it, who attests what.
-pub(super) fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+pub(super) fn planned(args: &ImportArgs) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
     let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());
     Planned {
         brings: Brings::Consents,
         file: args.file.display().to_string(),
-        content,
+        content: None,
         arguments: format!("controller {controller}, basis {basis}, source {source}, attested {:?}", args.attest),
         by: args.by.clone(),
     }
 }
 
-/// What becomes of the consents of a file.
-#[derive(Debug)]
-pub(super) enum Target {
-    /// They are compared with what is known.
-    Count,
-    /// They are recorded, and written down.
-    Record(Box<Journal>),
-}
-
-/// An import under way.
-pub(super) struct Import<'a> {
-    args: &'a ImportArgs,
-    store: &'a Store,
-    target: Target,
-    /// When it began.
-    now: Timestamp,
-    /// Rows that were done before.
-    skip: u64,
-    pub(super) counts: Imported,
-}
-
-impl<'a> Import<'a> {
-    pub(super) fn new(args: &'a ImportArgs, store: &'a Store, target: Target, now: Timestamp) -> Self {
-        Self { args, store, target, now, skip: 0, counts: Imported::default() }
-    }
-
-    /// Imports what `input` holds, some [`CHUNK_MAX`] facts at a time. Bad rows go to `report` as CSV
-    /// (`line,email,level,message`); when the arguments name no file for them, the first ones also go to `out`.
-    ///
-    /// # Errors
-    /// [`OperationError`]; the rows before it are recorded.
-    pub(super) fn read(
-        &mut self,
-        input: &mut dyn BufRead,
-        report: &mut dyn Write,
-        out: &mut dyn Write,
-        watch: &mut dyn FnMut(u64),
-    ) -> Result<(), OperationError> {
-        let args = self.args;
-        let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
-        let mut events = Events {
-            rows: Rows::new(input, Format::Records, args.source),
-            report: Report::new(report, shown),
-            args,
-            by: match &self.target {
-                Target::Count => args.by.clone(),
-                Target::Record(journal) => journal.head.teller(),
-            },
-            now: self.now,
-            store: self.store,
-            skip: self.skip,
-            counts: self.counts,
-        };
-        loop {
-            let Chunk { told: chunk, ours } = events.chunk()?;
-            if chunk.is_empty() && ours.is_empty() {
-                break;
-            }
-            restore(ours, self.store, &mut self.target, &mut events.counts)?;
-            let keys = self.store.exact_keys(&chunk);
-            let known = self.store.consents_under(&keys)?;
-            match &mut self.target {
-                Target::Count => count(&weighed(chunk, known, keys), &mut events.counts),
-                Target::Record(journal) => {
-                    record(weighed(chunk, known, keys), self.store, journal, &mut events.counts)?;
-                }
-            }
-            watch(events.counts.rows);
+/// Imports what a stream holds, some [`CHUNK_MAX`] facts at a time. When the arguments name no file for bad rows, the first ones also
+/// go to `out`.
+///
+/// # Errors
+/// [`OperationError`]; the rows before it are recorded.
+pub(super) fn read(
+    args: &ImportArgs,
+    store: &Store,
+    course: &mut Course,
+    streams: Streams<'_>,
+) -> Result<(), OperationError> {
+    let Streams { input, report, out, watch } = streams;
+    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+    let mut events = Events {
+        rows: Rows::new(input, Format::Records, args.source),
+        report: Report::new(report, shown),
+        args,
+        by: match &course.target {
+            Target::Count => args.by.clone(),
+            Target::Record(journal) => journal.head.teller(),
+        },
+        now: course.now,
+        store,
+        skip: course.skip,
+        counts: course.counts,
+    };
+    loop {
+        let Chunk { told: chunk, ours } = events.chunk()?;
+        if chunk.is_empty() && ours.is_empty() {
+            break;
         }
-        self.counts = events.counts;
-        events.report.finish().map_err(OperationError::output)
+        restore(ours, store, &mut course.target, &mut events.counts)?;
+        let keys = store.exact_keys(&chunk);
+        let known = store.consents_under(&keys)?;
+        match &mut course.target {
+            Target::Count => count(&weighed(chunk, known, keys), &mut events.counts),
+            Target::Record(journal) => {
+                record(weighed(chunk, known, keys), store, journal, &mut events.counts)?;
+            }
+        }
+        watch(events.counts.rows);
     }
+    course.counts = events.counts;
+    events.report.finish().map_err(OperationError::output)
 }
-
 /// What a consent of an import means beside what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
