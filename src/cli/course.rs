@@ -160,14 +160,17 @@ pub(super) struct Undoing<'a> {
     pub(super) because: Option<&'a str>,
 }
 
-/// Leads an undo; `work` takes back or counts, tells it, and answers how many went and how many stay.
+/// Takes back or counts, tells it, and answers how many went and how many stay.
+pub(super) type Work<'a> = &'a mut dyn FnMut(&Undoing<'_>, &mut dyn Write) -> Result<(u64, u64), OperationError>;
+
+/// Leads an undo, whose work is `work`.
 pub(super) fn undo(
     args: &UndoArgs,
     brings: Brings,
     folder: &Path,
     out: &mut dyn Write,
     clock: &dyn Clock,
-    work: &mut dyn FnMut(&Undoing<'_>, &mut dyn Write) -> Result<(u64, u64), OperationError>,
+    work: Work<'_>,
 ) -> Result<Outcome, OperationError> {
     let because = args.because.as_deref().map_or("", str::trim);
     if (because.is_empty() && !args.dry_run) || because.len() > BECAUSE_MAX {

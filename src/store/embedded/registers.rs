@@ -188,16 +188,16 @@ impl Embedded {
         visit: &mut dyn FnMut(&[AddressKey]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let find = |desk: &Connection| Ok(all(desk)?.into_iter().find(|list| list.name == *name));
-        let Some(list) = self.at_the_desk(find)? else { return Ok(()) };
+        let Some(register) = self.at_the_desk(find)? else { return Ok(()) };
         let (mut after, mut count) = (Vec::new(), 0);
         loop {
-            let keys = self.at_the_desk(|desk| keys_behind(desk, list.copy, &after))?;
+            let keys = self.at_the_desk(|desk| keys_behind(desk, register.copy, &after))?;
             let Some(last) = keys.last() else { break };
             after = last.octets().to_vec();
             count += i64::try_from(keys.len()).unwrap_or(i64::MAX);
             visit(&keys)?;
         }
-        if count == list.entries { Ok(()) } else { Err(StoreError::Busy) }
+        if count == register.entries { Ok(()) } else { Err(StoreError::Busy) }
     }
 
     fn at_the_desk<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
