@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-pub use self::undo::UndoArgs;
+use super::course::UndoArgs;
 use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
-use super::suppress::imports;
+use super::suppress::{ExportArgs, imports};
 use crate::api::form;
 use crate::imports::Shape;
 use crate::mail::{ControllerId, Mailbox};
 use crate::policy::{Basis, Confirmation, ConsentFact, Purpose};
 use crate::store::{Added, NewEvent, Store, Subject};
+use crate::telemetry::{Event as LogEvent, EventType};
 use crate::time::{Clock, Timestamp};
 pub use form::Form;
 
@@ -53,6 +54,8 @@ pub enum ConsentCommand {
     Undo(UndoArgs),
     /// Lists the imports that can be gone on with or taken back.
     Imports,
+    /// Writes everything that was ever recorded to a file; importing that gives the same history.
+    Export(ExportArgs),
 }
 
 impl ConsentCommand {
@@ -60,8 +63,18 @@ impl ConsentCommand {
     pub const fn changes(&self) -> bool {
         match self {
             Self::Set(_) | Self::Confirm(_) | Self::Import(_) | Self::Undo(_) => true,
-            Self::Ask(_) | Self::Show(_) | Self::History(_) | Self::Proof(_) | Self::Imports => false,
+            Self::Ask(_) | Self::Show(_) | Self::History(_) | Self::Proof(_) | Self::Imports | Self::Export(_) => false,
         }
+    }
+
+    /// What taking back an import is recorded as in log and audit; what one person agreed to is in the history alone.
+    pub fn event(&self, ended: Outcome, now: Timestamp) -> Option<LogEvent> {
+        let (Self::Undo(args), Outcome::Undone { removed, .. }) = (self, ended) else { return None };
+        let because = args.because.as_deref().unwrap_or_default();
+        let mut event = LogEvent::new(EventType::ConsentRemoved, now);
+        event.queue = Some(format!("import:{}", args.id));
+        event.evidence = Some(format!("taken back of {removed} people by {}: {because}", args.by));
+        Some(event)
     }
 }
 
@@ -203,6 +216,7 @@ pub fn run(
         ConsentCommand::Import(args) => import::import(args, store, journals, out, clock),
         ConsentCommand::Undo(args) => undo::undo(args, store, journals, out, clock),
         ConsentCommand::Imports => imports(journals, Brings::Consents, out),
+        ConsentCommand::Export(args) => args.write(out, |to, format| store.export_events(to, format)),
     }
 }
 

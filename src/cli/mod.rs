@@ -10,6 +10,7 @@ mod ask;
 mod check;
 mod classify;
 pub mod consent;
+mod course;
 mod dns;
 mod doctor;
 mod events;
@@ -42,6 +43,7 @@ use crate::control;
 use crate::exit::{Exit, Failure};
 use crate::replies::{self, Book};
 use crate::store::Opening;
+use crate::telemetry::Event;
 use crate::time::{Clock, SystemClock};
 
 use operation::Outcome;
@@ -149,7 +151,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 settle(&settings)?;
             }
             if let Ok(ended) = outcome {
-                record(&settings, &arguments.command, ended, &*clock)?;
+                let privacy = crate::daemon::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
+                record(&settings, arguments.command.event(ended, &privacy, clock.now()))?;
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
@@ -163,6 +166,9 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let outcome = consent::run(&arguments.command, &store, &journals, &mut out, &*clock);
             if outcome.is_ok() && arguments.command.changes() {
                 settle(&settings)?;
+            }
+            if let Ok(ended) = outcome {
+                record(&settings, arguments.command.event(ended, clock.now()))?;
             }
             outcome.map(Outcome::exit).map_err(|error| Failure::new(error.exit(), error))
         }
@@ -226,14 +232,8 @@ fn settle(settings: &config::Settings) -> Result<(), Failure> {
 
 /// Tells a running daemon what was changed by hand, for its log and audit trail. Without one the store's own history,
 /// which says who, when and why, is the record.
-fn record(
-    settings: &config::Settings,
-    command: &suppress::SuppressCommand,
-    ended: Outcome,
-    clock: &dyn Clock,
-) -> Result<(), Failure> {
-    let privacy = crate::daemon::privacy(settings.log_addresses, settings.store.key_file.as_deref())?;
-    if let Some(event) = command.event(ended, &privacy, clock.now()) {
+fn record(settings: &config::Settings, event: Option<Event>) -> Result<(), Failure> {
+    if let Some(event) = event {
         let line = String::from_utf8_lossy(&event.to_json()).into_owned();
         small_runtime()?.block_on(api::ask(&settings.data_dir, control::Question::Record { line }))?;
     }

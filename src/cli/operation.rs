@@ -15,7 +15,7 @@ pub enum Outcome {
     Nothing,
     /// An import was taken back: so many entries went, and so many of its entries stay.
     Undone {
-        /// Entries that went.
+        /// Entries that went, or people of whom something was taken back.
         removed: u64,
         /// Entries that somebody confirmed since, or that were gone before.
         kept: u64,

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use aws_lc_rs::digest;
 
 use super::operation::OperationError;
+use super::suppress::private_file;
 use crate::hex;
 use crate::store::record::csv_line;
 
@@ -101,6 +102,18 @@ pub(super) fn size_and_digest(path: &Path) -> Result<Option<(u64, String)>, Oper
     }
 }
 
+/// Where bad rows are written: the file that the operator names, with a header line, or nowhere.
+///
+/// # Errors
+/// [`OperationError::File`].
+pub(super) fn report_file(path: Option<&Path>) -> Result<Box<dyn Write>, OperationError> {
+    let Some(path) = path else { return Ok(Box::new(io::sink())) };
+    let failed = OperationError::file(path);
+    let mut file = BufWriter::new(private_file(path).map_err(&failed)?);
+    csv_line(["line", "email", "level", "message"], &mut file).map_err(&failed)?;
+    Ok(Box::new(file))
+}
+
 /// Bad rows, as CSV for a file and as sentences for a person.
 pub(super) struct Report<'a> {
     file: &'a mut dyn Write,
@@ -109,13 +122,9 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Writes the header to `file`. A person is shown the first rows only.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(super) fn new(file: &'a mut dyn Write, person: Option<&'a mut dyn Write>) -> io::Result<Self> {
-        csv_line(["line", "email", "level", "message"], file)?;
-        Ok(Self { file, person, count: 0 })
+    /// Of the rows of one file. A person is shown the first rows only.
+    pub(super) fn new(file: &'a mut dyn Write, person: Option<&'a mut dyn Write>) -> Self {
+        Self { file, person, count: 0 }
     }
 
     /// Reports one row.

@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-pub use self::register::RegisterArgs;
+pub use self::register::{ExportRegisterArgs, RegisterArgs};
 pub use self::rollback::RollbackArgs;
-pub use self::undo::UndoArgs;
 pub(super) use self::undo::imports;
+use super::course::UndoArgs;
 use super::journal::Brings;
 use super::operation::{OperationError, Outcome};
 use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Record, ndjson_line};
 use crate::store::{
-    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, Subject,
+    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject,
 };
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::{Clock, Timestamp};
@@ -59,6 +59,10 @@ pub enum SuppressCommand {
     Imports,
     /// Loads a national opt-out list in place of the copy that was there; rules of law ask it, and how fresh it is.
     ImportRegister(register::RegisterArgs),
+    /// Lists the national opt-out lists that are loaded: name, when drawn, how many subjects.
+    Registers,
+    /// Writes what is kept of a national opt-out list to a file; a store with the same key can load it.
+    ExportRegister(ExportRegisterArgs),
     /// Writes all entries to a file.
     Export(ExportArgs),
     /// Shows how many entries there are.
@@ -94,6 +98,8 @@ impl SuppressCommand {
                 | Self::List(_)
                 | Self::Import(_)
                 | Self::ImportRegister(_)
+                | Self::Registers
+                | Self::ExportRegister(_)
                 | Self::Export(_)
                 | Self::Stats(_),
                 Outcome::Done | Outcome::Nothing | Outcome::SomeInvalid | Outcome::Undone { .. },
@@ -241,15 +247,42 @@ pub enum ImportFormat {
     Plain,
 }
 
-/// Arguments of `suppress export`.
+/// Arguments of `suppress export` and `consent export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
     /// The file, made readable by its owner only; `-` writes to the standard output.
     #[arg(default_value = "-")]
     pub file: PathBuf,
-    /// How it is written; only NDJSON gives back exactly the same store.
+    /// How it is written; NDJSON is the one to keep.
     #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
     pub format: ExportFormat,
+}
+
+impl ExportArgs {
+    /// Writes to where it is asked for; `write` answers how many lines it wrote.
+    ///
+    /// # Errors
+    /// [`OperationError`] of the file, or what `write` answers.
+    pub(super) fn write(
+        &self,
+        out: &mut dyn Write,
+        write: impl FnOnce(&mut dyn Write, EntryFormat) -> Result<u64, StoreError>,
+    ) -> Result<Outcome, OperationError> {
+        let format = match self.format {
+            ExportFormat::Csv => EntryFormat::Csv,
+            ExportFormat::Ndjson => EntryFormat::Ndjson,
+        };
+        if self.file == Path::new("-") {
+            write(&mut BufWriter::new(out), format)?;
+            return Ok(Outcome::Done);
+        }
+        let failed = OperationError::file(&self.file);
+        let mut file = BufWriter::new(private_file(&self.file).map_err(&failed)?);
+        let count = write(&mut file, format)?;
+        file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
+        writeln!(out, "{count} entries written").map_err(OperationError::output)?;
+        Ok(Outcome::Done)
+    }
 }
 
 /// How an export is written.
@@ -290,7 +323,9 @@ pub fn run(
         SuppressCommand::Undo(args) => undo::undo(args, store, journals, out, clock),
         SuppressCommand::Imports => undo::imports(journals, Brings::Suppressions, out),
         SuppressCommand::ImportRegister(args) => register::import(args, store, out, clock.now()),
-        SuppressCommand::Export(args) => export(args, store, out),
+        SuppressCommand::Registers => register::list(store, out),
+        SuppressCommand::ExportRegister(args) => register::export(args, store, out),
+        SuppressCommand::Export(args) => args.write(out, |to, format| store.export(to, format, &Selection::default())),
         SuppressCommand::Stats(args) => stats(*args, store, out),
     }
 }
@@ -413,23 +448,6 @@ fn list(args: &ListArgs, store: &Store, out: &mut dyn Write, now: Timestamp) -> 
             Some(next) => after = next,
         }
     }
-}
-
-fn export(args: &ExportArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, OperationError> {
-    let format = match args.format {
-        ExportFormat::Csv => EntryFormat::Csv,
-        ExportFormat::Ndjson => EntryFormat::Ndjson,
-    };
-    if args.file == Path::new("-") {
-        store.export(out, format, &Selection::default())?;
-        return Ok(Outcome::Done);
-    }
-    let failed = OperationError::file(&args.file);
-    let mut file = BufWriter::new(private_file(&args.file).map_err(&failed)?);
-    let count = store.export(&mut file, format, &Selection::default())?;
-    file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(&failed)?;
-    writeln!(out, "{count} entries written").map_err(OperationError::output)?;
-    Ok(Outcome::Done)
 }
 
 fn stats(args: StatsArgs, store: &Store, out: &mut dyn Write) -> Result<Outcome, OperationError> {

@@ -160,7 +160,7 @@ impl<'a> Rows<'a> {
         Ok(cells)
     }
 
-    /// `[…]`, or an object whose first member is a list: `{"Suppressions": […]}`.
+    /// `[…]`, or an object around a list: `{"Suppressions": […]}`, `{"count": 4, "contacts": […]}`.
     fn starts_a_list(&mut self) -> Result<bool, Failed> {
         if !matches!(self.given, Format::Auto | Format::Records | Format::Json) {
             return Ok(false);
@@ -169,7 +169,8 @@ impl<'a> Rows<'a> {
         let seen = seen.get(..LOOK_AHEAD.min(seen.len())).unwrap_or_default();
         let inner = seen.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(seen).trim_ascii_start();
         let lead = seen.len() - inner.len();
-        let bracket = memchr::memchr(b'[', inner).filter(|at| inner.get(..*at).is_some_and(opens_a_list));
+        let bracket = memchr::memchr(b'[', inner)
+            .filter(|at| inner.split_at_checked(*at).is_some_and(|(before, behind)| opens_a_list(before, behind)));
         let Some(bracket) = bracket else { return Ok(false) };
         self.input.consume(lead + bracket + 1);
         Ok(true)
@@ -186,11 +187,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Whether a bracket behind these octets opens the document's list: nothing, or `{"name":`.
-fn opens_a_list(before: &[u8]) -> bool {
-    let inner = before.strip_prefix(b"{").map(<[u8]>::trim_ascii).and_then(|rest| rest.strip_suffix(b":"));
-    let name = inner.map(<[u8]>::trim_ascii).and_then(|rest| rest.strip_prefix(b"\"")?.strip_suffix(b"\""));
-    before.is_empty() || name.is_some_and(|name| !name.contains(&b'"'))
+/// Whether the bracket between these octets opens the document's list: one of objects, with nothing before it or the beginning of
+/// an object that is itself about nobody.
+fn opens_a_list(before: &[u8], behind: &[u8]) -> bool {
+    let first = behind.strip_prefix(b"[").unwrap_or_default().trim_ascii_start().first();
+    if before.is_empty() {
+        return true;
+    }
+    let closed = [before, b"[]}"].concat();
+    let around: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(&closed);
+    matches!(first, None | Some(b'{' | b']'))
+        && around.is_ok_and(|object| !object.keys().any(|name| Record::is_address_column(&name.to_lowercase())))
 }
 
 /// One row of text.

@@ -103,7 +103,7 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
+    pub(super) fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
         match self {
             Self::Embedded(store) => store.events(after, limit),
             Self::Redis(store) => store.events(after, limit),
@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Takes facts in as they lay in another store.
-    fn take(&self, copied: Vec<Copied>) -> Result<AddedMany, StoreError> {
+    pub(super) fn take(&self, copied: Vec<Copied>) -> Result<AddedMany, StoreError> {
         match self {
             Self::Embedded(store) => store.take(&copied),
             Self::Redis(store) => store.take(copied),

@@ -8,7 +8,7 @@ use crate::policy::{Confirmation, ConsentFact, Contract, Country, Function, Prod
 use crate::time::Timestamp;
 
 /// Version of the text that this release writes and reads.
-const TEXT_VERSION: u32 = 1;
+pub(super) const TEXT_VERSION: u32 = 1;
 /// Words for an open confirmation; an instant stands for a given one.
 const NOT_ASKED: &str = "not_asked";
 const PENDING: &str = "pending";

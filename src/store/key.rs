@@ -122,6 +122,11 @@ impl StoreKey {
         self.digest(buffer)
     }
 
+    /// What shows later that these octets came from here and are as they were: HMAC-SHA256, cut like all others.
+    pub(super) fn seal(&self, octets: &[u8]) -> String {
+        self.digest(&format!("s{}", hex::encode(octets))).to_string()
+    }
+
     /// What proves later that this is the key a store was made with, without telling the key.
     pub(super) fn check(&self) -> AddressKey {
         self.digest(KEY_CHECK_TEXT)

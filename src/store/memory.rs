@@ -197,6 +197,17 @@ impl Memory {
         Ok(state.registers.iter().map(shown).collect())
     }
 
+    pub(super) fn each_listed(
+        &self,
+        name: &RegisterName,
+        visit: &mut dyn FnMut(&[AddressKey]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let keys = self.state()?.registers.get(name).map(|(_, keys)| keys.clone()).unwrap_or_default();
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort();
+        visit(&keys)
+    }
+
     pub(super) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
         new.entry(&self.0.key, Cleartext::Keep, buffer)
     }
@@ -264,8 +275,8 @@ impl Memory {
         })
     }
 
-    pub(super) fn key_name(&self) -> String {
-        self.0.key.check().to_string()
+    pub(super) fn key(&self) -> &StoreKey {
+        &self.0.key
     }
 }
 

@@ -28,6 +28,7 @@ mod filter;
 mod fleet;
 mod fold;
 mod key;
+pub(crate) mod line;
 mod memory;
 mod people;
 mod published;
@@ -56,10 +57,13 @@ pub use event::{Declaration, Event, FUNCTIONS_MAX, NewEvent, Told};
 pub(crate) use fact::{ConsentText, ContactText, contract_word};
 pub use fence::{Fence, Ticket};
 pub use key::AddressKey;
+pub use line::Restored;
 pub use memory::Memory;
 pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
 pub use standing::{Way, way};
+
+use key::StoreKey;
 
 use crate::mail::Mailbox;
 use crate::policy::Suppression;
@@ -235,10 +239,22 @@ impl Store {
 
     /// What keyed hashes of this store are labelled with in exports: hashes made with another key mean nothing here.
     pub fn key_name(&self) -> String {
+        self.key().check().to_string()
+    }
+
+    fn key(&self) -> &StoreKey {
         match self {
-            Self::Embedded(store) => store.key_name(),
-            Self::Redis(store) => store.key_name(),
-            Self::Memory(store) => store.key_name(),
+            Self::Embedded(store) => store.key(),
+            Self::Redis(store) => store.key(),
+            Self::Memory(store) => store.key(),
+        }
+    }
+
+    fn cleartext(&self) -> Cleartext {
+        match self {
+            Self::Embedded(store) => store.cleartext(),
+            Self::Redis(store) => store.cleartext(),
+            Self::Memory(_) => Cleartext::Keep,
         }
     }
 

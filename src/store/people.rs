@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Every event under each key, in the order of recording.
-    fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
+    pub(super) fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
         match self {
             Self::Embedded(store) => store.histories(keys),
             Self::Redis(store) => store.histories(keys),
@@ -185,6 +185,23 @@ impl Store {
             Self::Embedded(store) => store.load_register(name, fresh_on, &mut { subjects }, now),
             Self::Redis(store) => store.load_register(name, fresh_on, &mut { subjects }),
             Self::Memory(store) => store.load_register(name, fresh_on, &mut { subjects }),
+        }
+    }
+
+    /// Hands all that is kept of a loaded list to `visit`, part by part, in an order that does not depend on how it was loaded.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// What `visit` answers; [`StoreError::Busy`] when the list was replaced meanwhile; any other [`StoreError`].
+    pub fn each_listed(
+        &self,
+        name: &RegisterName,
+        visit: &mut dyn FnMut(&[AddressKey]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.each_listed(name, visit),
+            Self::Redis(store) => store.each_listed(name, visit),
+            Self::Memory(store) => store.each_listed(name, visit),
         }
     }
 

@@ -19,6 +19,8 @@ pub enum RegisterEntry {
     Subject(Subject),
     /// A hash of an address.
     Hash(PublishedHash),
+    /// What a store with the same key kept of one of these.
+    Kept(AddressKey),
 }
 
 impl From<Subject> for RegisterEntry {
@@ -59,6 +61,7 @@ pub(super) fn register_key(entry: &RegisterEntry, key: &StoreKey, buffer: &mut S
     match entry {
         RegisterEntry::Subject(subject) => lookup_key(subject, key, buffer).1,
         RegisterEntry::Hash(PublishedHash(text)) => key.published(text, buffer),
+        RegisterEntry::Kept(kept) => *kept,
     }
 }
 

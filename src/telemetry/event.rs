@@ -83,6 +83,8 @@ pub enum EventType {
     SuppressionRemoved,
     /// A person agreed, through a door of their own, or a program handed in what is known of them.
     ConsentAdded,
+    /// What somebody told about people's consents was taken back.
+    ConsentRemoved,
     /// A person was asked, by a letter to the address that was entered, whether they agree.
     ConsentAsked,
     /// A message to the unsubscribe mailbox changed nothing.
@@ -128,6 +130,7 @@ impl EventType {
             Self::SuppressionAdded => "SuppressionAdded",
             Self::SuppressionRemoved => "SuppressionRemoved",
             Self::ConsentAdded => "ConsentAdded",
+            Self::ConsentRemoved => "ConsentRemoved",
             Self::ConsentAsked => "ConsentAsked",
             Self::FeedbackIgnored => "FeedbackIgnored",
             Self::ToolTold => "ToolTold",

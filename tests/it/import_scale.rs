@@ -1,22 +1,32 @@
 //! Imports of many rows with the real binary: killed in the middle, gone on with, taken back, and while mail flows.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::gateway::{audit, command};
-use crate::support::{Client, Gateway, Spec, Upstream, eventually};
+use crate::support::{Client, Gateway, Spec, Upstream};
 
 const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: hello\r\n\r\nHello\r\n";
-/// Rows of each file: some twenty chunks, so that a kill lands between two of them.
+/// Rows of each file: some chunks, so that a kill lands between two of them.
 const ROWS: usize = 5000;
+
+/// Rows of the file that is killed in the middle; `CONSENTRY_IMPORT=ROWS` asks for figures of more.
+fn rows() -> usize {
+    std::env::var("CONSENTRY_IMPORT").map_or(ROWS, |text| text.parse().expect("CONSENTRY_IMPORT=ROWS"))
+}
+
+/// What a journal takes for a row, at least.
+const OCTETS_A_ROW: usize = 50;
 
 /// A file of one service's export with `rows` rows.
 fn export(folder: &Path, service: Service, rows: usize) -> PathBuf {
     let (name, mut text) = match service {
         Service::SendgridBounces => ("bounces.csv", "status,reason,email,created\n".to_owned()),
         Service::MailgunUnsubscribes => ("unsubscribes.csv", "address,tags,created_at\n".to_owned()),
-        Service::MailchimpUnsubscribed => ("unsubscribed.csv", "Email Address,LEID,EUID,UNSUB_TIME\n".to_owned()),
+        Service::MailchimpUnsubscribed => ("export.zip", "Email Address,LEID,EUID,UNSUB_TIME\n".to_owned()),
     };
     for row in 0..rows {
         match service {
@@ -33,11 +43,19 @@ fn export(folder: &Path, service: Service, rows: usize) -> PathBuf {
         .unwrap();
     }
     let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
+    match service {
+        Service::SendgridBounces | Service::MailgunUnsubscribes => std::fs::write(&path, text).unwrap(),
+        Service::MailchimpUnsubscribed => {
+            let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+            zip.start_file("unsubscribed.csv", zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+            zip.finish().unwrap();
+        }
+    }
     path
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Service {
     SendgridBounces,
     MailgunUnsubscribes,
@@ -72,13 +90,34 @@ fn journal(folder: &Path) -> PathBuf {
     found.into_iter().max().unwrap_or_default()
 }
 
-/// Begins an import and kills it as soon as some chunks are in.
+/// Runs a command to its end, and tells how fast it went through the rows and how much memory it ever had.
+fn measured(folder: &Path, arguments: &[&str], what: &str) -> String {
+    let start = Instant::now();
+    let mut child = command(folder).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = String::new();
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or(peak, |line| line.trim().to_owned());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let took = start.elapsed();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    let rate = u128::try_from(rows()).unwrap() * 1000 / took.as_millis().max(1);
+    println!("{what}: {} rows in {took:.1?}, {rate} a second, {peak} resident at most", rows());
+    said
+}
+
+/// Begins an import and kills it when its journal says that half of the rows are in.
 fn begin_and_kill(folder: &Path, file: &str) {
     let mut child = command(folder).args(["suppress", "import", file]).stdout(Stdio::null()).spawn().unwrap();
-    eventually("some chunks", || {
-        let text = std::fs::read_to_string(journal(folder)).unwrap_or_default();
-        (text.matches("{\"done\"").count() >= 3).then_some(())
-    });
+    let half = u64::try_from(rows() / 2 * OCTETS_A_ROW).unwrap();
+    while std::fs::metadata(journal(folder)).map_or(0, |journal| journal.len()) < half {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -96,7 +135,8 @@ fn an_import_that_was_killed_goes_on_and_is_taken_back_exactly() {
         }
         done(folder, &["suppress", "add", "@x3.example"]);
         let before = done(folder, &["suppress", "export"]);
-        let file = export(folder, service, ROWS);
+        let rows = rows();
+        let file = export(folder, service, rows);
         let file = file.to_str().unwrap();
         begin_and_kill(folder, file);
         // A crash may also cut a line, and lose what was not yet on disk behind the intent.
@@ -111,17 +151,17 @@ fn an_import_that_was_killed_goes_on_and_is_taken_back_exactly() {
         assert_eq!(other.status.code(), Some(64));
         let said = done(folder, &["suppress", "import", file, "--resume"]);
         assert!(said.contains("goes on behind row "), "{said}");
-        assert!(said.contains(&format!("{} new, ", ROWS - 1)), "{said}");
+        assert!(said.contains(&format!("{} new, ", rows - 1)), "{said}");
         let lines = done(folder, &["suppress", "export"]).lines().count();
-        assert_eq!(lines, before.lines().count() + ROWS - 1);
+        assert_eq!(lines, before.lines().count() + rows - 1);
         let id = id(&said);
         assert!(done(folder, &["suppress", "imports"]).contains("finished"));
         assert!(!std::fs::read_to_string(&path).unwrap().contains('@'), "a journal names nobody");
         let without_reason = run(folder, &["suppress", "undo", &id]);
         assert_eq!(without_reason.status.code(), Some(64));
         assert_eq!(run(folder, &["suppress", "undo", &id, "--dry-run"]).status.code(), Some(1));
-        let undone = done(folder, &["suppress", "undo", &id, "--because", "wrong list"]);
-        assert!(undone.contains(&format!("{} removed, 0 stay", ROWS - 1)), "{undone}");
+        let undone = measured(folder, &["suppress", "undo", &id, "--because", "wrong list"], "taken back");
+        assert!(undone.contains(&format!("{} removed, 0 stay", rows - 1)), "{undone}");
         let after = done(folder, &["suppress", "export"]);
         match service {
             // The bounce without an end prolonged the one that had one, and that is said rather than taken back.
@@ -132,6 +172,9 @@ fn an_import_that_was_killed_goes_on_and_is_taken_back_exactly() {
             Service::MailgunUnsubscribes | Service::MailchimpUnsubscribed => assert_eq!(after, before),
         }
         assert_eq!(run(folder, &["suppress", "undo", &id, "--because", "again"]).status.code(), Some(1));
+        if rows > ROWS {
+            measured(folder, &["suppress", "import", file], &format!("{service:?}"));
+        }
     }
 }
 

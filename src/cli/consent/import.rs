@@ -3,21 +3,19 @@
 //! Whoever imports a list vouches for it (`--attest`). So its records are asserted, never proven, whatever evidence
 //! their lines name; and a record that is asserted lifts nobody's opt-out (promise P10).
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use super::form::Form;
 use super::{ImportArgs, OperationError, Outcome, address};
-use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
-use crate::cli::progress::Progress;
-use crate::cli::source::{self, Report};
-use crate::cli::suppress::private_file;
+use crate::cli::course::{self, Asked, Course, Mode, Streams, Target};
+use crate::cli::journal::{Brings, Imported, Journal, Planned};
+use crate::cli::source::Report;
 use crate::imports::{Cells, Format, Item, Reading, Rows};
 use crate::mail::ControllerId;
 use crate::policy::{Basis, ConsentFact, Standing};
-use crate::store::{Added, AddressKey, CHUNK_MAX, NewEvent, Record, Store, Told};
+use crate::store::{Added, AddressKey, CHUNK_MAX, Event, NewEvent, Record, Restored, Store, Told, line};
 use crate::time::{Clock, Timestamp};
 
 /// The method of records that came in with a file and name no other.
@@ -35,138 +33,85 @@ pub(super) fn import(
             "--attest: say on whose word and on what ground this list stands".to_owned(),
         ));
     }
-    let mut report: Box<dyn Write> = match &args.errors {
-        None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
+    let asked = Asked {
+        file: &args.file,
+        errors: args.errors.as_deref(),
+        mode: Mode::asked(args.dry_run, args.resume),
+        planned: planned(args),
     };
-    let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
-    let octets = Cell::new(0);
-    let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
-    let mut watch = |rows| progress.draw(rows, octets.get());
-    if args.dry_run {
-        let mut import = Import::new(args, store, Target::Count, clock.now());
-        source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-        drop(progress);
-        return tell(args, import.counts, out);
-    }
-    let journals = Journals::open(folder)?;
-    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
-    let (id, started, so_far) = (journal.head.id.clone(), journal.head.started(), journal.counts);
-    writeln!(out, "import {id}").map_err(OperationError::output)?;
-    if so_far.rows > 0 {
-        writeln!(out, "goes on behind row {}", so_far.rows).map_err(OperationError::output)?;
-    }
-    let mut import = Import::new(args, store, Target::Record(Box::new(journal)), started);
-    (import.skip, import.counts) = (so_far.rows, Imported { rows: 0, ..so_far });
-    source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-    drop(progress);
-    let counts = import.counts;
-    if let Target::Record(journal) = &mut import.target {
-        journal.finish(counts, clock.now())?;
-    }
-    let ended = tell(args, counts, out)?;
-    writeln!(out, "to take it back: consentry consent undo {id} --because TEXT").map_err(OperationError::output)?;
-    Ok(ended)
+    course::import(asked, folder, out, clock, &mut |course, streams| read(args, store, course, streams), &|counts| {
+        said(args, counts)
+    })
 }
 
-fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+fn said(args: &ImportArgs, counts: &Imported) -> String {
     let Imported { invalid, passed, new, upgraded, existing, ignored, .. } = counts;
     let would = if args.dry_run { "would be " } else { "" };
-    let beside = if passed > 0 { format!(", {passed} passed over") } else { String::new() };
-    writeln!(
-        out,
+    let beside = if *passed > 0 { format!(", {passed} passed over") } else { String::new() };
+    format!(
         "{new} {would}new, {upgraded} upgraded, {existing} already there, {ignored} ignored{beside}, {invalid} invalid"
     )
-    .map_err(OperationError::output)?;
-    Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
 /// What is written down of an import that begins: with it, who attests what.
-pub(super) fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+pub(super) fn planned(args: &ImportArgs) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
     let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());
     Planned {
         brings: Brings::Consents,
         file: args.file.display().to_string(),
-        content,
+        content: None,
         arguments: format!("controller {controller}, basis {basis}, source {source}, attested {:?}", args.attest),
         by: args.by.clone(),
     }
 }
 
-/// What becomes of the consents of a file.
-#[derive(Debug)]
-pub(super) enum Target {
-    /// They are compared with what is known.
-    Count,
-    /// They are recorded, and written down.
-    Record(Box<Journal>),
-}
-
-/// An import under way.
-pub(super) struct Import<'a> {
-    args: &'a ImportArgs,
-    store: &'a Store,
-    target: Target,
-    /// When it began.
-    now: Timestamp,
-    /// Rows that were done before.
-    skip: u64,
-    pub(super) counts: Imported,
-}
-
-impl<'a> Import<'a> {
-    pub(super) fn new(args: &'a ImportArgs, store: &'a Store, target: Target, now: Timestamp) -> Self {
-        Self { args, store, target, now, skip: 0, counts: Imported::default() }
-    }
-
-    /// Imports what `input` holds, some [`CHUNK_MAX`] facts at a time. Bad rows go to `report` as CSV
-    /// (`line,email,level,message`); when the arguments name no file for them, the first ones also go to `out`.
-    ///
-    /// # Errors
-    /// [`OperationError`]; the rows before it are recorded.
-    pub(super) fn read(
-        &mut self,
-        input: &mut dyn BufRead,
-        report: &mut dyn Write,
-        out: &mut dyn Write,
-        watch: &mut dyn FnMut(u64),
-    ) -> Result<(), OperationError> {
-        let args = self.args;
-        let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
-        let mut events = Events {
-            rows: Rows::new(input, Format::Records, args.source),
-            report: Report::new(report, shown).map_err(OperationError::output)?,
-            args,
-            by: match &self.target {
-                Target::Count => args.by.clone(),
-                Target::Record(journal) => journal.head.teller(),
-            },
-            now: self.now,
-            skip: self.skip,
-            counts: self.counts,
-        };
-        loop {
-            let chunk = events.chunk()?;
-            if chunk.is_empty() {
-                break;
-            }
-            let keys = self.store.exact_keys(&chunk);
-            let known = self.store.consents_under(&keys)?;
-            match &mut self.target {
-                Target::Count => count(&weighed(chunk, known, keys), &mut events.counts),
-                Target::Record(journal) => {
-                    record(weighed(chunk, known, keys), self.store, journal, &mut events.counts)?;
-                }
-            }
-            watch(events.counts.rows);
+/// Imports what a stream holds, some [`CHUNK_MAX`] facts at a time. When the arguments name no file for bad rows, the first ones also
+/// go to `out`.
+///
+/// # Errors
+/// [`OperationError`]; the rows before it are recorded.
+pub(super) fn read(
+    args: &ImportArgs,
+    store: &Store,
+    course: &mut Course,
+    streams: Streams<'_>,
+) -> Result<(), OperationError> {
+    let Streams { input, report, out, watch } = streams;
+    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+    let mut events = Events {
+        rows: Rows::new(input, Format::Records, args.source),
+        report: Report::new(report, shown),
+        args,
+        by: match &course.target {
+            Target::Count => args.by.clone(),
+            Target::Record(journal) => journal.head.teller(),
+        },
+        now: course.now,
+        store,
+        skip: course.skip,
+        counts: course.counts,
+    };
+    loop {
+        let Chunk { told: chunk, ours } = events.chunk()?;
+        if chunk.is_empty() && ours.is_empty() {
+            break;
         }
-        self.counts = events.counts;
-        events.report.finish().map_err(OperationError::output)
+        restore(ours, store, &mut course.target, &mut events.counts)?;
+        let keys = store.exact_keys(&chunk);
+        let known = store.consents_under(&keys)?;
+        match &mut course.target {
+            Target::Count => count(&weighed(chunk, known, keys), &mut events.counts),
+            Target::Record(journal) => {
+                record(weighed(chunk, known, keys), store, journal, &mut events.counts)?;
+            }
+        }
+        watch(events.counts.rows);
     }
+    course.counts = events.counts;
+    events.report.finish().map_err(OperationError::output)
 }
-
 /// What a consent of an import means beside what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
@@ -256,6 +201,32 @@ fn record(
     journal.done(Vec::new(), Vec::new(), *counts)
 }
 
+/// Takes lines of our own export back, or counts them. They stay their tellers', and so are not what undoing an import takes
+/// back.
+fn restore(ours: Vec<Event>, store: &Store, target: &mut Target, counts: &mut Imported) -> Result<(), OperationError> {
+    let became = match target {
+        Target::Count => store.weigh(&ours)?,
+        Target::Record(_) => store.restore(ours)?,
+    };
+    for became in became {
+        match became {
+            Restored::New => counts.new += 1,
+            Restored::Existing => counts.existing += 1,
+            Restored::GivesWay => counts.ignored += 1,
+        }
+    }
+    Ok(())
+}
+
+/// What some rows say.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Somebody's word about a list.
+    told: Vec<NewEvent>,
+    /// What went out of this store before.
+    ours: Vec<Event>,
+}
+
 /// The events of a file; rows that give none are counted and reported.
 struct Events<'a> {
     rows: Rows<'a>,
@@ -263,6 +234,7 @@ struct Events<'a> {
     args: &'a ImportArgs,
     /// Who tells them.
     by: String,
+    store: &'a Store,
     now: Timestamp,
     /// Rows that were done before are passed over in silence.
     skip: u64,
@@ -271,9 +243,9 @@ struct Events<'a> {
 
 impl Events<'_> {
     /// The events of the next rows: [`CHUNK_MAX`], or one more, since a row's consent and declaration stay together.
-    fn chunk(&mut self) -> Result<Vec<NewEvent>, OperationError> {
-        let mut chunk = Vec::with_capacity(CHUNK_MAX + 1);
-        while chunk.len() < CHUNK_MAX {
+    fn chunk(&mut self) -> Result<Chunk, OperationError> {
+        let mut chunk = Chunk::default();
+        while chunk.told.len() + chunk.ours.len() < CHUNK_MAX {
             let row = self.rows.next_row()?;
             if let Some(header) = self.rows.new_header() {
                 check_header(header)?;
@@ -287,15 +259,24 @@ impl Events<'_> {
         Ok(chunk)
     }
 
-    fn take(&mut self, item: Item, chunk: &mut Vec<NewEvent>) -> Result<(), OperationError> {
+    fn take(&mut self, item: Item, chunk: &mut Chunk) -> Result<(), OperationError> {
         let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
         match item.row.and_then(|row| self.rows.shape().consent(row)) {
             Ok(Reading::Passes(_)) => self.counts.passed += 1,
+            Ok(Reading::Says(cells)) if line::is_sealed(cells.iter().map(|(name, _)| name)) => {
+                match self.store.read_sealed(cells.iter()) {
+                    Ok(event) => {
+                        self.counts.valid += 1;
+                        chunk.ours.push(event);
+                    }
+                    Err(why) => self.bad(item.number, &who, &why)?,
+                }
+            }
             Ok(Reading::Says(cells)) => match self.events(&who, &cells) {
                 Ok((consent, contact)) => {
                     self.counts.valid += 1;
-                    chunk.push(consent);
-                    chunk.extend(contact);
+                    chunk.told.push(consent);
+                    chunk.told.extend(contact);
                 }
                 Err(why) => self.bad(item.number, &who, &why)?,
             },
@@ -339,7 +320,9 @@ impl Events<'_> {
 
 /// Of a list that is nobody's export every column has to be known: a misspelt `expires` would be no small loss.
 fn check_header(header: &[String]) -> Result<(), OperationError> {
-    let known = |name: &&String| Record::is_address_column(name) || Form::knows(name);
+    let is_ours = line::is_sealed(header.iter().map(String::as_str));
+    let known =
+        |name: &&String| Record::is_address_column(name) || Form::knows(name) || (is_ours && line::is_column(name));
     match header.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => Err(OperationError::Format(format!(

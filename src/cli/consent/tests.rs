@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use std::io;
 
-use super::import::{Import, Target};
 use super::*;
+use crate::cli::course::{Course, Streams};
 use crate::cli::journal::{Imported, Journals, Resume};
 use crate::exit::Exit;
 use crate::policy::{Cause, Origin, RefusalBox, SaleKind, Scope, Standing, Suppression};
@@ -47,15 +47,15 @@ fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Importe
     let ConsentCommand::Import(args) = parse(&all).unwrap() else { panic!("not an import") };
     let (folder, mut report) = (tempfile::tempdir().unwrap(), Vec::new());
     let journals = Journals::open(folder.path()).unwrap();
-    let target = if args.dry_run {
-        Target::Count
+    let mut course = if args.dry_run {
+        Course::looking(NOW)
     } else {
-        let planned = import::planned(&args, None);
-        Target::Record(Box::new(journals.take_up(planned, Resume::asked(false), NOW).unwrap()))
+        Course::of(journals.take_up(import::planned(&args), Resume::No, NOW).unwrap())
     };
-    let mut import = Import::new(&args, store, target, NOW);
-    let done = import.read(&mut text.as_bytes(), &mut report, &mut io::sink(), &mut |_| {});
-    (done.map(|()| import.counts), String::from_utf8(report).unwrap())
+    let streams =
+        Streams { input: &mut text.as_bytes(), report: &mut report, out: &mut io::sink(), watch: &mut |_| {} };
+    let done = import::read(&args, store, &mut course, streams);
+    (done.map(|()| course.counts), String::from_utf8(report).unwrap())
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn bad_lines_are_reported_and_all_others_are_in() {
     let arguments = ["--controller", "acme", "--basis", "opt_out_active"];
     let (counts, report) = import_text(&store, text, &arguments);
     assert_eq!(counts.unwrap(), Imported { rows: 5, valid: 2, invalid: 3, new: 2, ..Imported::default() });
-    assert_eq!(report.lines().count(), 4);
+    assert_eq!(report.lines().count(), 3);
     assert!(report.contains("5,u@x.example,error,collected-at: missing"), "{report}");
     assert_eq!(known(&store, "z@x.example").consents[0].basis, Basis::OptOutActive);
     let dry = Store::memory();

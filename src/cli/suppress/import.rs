@@ -1,18 +1,17 @@
 //! `consentry suppress import`: any list of addresses, row by row, in bounded memory.
 
-use std::cell::Cell;
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
-use super::{ImportArgs, ImportFormat, OperationError, Outcome, private_file};
-use crate::cli::journal::{Brings, Content, Imported, Journal, Journals, Planned, Resume};
-use crate::cli::progress::Progress;
-use crate::cli::source::{self, Report};
+use super::{ImportArgs, ImportFormat, OperationError, Outcome};
+use crate::cli::course::{self, Asked, Course, Mode, Streams, Target};
+use crate::cli::journal::{Brings, Imported, Journal, Planned};
+use crate::cli::source::Report;
 use crate::imports::{Cells, Format, Reading, Rows, Wanted};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Defaults, Record};
 use crate::store::{Added, CHUNK_MAX, Match, NewSuppression, Store};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 
 pub(super) fn import(
     args: &ImportArgs,
@@ -21,144 +20,85 @@ pub(super) fn import(
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    let mut report: Box<dyn Write> = match &args.errors {
-        None => Box::new(io::sink()),
-        Some(path) => Box::new(BufWriter::new(private_file(path).map_err(OperationError::file(path))?)),
+    let asked = Asked {
+        file: &args.file,
+        errors: args.errors.as_deref(),
+        mode: Mode::asked(args.dry_run, args.resume),
+        planned: planned(args),
     };
-    let content = source::size_and_digest(&args.file)?.map(|(size, sha256)| Content { size, sha256 });
-    let octets = Cell::new(0);
-    let mut progress = Progress::new(clock, content.as_ref().map(|content| content.size));
-    let mut watch = |rows| progress.draw(rows, octets.get());
-    if args.dry_run {
-        let mut import = Import::new(args, store, Target::Count, clock.now());
-        source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-        drop(progress);
-        return tell(args, import.counts, out);
-    }
-    let journals = Journals::open(folder)?;
-    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
-    let id = journal.head.id.clone();
-    let (started, so_far) = (journal.head.started(), journal.counts);
-    writeln!(out, "import {id}").map_err(OperationError::output)?;
-    if so_far.rows > 0 {
-        writeln!(out, "goes on behind row {}", so_far.rows).map_err(OperationError::output)?;
-    }
-    let mut import = Import::new(args, store, Target::Record(Box::new(journal)), started);
-    (import.skip, import.counts) = (so_far.rows, Imported { rows: 0, ..so_far });
-    source::each_file(&args.file, &octets, &mut |input| import.read(input, &mut report, out, &mut watch))?;
-    drop(progress);
-    let counts = import.counts;
-    if let Target::Record(journal) = &mut import.target {
-        journal.finish(counts, clock.now())?;
-    }
-    let ended = tell(args, counts, out)?;
-    writeln!(out, "to take it back: consentry suppress undo {id} --because TEXT").map_err(OperationError::output)?;
-    Ok(ended)
+    course::import(asked, folder, out, clock, &mut |course, streams| read(args, store, course, streams), &|counts| {
+        said(args, counts)
+    })
 }
 
-fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outcome, OperationError> {
+fn said(args: &ImportArgs, counts: &Imported) -> String {
     let Imported { invalid, passed, new, upgraded, renewed, existing, .. } = counts;
     let new = if args.dry_run { format!("{new} would be new, {upgraded} upgraded") } else { format!("{new} new") };
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
-    let (renewed, passed) = (some(renewed, "prolonged or confirmed"), some(passed, "passed over"));
-    writeln!(out, "{new}{renewed}, {existing} already there{passed}, {invalid} invalid")
-        .map_err(OperationError::output)?;
-    Ok(if invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
+    let (renewed, passed) = (some(*renewed, "prolonged or confirmed"), some(*passed, "passed over"));
+    format!("{new}{renewed}, {existing} already there{passed}, {invalid} invalid")
 }
 
 /// What is written down of an import that begins.
-fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+fn planned(args: &ImportArgs) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let reason = args.reason.map_or("unsaid", Cause::as_str);
     Planned {
         brings: Brings::Suppressions,
         file: args.file.display().to_string(),
-        content,
+        content: None,
         arguments: format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope),
         by: args.by.clone(),
     }
 }
 
-/// What becomes of the entries of a file.
-#[derive(Debug)]
-pub(super) enum Target {
-    /// They are looked up.
-    Count,
-    /// They are added, and written down.
-    Record(Box<Journal>),
-}
-
-/// An import under way.
-pub(super) struct Import<'a> {
-    args: &'a ImportArgs,
-    store: &'a Store,
-    target: Target,
-    /// When it began.
-    now: Timestamp,
-    /// Rows that were done before.
-    skip: u64,
-    pub(super) counts: Imported,
-}
-
-impl<'a> Import<'a> {
-    pub(super) fn new(args: &'a ImportArgs, store: &'a Store, target: Target, now: Timestamp) -> Self {
-        Self { args, store, target, now, skip: 0, counts: Imported::default() }
-    }
-
-    /// Imports what `input` holds, at most [`CHUNK_MAX`] entries at a time. Bad rows go to `report` as CSV
-    /// (`line,email,level,message`); when the arguments name no file for them, the first ones also go to `out`.
-    ///
-    /// # Errors
-    /// [`OperationError`]; the rows before it are added.
-    pub(super) fn read(
-        &mut self,
-        input: &mut dyn BufRead,
-        report: &mut dyn Write,
-        out: &mut dyn Write,
-        watch: &mut dyn FnMut(u64),
-    ) -> Result<(), OperationError> {
-        let args = self.args;
-        let format = match args.format {
-            ImportFormat::Auto => Format::Auto,
-            ImportFormat::Csv => Format::Csv,
-            ImportFormat::Ndjson => Format::Json,
-            ImportFormat::Plain => Format::Plain,
-        };
-        let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
-        let mut entries = Entries {
-            rows: Rows::new(input, format, args.source),
-            report: Report::new(report, shown).map_err(OperationError::output)?,
-            wanted: Wanted { scope: &args.scope, cause: args.reason },
-            defaults: Defaults {
-                scope: args.scope.clone(),
-                cause: args.reason.unwrap_or(Cause::Manual),
-                now: self.now,
-            },
-            key_name: self.store.key_name(),
-            skip: self.skip,
-            counts: self.counts,
-            failed: None,
-        };
-        loop {
-            let chunk: Vec<_> = entries.by_ref().take(CHUNK_MAX).collect();
-            if chunk.is_empty() {
-                break;
-            }
-            let counts = &mut entries.counts;
-            match &mut self.target {
-                Target::Count => look_up(&chunk, self.store, counts)?,
-                Target::Record(journal) => record(&chunk, self.store, journal, counts)?,
-            }
-            watch(entries.counts.rows);
+/// Imports what a stream holds, at most [`CHUNK_MAX`] entries at a time. When the arguments name no file for bad rows, the first ones
+/// also go to `out`.
+///
+/// # Errors
+/// [`OperationError`]; the rows before it are added.
+pub(super) fn read(
+    args: &ImportArgs,
+    store: &Store,
+    course: &mut Course,
+    streams: Streams<'_>,
+) -> Result<(), OperationError> {
+    let Streams { input, report, out, watch } = streams;
+    let format = match args.format {
+        ImportFormat::Auto => Format::Auto,
+        ImportFormat::Csv => Format::Csv,
+        ImportFormat::Ndjson => Format::Json,
+        ImportFormat::Plain => Format::Plain,
+    };
+    let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
+    let mut entries = Entries {
+        rows: Rows::new(input, format, args.source),
+        report: Report::new(report, shown),
+        wanted: Wanted { scope: &args.scope, cause: args.reason },
+        defaults: Defaults { scope: args.scope.clone(), cause: args.reason.unwrap_or(Cause::Manual), now: course.now },
+        key_name: store.key_name(),
+        skip: course.skip,
+        counts: course.counts,
+        failed: None,
+    };
+    loop {
+        let chunk: Vec<_> = entries.by_ref().take(CHUNK_MAX).collect();
+        if chunk.is_empty() {
+            break;
         }
-        if let Some(error) = entries.failed {
-            return Err(error);
+        let counts = &mut entries.counts;
+        match &mut course.target {
+            Target::Count => look_up(&chunk, store, counts)?,
+            Target::Record(journal) => record(&chunk, store, journal, counts)?,
         }
-        self.counts = entries.counts;
-        entries.report.finish().map_err(OperationError::output)
+        watch(entries.counts.rows);
     }
+    if let Some(error) = entries.failed {
+        return Err(error);
+    }
+    course.counts = entries.counts;
+    entries.report.finish().map_err(OperationError::output)
 }
-
 /// Adds a chunk. What it will look like is written down before, and which of it was new behind it.
 fn record(
     chunk: &[NewSuppression],

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 use proptest::prelude::*;
 
-use super::import::{Import, Target};
+use super::import::read;
 use super::*;
+use crate::cli::course::{Course, Streams};
 use crate::cli::journal::{Brings, Imported, Journals, Planned};
 use crate::exit::Exit;
 use crate::imports::LINE_MAX;
@@ -52,19 +53,18 @@ fn import_text(store: &Store, text: &[u8], arguments: &[&str]) -> (Imported, Str
         panic!("not an import");
     };
     let mut report = Vec::new();
-    let mut import = import_into(&args, store);
-    import.read(&mut &*text, &mut report, &mut io::sink(), &mut |_| {}).unwrap();
-    (Imported { rows: 0, ..import.counts }, String::from_utf8(report).unwrap())
+    let mut course = course(&args);
+    let streams = Streams { input: &mut &*text, report: &mut report, out: &mut io::sink(), watch: &mut |_| {} };
+    read(&args, store, &mut course, streams).unwrap();
+    (Imported { rows: 0, ..course.counts }, String::from_utf8(report).unwrap())
 }
 
-fn import_into<'a>(args: &'a ImportArgs, store: &'a Store) -> Import<'a> {
+fn course(args: &ImportArgs) -> Course {
     let folder = tempfile::tempdir().unwrap();
     let journals = Journals::open(folder.path()).unwrap();
     let (brings, text) = (Brings::Suppressions, String::new);
     let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text() };
-    let begin = || journals.begin(planned, NOW).unwrap();
-    let target = if args.dry_run { Target::Count } else { Target::Record(Box::new(begin())) };
-    Import::new(args, store, target, NOW)
+    if args.dry_run { Course::looking(NOW) } else { Course::of(journals.begin(planned, NOW).unwrap()) }
 }
 
 fn counts(valid: u64, invalid: u64, new: u64, existing: u64) -> Imported {
@@ -168,7 +168,7 @@ fn a_plain_list_is_imported_with_its_comments() {
         "\u{FEFF}# our list\r\nv@x.example\r\n\r\n@firm.example # a client\r\n#x@y.example\r\nnobody\r\na#b@y.example";
     let (outcome, report) = import_text(&store, text.as_bytes(), &["--reason", "unsubscribe"]);
     assert_eq!(outcome, counts(3, 1, 3, 0));
-    assert_eq!(report.lines().nth(1).unwrap(), "6,nobody,error,expected local-part@domain");
+    assert_eq!(report.lines().next().unwrap(), "6,nobody,error,expected local-part@domain");
     assert_eq!(facts(&store, "v@x.example")[0].cause, Cause::Unsubscribe);
     assert_eq!(facts(&store, "any@firm.example").len(), 1);
     assert_eq!(facts(&store, "a#b@y.example").len(), 1);
@@ -196,7 +196,7 @@ fn bad_lines_are_reported_and_all_others_are_in() {
     let text = "email,cause,expires\nv@x.example,unsubscribe,2030-01-01\nw@x.example,whim,\n=1+1,,\nok@x.example,,\n";
     let (outcome, report) = import_text(&store, text.as_bytes(), &[]);
     assert_eq!(outcome, counts(1, 3, 1, 0));
-    assert_eq!(report.lines().count(), 4);
+    assert_eq!(report.lines().count(), 3);
     assert!(report.contains("\n4,'=1+1,error,"), "the report is safe in a spreadsheet too: {report}");
     assert_eq!(facts(&store, "ok@x.example").len(), 1);
 }
@@ -256,8 +256,9 @@ fn a_file_that_is_not_what_was_said_is_refused() {
     let store = Store::memory();
     let SuppressCommand::Import(args) = parse(&["import", "-", "--format", "csv"]).unwrap() else { panic!() };
     let text = b"v@x.example\n";
-    let mut import = import_into(&args, &store);
-    let refused = import.read(&mut text.as_slice(), &mut io::sink(), &mut io::sink(), &mut |_| {});
+    let streams =
+        Streams { input: &mut text.as_slice(), report: &mut io::sink(), out: &mut io::sink(), watch: &mut |_| {} };
+    let refused = read(&args, &store, &mut course(&args), streams);
     assert_eq!(refused.unwrap_err().exit(), Exit::Data);
     let (outcome, _) = try_run(&store, &["import", "/nowhere/at/all"]);
     assert_eq!(outcome.unwrap_err().exit(), Exit::Io);

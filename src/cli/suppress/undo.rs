@@ -3,32 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
-
 use super::{OperationError, Outcome, line};
-use crate::cli::journal::{Brings, Chunk, ImportId, Journals, State, Summary};
+use crate::cli::course::{self, UndoArgs};
+use crate::cli::journal::{Brings, Chunk, Journals, Summary};
 use crate::store::{Print, Store, StoreError, Withdrawal};
 use crate::time::{Clock, Timestamp};
 
 /// How many entries that stay changed are shown.
 const SHOWN_MAX: u64 = 20;
-
-/// Arguments of `suppress undo`.
-#[derive(Clone, Debug, Args)]
-pub struct UndoArgs {
-    /// The id that the import printed.
-    #[arg(value_name = "ID", value_parser = ImportId::parse)]
-    pub id: ImportId,
-    /// Counts what would go; removes nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Why these people may be written to again.
-    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
-    pub because: Option<String>,
-    /// Who takes it back.
-    #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
-    pub by: String,
-}
 
 /// Takes back what an import added: entries that it found, and entries that somebody has confirmed since, stay.
 pub(super) fn undo(
@@ -38,33 +20,24 @@ pub(super) fn undo(
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    let because = args.because.as_deref().map_or("", str::trim);
-    if because.is_empty() && !args.dry_run {
-        return Err(OperationError::Usage("--because: say why these people may be written to again".to_owned()));
-    }
-    let journals = Journals::open(folder)?;
-    let known = journals.find(&args.id, Brings::Suppressions)?;
-    if known.state == State::Undone {
-        writeln!(out, "{} was undone before", args.id).map_err(OperationError::output)?;
-        return Ok(Outcome::Nothing);
-    }
-    journals.refuse_when_others_rely_on(&known)?;
-    let mut undo = Undo { store, withdrawal: None, started: known.head.started(), removed: 0, kept: 0, changed: 0 };
-    if args.dry_run {
-        journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
-        writeln!(out, "{} would go, {} stay", undo.removed, undo.kept).map_err(OperationError::output)?;
-        return Ok(Outcome::Nothing);
-    }
-    let mut journal = journals.go_on(&known)?;
-    journal.undoing(&args.by, because, clock.now())?;
-    let because = format!("import {} undone: {because}", args.id);
-    undo.withdrawal = Some(Withdrawal { prints: Vec::new(), by: args.by.clone(), because, at: clock.now() });
-    journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
-    let Undo { removed, kept, .. } = undo;
-    journal.undone(removed, kept, clock.now())?;
-    writeln!(out, "{removed} removed, {kept} stay: confirmed by somebody since, or gone before")
+    course::undo(args, Brings::Suppressions, folder, out, clock, &mut |undoing, out| {
+        let withdrawal = undoing.because.map(|because| Withdrawal {
+            prints: Vec::new(),
+            by: args.by.clone(),
+            because: format!("import {} undone: {because}", args.id),
+            at: clock.now(),
+        });
+        let started = undoing.import.head.started();
+        let mut undo = Undo { store, withdrawal, started, removed: 0, kept: 0, changed: 0 };
+        undoing.journals.each_chunk(&args.id, &mut |chunk| undo.chunk(&chunk, out))?;
+        let Undo { removed, kept, .. } = undo;
+        match undoing.because {
+            None => writeln!(out, "{removed} would go, {kept} stay"),
+            Some(_) => writeln!(out, "{removed} removed, {kept} stay: confirmed by somebody since, or gone before"),
+        }
         .map_err(OperationError::output)?;
-    Ok(Outcome::Undone { removed, kept })
+        Ok((removed, kept))
+    })
 }
 
 struct Undo<'a> {

@@ -155,8 +155,12 @@ impl Embedded {
         stats(&desk).map_err(|e| self.0.judge("count", e))
     }
 
-    pub(super) fn key_name(&self) -> String {
-        self.0.key.check().to_string()
+    pub(super) fn key(&self) -> &StoreKey {
+        &self.0.key
+    }
+
+    pub(super) fn cleartext(&self) -> Cleartext {
+        self.0.cleartext
     }
 
     pub(super) fn probe(&self) -> Result<(), StoreError> {

@@ -173,12 +173,45 @@ fn content(connection: &Connection, copy: i64) -> rusqlite::Result<(i64, i64)> {
 impl Embedded {
     /// See [`crate::store::Store::registers`].
     pub(in crate::store) fn registers(&self) -> Result<Vec<(RegisterName, Timestamp, u64)>, StoreError> {
-        self.0.usable()?;
-        let desk = lock(&self.0.desk);
-        self.0.unmoved(&desk)?;
-        let all = all(&desk).map_err(|e| self.0.judge("read the registers", e))?;
+        let all = self.at_the_desk(all)?;
         let shown =
             |register: Register| (register.name, register.fresh_on, u64::try_from(register.entries).unwrap_or(0));
         Ok(all.into_iter().map(shown).collect())
     }
+}
+
+impl Embedded {
+    /// See [`crate::store::Store::each_listed`].
+    pub(in crate::store) fn each_listed(
+        &self,
+        name: &RegisterName,
+        visit: &mut dyn FnMut(&[AddressKey]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let find = |desk: &Connection| Ok(all(desk)?.into_iter().find(|list| list.name == *name));
+        let Some(register) = self.at_the_desk(find)? else { return Ok(()) };
+        let (mut after, mut count) = (Vec::new(), 0);
+        loop {
+            let keys = self.at_the_desk(|desk| keys_behind(desk, register.copy, &after))?;
+            let Some(last) = keys.last() else { break };
+            after = last.octets().to_vec();
+            count += i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            visit(&keys)?;
+        }
+        if count == register.entries { Ok(()) } else { Err(StoreError::Busy) }
+    }
+
+    fn at_the_desk<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.0.usable()?;
+        let desk = lock(&self.0.desk);
+        self.0.unmoved(&desk)?;
+        read(&desk).map_err(|e| self.0.judge("read a register", e))
+    }
+}
+
+fn keys_behind(connection: &Connection, copy: i64, after: &[u8]) -> rusqlite::Result<Vec<AddressKey>> {
+    let mut statement = connection
+        .prepare_cached("SELECT key FROM register_entries WHERE copy = ? AND key > ? ORDER BY key LIMIT ?")?;
+    let limit = i64::try_from(CHUNK).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![copy, after, limit], |row| row.get(0).map(AddressKey::from_octets))?;
+    rows.collect()
 }

@@ -11,7 +11,7 @@ use crate::store::event::Event;
 use crate::store::{Kind, StoreError};
 
 /// Buckets that are read together: at the planned load some four thousand entries.
-const BUCKETS_TOGETHER: usize = 64;
+pub(super) const BUCKETS_TOGETHER: usize = 64;
 
 /// The entry with its place in the listing.
 pub(super) fn placed(bucket: &Bucket, entry: Entry) -> Entry {

@@ -201,8 +201,12 @@ impl Redis {
         Ok(self.histories(&[exact])?.pop().unwrap_or_default())
     }
 
-    pub(super) fn key_name(&self) -> String {
-        self.0.shared.key.check().to_string()
+    pub(super) fn key(&self) -> &StoreKey {
+        &self.0.shared.key
+    }
+
+    pub(super) fn cleartext(&self) -> Cleartext {
+        self.0.shared.cleartext
     }
 
     pub(super) fn probe(&self) -> Result<(), StoreError> {

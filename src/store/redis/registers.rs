@@ -11,9 +11,10 @@ use redis::Value;
 
 use super::change::{self, LISTED};
 use super::keeper::compare_and_set;
-use super::layout::{Bucket, Layout, Partition, Shelf};
+use super::layout::{Bucket, Layout, Partition, Shelf, key_of};
 use super::link::Link;
-use super::look::{Answer, Doubt, Ground, Want, look, strange, text};
+use super::listing::BUCKETS_TOGETHER;
+use super::look::{Answer, Doubt, Ground, Want, look, strange, text, whole};
 use super::{Asked, Redis, Shared, event, suppression};
 use crate::policy::{ListCheck, Listed, RegisterName};
 use crate::store::StoreError;
@@ -254,5 +255,45 @@ impl Redis {
         })?;
         let shown = |list: Register| (list.name, list.fresh_on, u64::try_from(list.entries).unwrap_or(0));
         Ok(registers.lists.into_iter().map(shown).collect())
+    }
+}
+
+impl Redis {
+    /// See [`crate::store::Store::each_listed`]; in the order of buckets.
+    pub(in crate::store) fn each_listed(
+        &self,
+        name: &RegisterName,
+        visit: &mut dyn FnMut(&[AddressKey]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (list, buckets) = self.blocking(|shared| async move {
+            let buckets = shared.ground()?.layout.buckets();
+            let known = shared.read_registers().await.map_err(|doubt| shared.doubted(doubt))?;
+            Ok((known.lists, buckets))
+        })?;
+        let Some(list) = list.into_iter().find(|list| list.name == *name) else { return Ok(()) };
+        let (mut count, numbers) = (0, (0..buckets).collect::<Vec<u16>>());
+        for partition in Partition::all() {
+            for some in numbers.chunks(BUCKETS_TOGETHER) {
+                let bucket = |number: &u16| Bucket { partition, shelf: Shelf::Register(list.copy), number: *number };
+                let buckets: Vec<_> = some.iter().map(bucket).collect();
+                let keys = self.blocking(|shared| async move { shared.listed(&buckets).await })?;
+                count += i64::try_from(keys.len()).unwrap_or(i64::MAX);
+                visit(&keys)?;
+            }
+        }
+        if count == list.entries { Ok(()) } else { Err(StoreError::Busy) }
+    }
+}
+
+impl Shared {
+    /// What these buckets of a list hold, in order.
+    async fn listed(&self, buckets: &[Bucket]) -> Result<Vec<AddressKey>, StoreError> {
+        let ground = self.ground()?;
+        let held = whole(&self.link, &ground, buckets).await.map_err(|doubt| self.doubted(doubt))?;
+        let keys =
+            held.iter().flat_map(|(bucket, pairs)| pairs.iter().map(|(field, _)| key_of(bucket.partition, field)));
+        let mut keys = keys.collect::<Option<Vec<_>>>().ok_or_else(|| self.doubted(strange()))?;
+        keys.sort();
+        Ok(keys)
     }
 }

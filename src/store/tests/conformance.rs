@@ -3,7 +3,13 @@
 use super::*;
 
 fn every_expectation() -> impl Iterator<Item = Expectation> {
-    EVERY_KIND.iter().chain(people::EVERY_KIND).chain(bulk::EVERY_KIND).chain(published_hashes::EVERY_KIND).copied()
+    EVERY_KIND
+        .iter()
+        .chain(people::EVERY_KIND)
+        .chain(bulk::EVERY_KIND)
+        .chain(published_hashes::EVERY_KIND)
+        .chain(lines::EVERY_KIND)
+        .copied()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bulk;
 mod conformance;
 mod fleet;
+mod lines;
 mod loss;
 mod people;
 #[path = "../../../tests/it/support/ports.rs"]
