@@ -28,6 +28,7 @@ use crate::control::Desk;
 use crate::delivery::{Board, BoardError, Delivery};
 use crate::dns;
 use crate::feedback::{self, Inbound};
+use crate::fleet::Member;
 use crate::mail::IdSource;
 use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
@@ -302,6 +303,10 @@ pub async fn start(
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let sign_ups = sign_ups::sink(&hall);
     outgoing.spawn(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
+    if let Some((counts, gateways)) = store.counts().zip(settings.delivery.gateways) {
+        let member = Member::new(counts, Arc::clone(&board), gateways, Arc::clone(&clock));
+        outgoing.spawn(member.run(delivery_stops.clone()));
+    }
     let delivery = Delivery {
         recheck: hall,
         settings: settings.delivery,

@@ -12,8 +12,8 @@ use crate::pipeline::Stream;
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
-    LogAddresses, Settings, api, canary, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams,
-    tell, upstream, v1,
+    LogAddresses, Settings, api, canary, confirming, files, fleet, http, inbound, law, mta_sts, rates, smtp, store,
+    streams, tell, upstream, v1,
 };
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
@@ -40,7 +40,10 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let engine = store::engine(&spec.store, base, problems);
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
-    let delivery = delivery?;
+    let mut delivery = delivery?;
+    if let Some((engine, _)) = &engine {
+        delivery.gateways = fleet::gateways(spec, *engine, &delivery, problems)?;
+    }
     let mailboxes = doors.as_ref().map(|doors| doors.feedback.mailboxes.clone()).unwrap_or_default();
     let canary = canary::canary(spec, &streams, &delivery.routes, &mailboxes, problems);
     let pipeline = crate::pipeline::Settings {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::group::GROUPS_MAX;
 use super::routes::{Route, Routes, Way};
 use crate::mail::{Domain, RouteName};
-use crate::shaping::{Book, GroupNumber, Limits, Pace, Reach};
+use crate::shaping::{Asked, Book, Company, Gateways, GroupNumber, Limits, Pace, Rate, Reach};
 use crate::time::Timestamp;
 
 /// Who is behind a gate.
@@ -29,7 +29,7 @@ type Shared = Arc<Mutex<Pace>>;
 pub(super) struct Gate {
     pub(super) limits: Limits,
     /// Of the group.
-    own: Option<Mutex<Pace>>,
+    own: Option<Shared>,
     /// Of everything on the route.
     whole: Option<Shared>,
     /// Connections of the group; a domain by itself has a bound on its workers instead.
@@ -74,13 +74,39 @@ impl Gate {
 
     /// Always in this order, so that nobody waits in a circle.
     fn paces(&self) -> impl Iterator<Item = &Mutex<Pace>> {
-        self.whole.as_deref().into_iter().chain(&self.own)
+        self.whole.as_deref().into_iter().chain(self.own.as_deref())
     }
+
+    /// Whether a new gate in its place would let more through.
+    fn remembers(&self, now: Timestamp) -> bool {
+        self.paces().any(|pace| lock(pace).remembers(now))
+    }
+}
+
+fn pace(rate: Rate, gateways: Option<Gateways>) -> Shared {
+    Arc::new(Mutex::new(gateways.map_or_else(|| Pace::new(rate), |gateways| Pace::shared(rate, gateways))))
 }
 
 fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
     // Nothing that can panic runs while it is held.
     pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pace that could use more than it was given.
+#[derive(Debug)]
+pub struct Thirst {
+    /// What the fleet knows it by.
+    pub name: String,
+    /// What to ask for.
+    pub asked: Asked,
+    pace: Shared,
+}
+
+impl Thirst {
+    /// So many may go; it is in vain to ask for more before `next` has passed.
+    pub fn give(&self, count: u32, next: Duration, now: Timestamp) {
+        lock(&self.pace).give(count, next, now);
+    }
 }
 
 /// What an operator sees of a limit.
@@ -111,6 +137,8 @@ struct Lead {
 /// All gates.
 pub(super) struct Gates {
     book: Arc<Book>,
+    /// Who keeps the paces together.
+    gateways: Option<Gateways>,
     leads: HashMap<RouteName, Lead>,
     known: Mutex<HashMap<(RouteName, Who), Arc<Gate>>>,
 }
@@ -123,16 +151,16 @@ impl fmt::Debug for Gates {
 
 impl Gates {
     /// All open.
-    pub(super) fn new(routes: &Routes, book: &Arc<Book>) -> Self {
+    pub(super) fn new(routes: &Routes, book: &Arc<Book>, gateways: Option<Gateways>) -> Self {
         let lead = |route: &Arc<Route>| {
             let reach = reach(route);
-            let whole = book.whole(&route.name).map(|rate| Arc::new(Mutex::new(Pace::new(rate))));
+            let whole = book.whole(&route.name).map(|rate| pace(rate, gateways));
             let limits = Limits { rate: None, ..book.limits(&route.name, reach, None) };
             let other = Arc::new(Gate { limits, own: None, whole: whole.clone(), connections: None });
             let shapes = book.shapes(&route.name, reach);
             (route.name.clone(), Lead { reach, shapes, whole, other })
         };
-        Self { book: Arc::clone(book), leads: routes.all().map(lead).collect(), known: Mutex::default() }
+        Self { book: Arc::clone(book), gateways, leads: routes.all().map(lead).collect(), known: Mutex::default() }
     }
 
     /// Whether mail on `route` is told apart by its destination.
@@ -175,13 +203,13 @@ impl Gates {
             return Arc::clone(gate);
         }
         if known.len() >= GROUPS_MAX {
-            known.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.room(1, now).is_err());
+            known.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.remembers(now));
         }
         let connections =
             limits.connections.filter(|_| group.is_some()).and_then(|count| usize::try_from(count.get()).ok());
         let gate = Arc::new(Gate {
             limits,
-            own: limits.rate.map(|rate| Mutex::new(Pace::new(rate))),
+            own: limits.rate.map(|rate| pace(rate, self.gateways)),
             whole: lead.whole.clone(),
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
         });
@@ -198,6 +226,48 @@ impl Gates {
         Arc::new(Gate { whole, ..Gate::default() })
     }
 
+    fn name_of(&self, who: &Who) -> String {
+        match who {
+            Who::Alone(domain) => domain.to_string(),
+            Who::Group(number) => self.book.group(*number).map_or_else(String::new, |group| group.name.to_owned()),
+        }
+    }
+
+    /// Every pace with what a fleet knows it by.
+    fn paces(&self) -> Vec<(String, Shared)> {
+        let all = crate::shaping::ALL;
+        let wholes = self
+            .leads
+            .iter()
+            .filter_map(|(route, lead)| Some((format!("{route}/{all}"), Arc::clone(lead.whole.as_ref()?))));
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = |route: &RouteName, who| format!("{route}/{}", self.name_of(who));
+        let own =
+            known.iter().filter_map(|((route, who), gate)| Some((name(route, who), Arc::clone(gate.own.as_ref()?))));
+        wholes.chain(own).collect()
+    }
+
+    /// Whether a pace could use more than it was given.
+    pub(super) fn are_thirsty(&self) -> bool {
+        self.paces().iter().any(|(_, pace)| lock(pace).is_thirsty())
+    }
+
+    /// Those that could, and what they ask for since this was last called.
+    pub(super) fn thirsts(&self) -> Vec<Thirst> {
+        let thirst = |(name, pace): (String, Shared)| {
+            let asked = lock(&pace).asks()?;
+            Some(Thirst { name, asked, pace })
+        };
+        self.paces().into_iter().filter_map(thirst).collect()
+    }
+
+    /// Whether this gateway goes by its own share from now on.
+    pub(super) fn company(&self, company: Company, now: Timestamp) {
+        for (_, pace) in self.paces() {
+            lock(&pace).company(company, now);
+        }
+    }
+
     /// Every limit that was met since the start, in order.
     pub(super) fn all(&self) -> Vec<Limited> {
         let wholes = self.leads.iter().filter_map(|(route, lead)| {
@@ -208,10 +278,7 @@ impl Gates {
         });
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let groups = known.iter().map(|((route, who), gate)| {
-            let group = match who {
-                Who::Alone(domain) => domain.to_string(),
-                Who::Group(number) => self.book.group(*number).map_or_else(String::new, |group| group.name.to_owned()),
-            };
+            let group = self.name_of(who);
             let most = gate.limits.connections.and_then(|count| usize::try_from(count.get()).ok());
             let free = gate.connections.as_ref().map(|free| free.available_permits());
             Limited {
@@ -244,7 +311,7 @@ mod tests {
 
     fn gates(limits: &str) -> Gates {
         let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
-        Gates::new(&Routes::new(route), &Arc::new(with_operator("own.toml", limits).unwrap()))
+        Gates::new(&Routes::new(route), &Arc::new(with_operator("own.toml", limits).unwrap()), None)
     }
 
     fn gate(gates: &Gates, domain: &str) -> Arc<Gate> {

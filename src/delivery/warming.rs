@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::allotment::{Allotment, Portion, Stand};
 use super::routes::Route;
 use super::standing::{self, StandingError};
 use crate::mail::{ReversePath, RouteName};
-use crate::shaping::{Allowance, Day, Plan, Subject};
+use crate::shaping::{Allowance, Company, Day, Gateways, Plan, Subject};
 use crate::smtp::client::Source;
 use crate::time::Timestamp;
 
@@ -27,6 +28,8 @@ const VERSION: u32 = 1;
 pub const AHEAD: u64 = 100;
 /// How soon it is tried again when a count cannot be written. Until then nothing leaves: it would not be counted.
 const WRITE_AGAIN: Duration = Duration::from_secs(10);
+/// How soon it is tried again when the fleet is being asked for more.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// What to do about a file that cannot be read.
 const REMEDY: &str = "restore it from a backup, or remove it to count this day anew";
 
@@ -55,6 +58,10 @@ struct State {
     written: Vec<u64>,
     /// Plans whose day is full, as told.
     told: Vec<Option<Day>>,
+    /// What the fleet gave.
+    allotments: Vec<Allotment>,
+    /// How soon it is worth asking again.
+    again: Duration,
 }
 
 /// A plan that stands for something.
@@ -89,7 +96,7 @@ pub struct Warmth {
     pub name: String,
     /// The number of this day in it, from 1; zero before it begins.
     pub number: u64,
-    /// Messages of this day.
+    /// Messages of this day; in a fleet those that were given out to all gateways.
     pub used: u64,
     /// How many it may have; no limit when the plan is over.
     pub allowed: Option<u64>,
@@ -100,12 +107,18 @@ pub struct Warmth {
 pub(super) struct Warming {
     file: PathBuf,
     plans: Arc<[Plan]>,
+    /// Who keeps the plans together.
+    gateways: Option<Gateways>,
     state: Mutex<State>,
 }
 
 impl Warming {
     /// Reads what was counted. Blocking.
-    pub(super) fn open(data_dir: &Path, plans: &Arc<[Plan]>) -> Result<Self, StandingError> {
+    pub(super) fn open(
+        data_dir: &Path,
+        plans: &Arc<[Plan]>,
+        gateways: Option<Gateways>,
+    ) -> Result<Self, StandingError> {
         let file = data_dir.join(NAME);
         let counts = match standing::read_as::<Counts>(&file, REMEDY)? {
             Some(counts) if counts.v == VERSION => counts.plans,
@@ -117,8 +130,13 @@ impl Warming {
         };
         let used: Vec<_> = plans.iter().map(|plan| counts.get(&plan.name).copied().unwrap_or_default()).collect();
         let written = used.iter().map(|count| count.messages).collect();
-        let told = vec![None; plans.len()];
-        Ok(Self { file, plans: Arc::clone(plans), state: Mutex::new(State { used, written, told }) })
+        let known = |plan: &Plan| match counts.contains_key(&plan.name) {
+            true => Allotment::of_a_known_plan(),
+            false => Allotment::default(),
+        };
+        let (told, allotments) = (vec![None; plans.len()], plans.iter().map(known).collect());
+        let state = Mutex::new(State { used, written, told, allotments, again: ASK_AGAIN });
+        Ok(Self { file, plans: Arc::clone(plans), gateways, state })
     }
 
     /// Whether there is anything to count.
@@ -178,17 +196,20 @@ impl Warming {
     }
 
     fn is_full(&self, plan: PlanNumber, now: Timestamp) -> bool {
-        self.left(&self.lock(), plan, now) == Some(0)
+        self.stand(&self.lock(), plan, now) == Some(Stand::Full)
     }
 
     /// How many may still leave on this day; `None`: as many as there are.
-    fn left(&self, state: &State, PlanNumber(place): PlanNumber, now: Timestamp) -> Option<u64> {
-        let plan = self.plans.get(place)?;
-        let count = current(*state.used.get(place)?, now);
-        match plan.allowance(Day::of(now)) {
-            Allowance::Messages(allowed) => Some(allowed.saturating_sub(count.messages)),
-            Allowance::NoLimit => None,
+    fn stand(&self, state: &State, PlanNumber(place): PlanNumber, now: Timestamp) -> Option<Stand> {
+        let Allowance::Messages(allowed) = self.plans.get(place)?.allowance(Day::of(now)) else { return None };
+        let Count { day, messages } = current(*state.used.get(place)?, now);
+        if self.gateways.is_some() {
+            return Some(state.allotments.get(place)?.stand(day, messages, allowed));
         }
+        Some(match allowed.saturating_sub(messages) {
+            0 => Stand::Full,
+            left => Stand::Open(left),
+        })
     }
 
     /// Counts one message for each of `plans`, or for none. Names those whose day is full with it. Blocks for a fsync once
@@ -198,8 +219,14 @@ impl Warming {
     /// It may not leave before then.
     pub(super) fn take(&self, plans: &[PlanNumber], now: Timestamp) -> Result<Vec<Full>, Timestamp> {
         let mut state = self.lock();
-        if plans.iter().any(|plan| self.left(&state, *plan, now) == Some(0)) {
+        let stands = || plans.iter().map(|plan| self.stand(&state, *plan, now));
+        if stands().any(|stand| stand == Some(Stand::Full)) {
             return Err(Day::of(now).end());
+        }
+        let asks = stands().any(|stand| stand == Some(Stand::Asks));
+        self.want(&mut state, plans, now);
+        if asks {
+            return Err(now.plus(state.again));
         }
         for PlanNumber(place) in plans {
             if let (Some(count), Some(written)) = (state.used.get(*place).copied(), state.written.get(*place).copied())
@@ -223,7 +250,7 @@ impl Warming {
     /// The first time on a day that a plan has nothing left.
     fn just_full(&self, state: &mut State, plan: PlanNumber, now: Timestamp) -> Option<Full> {
         let day = Day::of(now);
-        if self.left(state, plan, now) != Some(0) || state.told.get_mut(plan.0)?.replace(day) == Some(day) {
+        if self.stand(state, plan, now) != Some(Stand::Full) || state.told.get_mut(plan.0)?.replace(day) == Some(day) {
             return None;
         }
         let Plan { name, instead, .. } = self.plans.get(plan.0)?;
@@ -233,7 +260,12 @@ impl Warming {
     }
 
     fn write_ahead(&self, state: &mut State, place: usize, count: Count) -> Result<(), StandingError> {
-        let ahead = Count { messages: count.messages.saturating_add(AHEAD), ..count };
+        let mut ahead = Count { messages: count.messages.saturating_add(AHEAD), ..count };
+        if self.gateways.is_some() {
+            // What was not given cannot have left.
+            let given = state.allotments.get(place).map_or(0, |known| known.mine_on(count.day));
+            ahead.messages = ahead.messages.min(given.max(count.messages.saturating_add(1)));
+        }
         let mut written: Vec<_> = state
             .used
             .iter()
@@ -270,16 +302,75 @@ impl Warming {
     /// Every plan, as it stands.
     pub(super) fn all(&self, now: Timestamp) -> Vec<Warmth> {
         let (state, day) = (self.lock(), Day::of(now));
-        let warmth = |(plan, count): (&Plan, &Count)| Warmth {
+        let used = |count: Count, allotment: &Allotment| count.messages.max(allotment.total_on(count.day));
+        let warmth = |((plan, count), allotment): ((&Plan, &Count), &Allotment)| Warmth {
             name: plan.name.clone(),
             number: plan.number(day),
-            used: current(*count, now).messages,
+            used: used(current(*count, now), allotment),
             allowed: match plan.allowance(day) {
                 Allowance::Messages(allowed) => Some(allowed),
                 Allowance::NoLimit => None,
             },
         };
-        self.plans.iter().zip(&state.used).map(warmth).collect()
+        self.plans.iter().zip(&state.used).zip(&state.allotments).map(warmth).collect()
+    }
+
+    /// Notes which plans need more of their day, now or soon.
+    fn want(&self, state: &mut State, plans: &[PlanNumber], now: Timestamp) {
+        let Some(gateways) = self.gateways else { return };
+        for plan in plans {
+            let soon = match (
+                self.stand(state, *plan, now),
+                self.plans.get(plan.0).map(|plan| plan.allowance(Day::of(now))),
+            ) {
+                (Some(Stand::Asks), _) => true,
+                (Some(Stand::Open(left)), Some(Allowance::Messages(limit))) => {
+                    state.allotments.get(plan.0).is_some_and(|known| left <= known.block(limit, gateways) / 2)
+                }
+                _ => false,
+            };
+            if let Some(known) = state.allotments.get_mut(plan.0).filter(|_| soon) {
+                known.want();
+            }
+        }
+    }
+
+    /// Whether more of a day could be used.
+    pub(super) fn is_thirsty(&self) -> bool {
+        self.lock().allotments.iter().any(Allotment::is_wanted)
+    }
+
+    /// What the fleet is asked for of each plan's day.
+    pub(super) fn portions(&self, now: Timestamp) -> Vec<Portion> {
+        let Some(gateways) = self.gateways else { return Vec::new() };
+        let (mut state, today) = (self.lock(), Day::of(now));
+        let State { used, allotments, .. } = &mut *state;
+        let portion = |(place, ((plan, used), known)): (usize, ((&Plan, &Count), &mut Allotment))| {
+            let Allowance::Messages(limit) = plan.allowance(today) else { return None };
+            let Count { day, messages } = current(*used, now);
+            let (mine, target) = known.asks(day, messages, limit, gateways);
+            let name = format!("{}/{}/{}", plan.name, plan.subject, Day::of(Timestamp::from_millis(day)));
+            Some(Portion { name, limit, mine, target, total: known.total_on(day), place, day })
+        };
+        self.plans.iter().zip(&*used).zip(allotments).enumerate().filter_map(portion).collect()
+    }
+
+    /// What the fleet gave.
+    pub(super) fn given(&self, portion: &Portion, mine: u64, total: u64) {
+        let mut state = self.lock();
+        let State { used, allotments, .. } = &mut *state;
+        let (Some(used), Some(known)) = (used.get_mut(portion.place), allotments.get_mut(portion.place)) else {
+            return;
+        };
+        if let Some(before) = known.given(portion.day, mine, total) {
+            let messages = if used.day == portion.day { used.messages.max(before) } else { before };
+            *used = Count { day: portion.day, messages };
+        }
+    }
+
+    /// While the fleet cannot be asked it is asked less often.
+    pub(super) fn company(&self, company: Company) {
+        self.lock().again = if company == Company::Joined { ASK_AGAIN } else { WRITE_AGAIN };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -325,7 +416,7 @@ mod tests {
     #[test]
     fn a_day_takes_what_it_may_and_the_next_one_what_that_may() {
         let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[250, 300], None)).unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[250, 300], None), None).unwrap();
         let plan = warming.of_path(&path()).unwrap();
         assert_eq!(warming.of_path(&ReversePath::Null), None);
         assert_eq!(taken(&warming, NOW, 249), 249);
@@ -345,7 +436,7 @@ mod tests {
     fn what_is_over_takes_the_other_route_and_never_itself() {
         let folder = tempfile::tempdir().unwrap();
         let other = RouteName::new("other").unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[1], Some("other"))).unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[1], Some("other"), None)).unwrap();
         assert_eq!(warming.lead(&route(), &path(), NOW), Lead::On);
         assert_eq!(taken(&warming, NOW, 5), 1);
         assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Instead(other.clone()));
@@ -360,10 +451,10 @@ mod tests {
         let ahead = usize::try_from(AHEAD).unwrap();
         for before in [0, 1, ahead - 1, ahead, ahead + 1, 2 * ahead, 299, 300] {
             let folder = tempfile::tempdir().unwrap();
-            let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+            let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
             assert_eq!(taken(&warming, NOW, before), before);
             drop(warming);
-            let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+            let again = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
             let after = taken(&again, NOW, 1000);
             assert!(before + after <= 300, "{before} + {after}");
             assert!(before + after + ahead > 300, "{before} + {after}");
@@ -373,17 +464,17 @@ mod tests {
     #[test]
     fn a_regular_stop_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
         assert_eq!(taken(&warming, NOW, 42), 42);
         warming.close();
-        let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        let again = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
         assert_eq!(taken(&again, NOW, 1000), 258);
     }
 
     #[test]
     fn a_count_that_cannot_be_written_lets_nothing_through_and_a_torn_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
+        let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
         std::fs::create_dir(folder.path().join("warmup.new")).unwrap();
         let plan = warming.of_path(&path()).unwrap();
         assert_eq!(warming.take(&[plan], NOW), Err(NOW.plus(WRITE_AGAIN)));
@@ -394,7 +485,7 @@ mod tests {
         for text in [&whole[..whole.len() / 2], "", &whole.replace("\"v\":1", "\"v\":2")] {
             std::fs::write(&file, text).unwrap();
             assert!(matches!(
-                Warming::open(folder.path(), &plans(&[300], None)),
+                Warming::open(folder.path(), &plans(&[300], None), None),
                 Err(StandingError::Unreadable { .. })
             ));
         }
@@ -412,7 +503,7 @@ mod tests {
             factor: None,
             instead: None,
         };
-        let warming = Warming::open(folder.path(), &Arc::from([plan(1), plan(2)])).unwrap();
+        let warming = Warming::open(folder.path(), &Arc::from([plan(1), plan(2)]), None).unwrap();
         let mut route = route();
         route.client.sources = vec![source(1), source(2)];
         let open = |warming: &Warming| {
