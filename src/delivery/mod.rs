@@ -50,6 +50,8 @@ mod consequence_tests;
 mod fake;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warming_tests;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -20,16 +20,16 @@ use crate::smtp::client::Source;
 use crate::time::Timestamp;
 
 /// The file of counts in the data folder.
-const NAME: &str = "warmup.json";
+pub(super) const NAME: &str = "warmup.json";
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 /// Messages that are written down before they leave: the most that a killed process makes a day shorter. A fsync for each
 /// hundred messages of an address that is being warmed up is nothing.
 pub const AHEAD: u64 = 100;
 /// How soon it is tried again when a count cannot be written. Until then nothing leaves: it would not be counted.
-const WRITE_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const WRITE_AGAIN: Duration = Duration::from_secs(10);
 /// How soon it is tried again when the fleet is being asked for more.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// What to do about a file that cannot be read.
 const REMEDY: &str = "restore it from a backup, or remove it to count this day anew";
 
@@ -383,143 +383,4 @@ impl Warming {
 fn current(count: Count, now: Timestamp) -> Count {
     let day = Day::of(now).begin().as_millis();
     if day > count.day { Count { day, messages: 0 } } else { count }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::{Domain, Mailbox};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn plans(caps: &[u64], instead: Option<&str>) -> Arc<[Plan]> {
-        let subject = Subject::Domain(Domain::parse("acme.example").unwrap());
-        let instead = instead.map(|name| RouteName::new(name).unwrap());
-        let plan =
-            Plan { name: "new".to_owned(), subject, start: Day::of(NOW), caps: caps.to_vec(), factor: None, instead };
-        Arc::from([plan])
-    }
-
-    fn path() -> ReversePath {
-        ReversePath::Mailbox(Mailbox::parse("b@acme.example").unwrap())
-    }
-
-    fn taken(warming: &Warming, now: Timestamp, most: usize) -> usize {
-        let plan = warming.of_path(&path()).unwrap();
-        (0..most).take_while(|_| warming.take(&[plan], now).is_ok()).count()
-    }
-
-    fn route() -> Route {
-        Route::smarthost(RouteName::new("r").unwrap(), "x".to_owned(), 25, "g".to_owned())
-    }
-
-    #[test]
-    fn a_day_takes_what_it_may_and_the_next_one_what_that_may() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[250, 300], None), None).unwrap();
-        let plan = warming.of_path(&path()).unwrap();
-        assert_eq!(warming.of_path(&ReversePath::Null), None);
-        assert_eq!(taken(&warming, NOW, 249), 249);
-        let full = warming.take(&[plan], NOW).unwrap();
-        assert_eq!((full[0].messages, full[0].number, full[0].until), (250, 1, Day::of(NOW).end()));
-        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()));
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-        let next = Day::of(NOW).end();
-        assert_eq!(warming.lead(&route(), &path(), next), Lead::On);
-        assert_eq!(taken(&warming, next, 1000), 300);
-        assert_eq!(warming.all(next), [Warmth { name: "new".to_owned(), number: 2, used: 300, allowed: Some(300) }]);
-        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()), "a clock set back opens no day again");
-        assert_eq!(taken(&warming, Day::of(next).end(), 1000), 1000, "the plan is over");
-    }
-
-    #[test]
-    fn what_is_over_takes_the_other_route_and_never_itself() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = RouteName::new("other").unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[1], Some("other"), None)).unwrap();
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::On);
-        assert_eq!(taken(&warming, NOW, 5), 1);
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Instead(other.clone()));
-        let there = Route { name: other, ..route() };
-        assert_eq!(warming.lead(&there, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-    }
-
-    /// Killed at every point: what left before and after is never more than the day may have, and less by no more than
-    /// what is counted ahead.
-    #[test]
-    fn a_killed_process_lets_no_more_through_and_loses_no_more_than_it_counts_ahead() {
-        let ahead = usize::try_from(AHEAD).unwrap();
-        for before in [0, 1, ahead - 1, ahead, ahead + 1, 2 * ahead, 299, 300] {
-            let folder = tempfile::tempdir().unwrap();
-            let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
-            assert_eq!(taken(&warming, NOW, before), before);
-            drop(warming);
-            let again = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
-            let after = taken(&again, NOW, 1000);
-            assert!(before + after <= 300, "{before} + {after}");
-            assert!(before + after + ahead > 300, "{before} + {after}");
-        }
-    }
-
-    #[test]
-    fn a_regular_stop_loses_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
-        assert_eq!(taken(&warming, NOW, 42), 42);
-        warming.close();
-        let again = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
-        assert_eq!(taken(&again, NOW, 1000), 258);
-    }
-
-    #[test]
-    fn a_count_that_cannot_be_written_lets_nothing_through_and_a_torn_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None), None).unwrap();
-        std::fs::create_dir(folder.path().join("warmup.new")).unwrap();
-        let plan = warming.of_path(&path()).unwrap();
-        assert_eq!(warming.take(&[plan], NOW), Err(NOW.plus(WRITE_AGAIN)));
-        std::fs::remove_dir(folder.path().join("warmup.new")).unwrap();
-        assert!(warming.take(&[plan], NOW).is_ok());
-        let file = folder.path().join(NAME);
-        let whole = std::fs::read_to_string(&file).unwrap();
-        for text in [&whole[..whole.len() / 2], "", &whole.replace("\"v\":1", "\"v\":2")] {
-            std::fs::write(&file, text).unwrap();
-            assert!(matches!(
-                Warming::open(folder.path(), &plans(&[300], None), None),
-                Err(StandingError::Unreadable { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn addresses_whose_day_is_full_are_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = |last: u8| Source { address: IpAddr::from([192, 0, 2, last]), hello: last.to_string() };
-        let plan = |last: u8| Plan {
-            name: last.to_string(),
-            subject: Subject::Source(source(last).address),
-            start: Day::of(NOW),
-            caps: vec![1],
-            factor: None,
-            instead: None,
-        };
-        let warming = Warming::open(folder.path(), &Arc::from([plan(1), plan(2)]), None).unwrap();
-        let mut route = route();
-        route.client.sources = vec![source(1), source(2)];
-        let open = |warming: &Warming| {
-            let open = warming.open_sources(&route.client.sources, NOW);
-            open.into_iter().map(|source| source.hello).collect::<Vec<_>>()
-        };
-        assert_eq!(open(&warming), ["1", "2"]);
-        warming.take(&[warming.of_source(source(1).address).unwrap()], NOW).unwrap();
-        assert_eq!((open(&warming), warming.closes(&route, NOW)), (vec!["2".to_owned()], None));
-        warming.take(&[warming.of_source(source(2).address).unwrap()], NOW).unwrap();
-        assert_eq!(warming.closes(&route, NOW), Some(Day::of(NOW).end()));
-        assert_eq!(warming.lead(&route, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-        let third = Route {
-            client: crate::smtp::client::Settings { sources: vec![source(1), source(3)], ..route.client.clone() },
-            ..route
-        };
-        assert_eq!(warming.lead(&third, &path(), NOW), Lead::On);
-    }
 }

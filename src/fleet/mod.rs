@@ -8,6 +8,8 @@
 //! **Never knows:** who a message is for, SMTP, how the fleet's server is reached.
 
 mod presence;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU16;
 use std::sync::Arc;

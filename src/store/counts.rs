@@ -111,6 +111,12 @@ impl Counts {
     pub async fn claim(&self, claims: &Claims) -> Result<Grants, StoreError> {
         self.0.claim(claims).await
     }
+
+    /// The same as if the server's clock stood at `now`.
+    #[cfg(test)]
+    pub(crate) async fn claim_at(&self, claims: &Claims, now: ServerTime) -> Result<Grants, StoreError> {
+        self.0.claim_at(claims, now).await
+    }
 }
 
 impl Store {

@@ -93,12 +93,32 @@ return answer
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(&format!("{CLOCK}{CLAIM}")));
 
+/// The same at a time that is the last argument.
+#[cfg(test)]
+static SCRIPT_AT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&format!("local now = tonumber(ARGV[#ARGV])\n{CLAIM}")));
+
 impl Redis {
     pub(in crate::store) async fn claim(&self, claims: &Claims) -> Result<Grants, StoreError> {
+        self.called(&SCRIPT, claims, None).await
+    }
+
+    #[cfg(test)]
+    pub(in crate::store) async fn claim_at(&self, claims: &Claims, now: ServerTime) -> Result<Grants, StoreError> {
+        self.called(&SCRIPT_AT, claims, Some(now)).await
+    }
+
+    async fn called(
+        &self,
+        script: &'static Script,
+        claims: &Claims,
+        now: Option<ServerTime>,
+    ) -> Result<Grants, StoreError> {
         let (paces, days) = (claims.paces.len(), claims.days.len());
-        let run = run_of(claims, self.0.shared.link.prefix(), self.0.shared.journal.gateway());
+        let mut run = run_of(claims, self.0.shared.link.prefix(), self.0.shared.journal.gateway());
+        run.arguments.extend(now.map(|now| now.0.to_string().into_bytes()));
         self.waiting(|shared| async move {
-            let answer = tokio::time::timeout(CLAIM_MAX, shared.link.count(&SCRIPT, run)).await;
+            let answer = tokio::time::timeout(CLAIM_MAX, shared.link.count(script, run)).await;
             let answer = answer.map_err(|_| away("no answer within 1 s"))??;
             read(&answer, paces, days).ok_or_else(|| away("the counts were answered with something else"))
         })

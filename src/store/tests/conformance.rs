@@ -74,10 +74,10 @@ impl GatewayFolder {
 }
 
 /// Three servers that each hold a third of the slots.
-struct Cluster(Vec<RedisServer>);
+pub(super) struct Cluster(Vec<RedisServer>);
 
 impl Cluster {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"];
         let nodes: Vec<_> = (0..3).map(|_| RedisServer::start(&enabled)).collect();
         let first = &nodes[0];
@@ -92,7 +92,7 @@ impl Cluster {
         Self(nodes)
     }
 
-    fn settings(&self, prefix: &str) -> RedisSettings {
+    pub(super) fn settings(&self, prefix: &str) -> RedisSettings {
         let server = |node: &RedisServer| Server { host: "127.0.0.1".to_owned(), port: node.port };
         let topology = Topology::Cluster(self.0.iter().map(server).collect());
         RedisSettings { topology, ..redis_at(0, prefix) }
@@ -175,7 +175,7 @@ impl Watched {
         Self { master, replica, sentinels, _files: folder }
     }
 
-    fn settings(&self, prefix: &str) -> RedisSettings {
+    pub(super) fn settings(&self, prefix: &str) -> RedisSettings {
         let server = |node: &RedisServer| Server { host: "127.0.0.1".to_owned(), port: node.port };
         let sentinels = self.sentinels.iter().map(server).collect();
         let topology = Topology::Sentinel { sentinels, master: "fleet".to_owned() };
