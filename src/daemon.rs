@@ -304,7 +304,7 @@ pub async fn start(
     let sign_ups = sign_ups::sink(&hall);
     outgoing.spawn(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
     if let Some((counts, gateways)) = store.counts().zip(settings.delivery.gateways) {
-        let member = Member::new(counts, Arc::clone(&board), gateways, Arc::clone(&clock));
+        let member = Member::new(counts, Arc::clone(&board), gateways, log.clone(), Arc::clone(&clock));
         outgoing.spawn(member.run(delivery_stops.clone()));
     }
     let delivery = Delivery {

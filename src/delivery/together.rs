@@ -23,8 +23,8 @@ impl Board {
     }
 
     /// The fleet gave so much of that day to this gateway, and so much to all.
-    pub fn portion_given(&self, portion: &Portion, mine: u64, total: u64) {
-        self.warming().given(portion, mine, total);
+    pub fn portion_given(&self, portion: &Portion, mine: u64, total: u64, now: Timestamp) {
+        self.warming().given(portion, mine, total, now);
     }
 
     /// Whether this gateway goes by its own share from now on.

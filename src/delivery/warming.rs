@@ -255,7 +255,8 @@ impl Warming {
         }
         let Plan { name, instead, .. } = self.plans.get(plan.0)?;
         let number = self.plans.get(plan.0)?.number(day);
-        let messages = state.used.get(plan.0)?.messages;
+        let used = state.used.get(plan.0)?;
+        let messages = used.messages.max(state.allotments.get(plan.0)?.total_on(used.day));
         Some(Full { name: name.clone(), messages, number, instead: instead.clone(), until: day.end() })
     }
 
@@ -356,13 +357,13 @@ impl Warming {
     }
 
     /// What the fleet gave.
-    pub(super) fn given(&self, portion: &Portion, mine: u64, total: u64) {
+    pub(super) fn given(&self, portion: &Portion, mine: u64, total: u64, now: Timestamp) {
         let mut state = self.lock();
         let State { used, allotments, .. } = &mut *state;
         let (Some(used), Some(known)) = (used.get_mut(portion.place), allotments.get_mut(portion.place)) else {
             return;
         };
-        if let Some(before) = known.given(portion.day, mine, total) {
+        if let Some(before) = known.given(portion.day, mine, total, now) {
             let messages = if used.day == portion.day { used.messages.max(before) } else { before };
             *used = Count { day: portion.day, messages };
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::allotment::Portion;
+use super::allotment::{LOOK_FOR, Portion};
 use super::routes::Route;
 use super::standing::StandingError;
 use super::warming::{AHEAD, ASK_AGAIN, Lead, NAME, WRITE_AGAIN, Warming, Warmth};
@@ -148,7 +148,15 @@ fn addresses_whose_day_is_full_are_left_out() {
 /// What the fleet's server does with a portion when this gateway is the only one that asks.
 fn give(warming: &Warming, portion: &Portion, others: u64) {
     let target = portion.target.max(portion.mine).min(portion.limit.saturating_sub(others));
-    warming.given(portion, target, target + others);
+    warming.given(portion, target, target + others, NOW);
+}
+
+/// The server says what it knows, until it is believed.
+fn look(warming: &Warming, held: u64) {
+    for at in [NOW, NOW.plus(LOOK_FOR)] {
+        let portion = warming.portions(NOW).remove(0);
+        warming.given(&portion, held, held, at);
+    }
 }
 
 fn fleet(folder: &std::path::Path, caps: &[u64]) -> Warming {
@@ -158,6 +166,10 @@ fn fleet(folder: &std::path::Path, caps: &[u64]) -> Warming {
 /// Asks until a whole call brings nothing more, and takes what may be taken. How many left.
 fn drain(warming: &Warming, others: u64, most: usize) -> usize {
     let mut left = 0;
+    for at in [NOW, NOW.plus(LOOK_FOR)] {
+        let portion = warming.portions(NOW).remove(0);
+        warming.given(&portion, portion.mine, portion.total, at);
+    }
     for _ in 0..1000 {
         left += taken(warming, NOW, most - left);
         for portion in warming.portions(NOW) {
@@ -180,6 +192,7 @@ fn a_fleets_day_is_given_out_in_parts_and_nobody_leaves_before() {
     assert_eq!(portions[0].name, format!("new/acme.example/{}", Day::of(NOW)));
     assert_eq!((portions[0].mine, portions[0].target, portions[0].limit), (0, 0, 300), "first it only looks");
     give(&warming, &portions[0], 100);
+    warming.given(&portions[0], 0, 100, NOW.plus(LOOK_FOR));
     give(&warming, &warming.portions(NOW)[0], 100);
     assert_eq!(taken(&warming, NOW, 1000), 50, "a quarter of what is left");
     assert_eq!(drain(&warming, 100, 1000), 150, "and the rest");
@@ -205,7 +218,7 @@ fn a_killed_member_uses_nothing_twice_and_a_stopped_one_loses_nothing() {
         // The server still knows what it gave, and is not told of more.
         let portion = again.portions(NOW).remove(0);
         assert!(portion.mine <= held, "{} of {held}", portion.mine);
-        again.given(&portion, held, held);
+        look(&again, held);
         let after = drain(&again, 0, 1000);
         assert!(before + after <= 300, "{before} + {after}");
         assert!(before + after + usize::try_from(AHEAD).unwrap() >= 300, "{before} + {after}");
@@ -218,8 +231,7 @@ fn a_killed_member_uses_nothing_twice_and_a_stopped_one_loses_nothing() {
         let held = warming.portions(NOW)[0].mine;
         warming.close();
         let again = fleet(folder.path(), &[300]);
-        let portion = again.portions(NOW).remove(0);
-        again.given(&portion, held, held);
+        look(&again, held);
         assert_eq!(before + drain(&again, 0, 1000), 300);
     }
 }
@@ -233,8 +245,7 @@ fn a_member_whose_file_is_gone_counts_what_it_was_given_as_used() {
     drop(warming);
     std::fs::remove_file(folder.path().join(NAME)).unwrap();
     let again = fleet(folder.path(), &[300]);
-    let portion = again.portions(NOW).remove(0);
-    again.given(&portion, held, held);
+    look(&again, held);
     let after = drain(&again, 0, 1000);
     assert_eq!(after as u64, 300 - held);
 }

@@ -22,6 +22,7 @@ use self::presence::{Presence, Question};
 use crate::delivery::{Board, Portion, Thirst};
 use crate::shaping::Gateways;
 use crate::store::{Claims, Counts, DayClaim, Grants, PACES_MAX, PaceClaim, ServerTime, StoreError};
+use crate::telemetry::{Event, EventLog, EventType};
 use crate::time::{Clock, Timestamp};
 
 /// How often it is asked for more where there is a use for it: under half of the quarter of a second that a burst covers.
@@ -34,13 +35,14 @@ pub struct Member {
     counts: Counts,
     board: Arc<Board>,
     gateways: Gateways,
+    events: EventLog,
     clock: Arc<dyn Clock>,
     begun: Instant,
     presence: Presence,
     /// When it was last asked.
     asked: Option<Duration>,
-    /// Why it last did not answer, as told.
-    trouble: Option<String>,
+    /// Whether it was told that the fleet cannot be asked.
+    is_away: bool,
     /// Whether it was told that there are more gateways than there should be.
     crowded: bool,
 }
@@ -53,17 +55,18 @@ impl std::fmt::Debug for Member {
 
 impl Member {
     /// Nothing is asked before it runs.
-    pub fn new(counts: Counts, board: Arc<Board>, gateways: Gateways, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(counts: Counts, board: Arc<Board>, gateways: Gateways, events: EventLog, clock: Arc<dyn Clock>) -> Self {
         let presence = Presence::default();
         Self {
             counts,
             board,
             gateways,
+            events,
             clock,
             begun: Instant::now(),
             presence,
             asked: None,
-            trouble: None,
+            is_away: false,
             crowded: false,
         }
     }
@@ -150,27 +153,38 @@ impl Member {
             thirst.give(grant.count, grant.next, now);
         }
         for (portion, grant) in portions.iter().zip(&grants.days) {
-            self.board.portion_given(portion, grant.mine, grant.total);
+            self.board.portion_given(portion, grant.mine, grant.total, now);
         }
     }
 
     fn tell_outcome(&mut self, outcome: Result<(), StoreError>) {
         match outcome {
-            Ok(()) => {
-                if self.trouble.take().is_some() {
-                    tracing::info!("the fleet keeps its limits together again");
-                }
+            Ok(()) if std::mem::take(&mut self.is_away) => {
+                tracing::info!("the fleet keeps its limits together again");
+                self.record("FLEET_BACK", "this gateway keeps its limits together with the others again".to_owned());
             }
+            Ok(()) => {}
             Err(error) => {
                 self.presence.missed();
-                let error = error.to_string();
-                if self.trouble.is_none() {
+                if !std::mem::replace(&mut self.is_away, true) {
                     let gateways = self.gateways.get();
-                    tracing::warn!(%error, gateways, "the fleet's limits cannot be asked for; this gateway goes by its share");
+                    let text = format!(
+                        "the fleet cannot be asked for its limits, so this gateway goes by its share, one part in {gateways} of \
+                         each rate, and warm-ups by what they were given: {error}"
+                    );
+                    tracing::warn!("{text}");
+                    self.record("FLEET_AWAY", text);
                 }
-                self.trouble = Some(error);
             }
         }
+    }
+
+    fn record(&self, reason: &'static str, text: String) {
+        let mut event = Event::new(EventType::Pace, self.clock.now());
+        event.reason = Some(reason);
+        event.evidence = Some(text);
+        // In the log alone: nothing that happened to a message has to be proven by it.
+        let _line = self.events.record(&event);
     }
 
     fn tell_company(&self, now: Duration) {

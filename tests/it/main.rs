@@ -16,6 +16,7 @@ mod doctor;
 mod door;
 mod events;
 mod faults;
+mod fleet_limits;
 mod france;
 mod hashes;
 mod hostile;
