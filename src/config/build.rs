@@ -41,9 +41,6 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
     let mut delivery = delivery?;
-    if let Some((engine, _)) = &engine {
-        delivery.gateways = fleet::gateways(spec, *engine, &delivery, problems)?;
-    }
     let mailboxes = doors.as_ref().map(|doors| doors.feedback.mailboxes.clone()).unwrap_or_default();
     let canary = canary::canary(spec, &streams, &delivery.routes, &mailboxes, problems);
     let pipeline = crate::pipeline::Settings {
@@ -63,6 +60,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
     let (mut doors, (engine, redis)) = (doors?, engine?);
+    fleet::join(spec, engine, &mut delivery, problems);
     doors.feedback.canaries = pipeline.canary.as_ref().map(|canary| canary.returns_to.clone());
     let spool = spool(&spec.spool, &data_dir, delivery.sorter());
     Some(Settings {

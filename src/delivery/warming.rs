@@ -130,9 +130,8 @@ impl Warming {
         };
         let used: Vec<_> = plans.iter().map(|plan| counts.get(&plan.name).copied().unwrap_or_default()).collect();
         let written = used.iter().map(|count| count.messages).collect();
-        let known = |plan: &Plan| match counts.contains_key(&plan.name) {
-            true => Allotment::of_a_known_plan(),
-            false => Allotment::default(),
+        let known = |plan: &Plan| {
+            if counts.contains_key(&plan.name) { Allotment::of_a_known_plan() } else { Allotment::default() }
         };
         let (told, allotments) = (vec![None; plans.len()], plans.iter().map(known).collect());
         let state = Mutex::new(State { used, written, told, allotments, again: ASK_AGAIN });

@@ -4,7 +4,7 @@
 //! the operator said for that route, else what is shipped for the group; a pace never lets more through than its rate
 //! and its burst, also when several gateways keep it together.
 //!
-//! **Owns:** the TOML of groups and limits, what is shipped, paces (GCRA) and plans for warming up.
+//! **Owns:** the TOML of groups and limits, what is shipped, paces (GCRA, or what a fleet gave) and plans for warming up.
 //!
 //! **Never knows:** queues, recipients, sockets, the DNS.
 
