@@ -35,6 +35,7 @@ mod queue_scale;
 mod races;
 mod redis;
 mod redis_faults;
+mod redis_storm;
 mod refusals;
 mod reports;
 mod round_trips;

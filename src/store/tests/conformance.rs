@@ -78,18 +78,7 @@ pub(super) struct Cluster(Vec<RedisServer>);
 
 impl Cluster {
     pub(super) fn start() -> Self {
-        let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"];
-        let nodes: Vec<_> = (0..3).map(|_| RedisServer::start(&enabled)).collect();
-        let first = &nodes[0];
-        for (node, slots) in nodes.iter().zip([("0", "5461"), ("5462", "10922"), ("10923", "16383")]) {
-            node.command(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
-            first.command(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
-        }
-        for node in &nodes {
-            node.wait_for(&["CLUSTER", "INFO"], "cluster_state:ok");
-            node.wait_for(&["CLUSTER", "INFO"], "cluster_known_nodes:3");
-        }
-        Self(nodes)
+        Self(RedisServer::cluster())
     }
 
     pub(super) fn settings(&self, prefix: &str) -> RedisSettings {
