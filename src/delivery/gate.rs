@@ -233,39 +233,43 @@ impl Gates {
         }
     }
 
-    /// Every pace with what a fleet knows it by.
-    fn paces(&self) -> Vec<(String, Shared)> {
-        let all = crate::shaping::ALL;
-        let wholes = self
-            .leads
-            .iter()
-            .filter_map(|(route, lead)| Some((format!("{route}/{all}"), Arc::clone(lead.whole.as_ref()?))));
+    /// Shows every pace, with its route and whom it is for; nobody when it is for everything there.
+    fn each(&self, mut show: impl FnMut(&RouteName, Option<&Who>, &Shared)) {
+        for (route, lead) in &self.leads {
+            if let Some(pace) = &lead.whole {
+                show(route, None, pace);
+            }
+        }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |route: &RouteName, who| format!("{route}/{}", self.name_of(who));
-        let own =
-            known.iter().filter_map(|((route, who), gate)| Some((name(route, who), Arc::clone(gate.own.as_ref()?))));
-        wholes.chain(own).collect()
+        for ((route, who), gate) in known.iter() {
+            if let Some(pace) = &gate.own {
+                show(route, Some(who), pace);
+            }
+        }
     }
 
     /// Whether a pace could use more than it was given.
     pub(super) fn are_thirsty(&self) -> bool {
-        self.paces().iter().any(|(_, pace)| lock(pace).is_thirsty())
+        let mut thirsty = false;
+        self.each(|_, _, pace| thirsty |= lock(pace).is_thirsty());
+        thirsty
     }
 
     /// Those that could, and what they ask for since this was last called.
     pub(super) fn thirsts(&self) -> Vec<Thirst> {
-        let thirst = |(name, pace): (String, Shared)| {
-            let asked = lock(&pace).asks()?;
-            Some(Thirst { name, asked, pace })
-        };
-        self.paces().into_iter().filter_map(thirst).collect()
+        let mut thirsts = Vec::new();
+        self.each(|route, who, pace| {
+            if let Some(asked) = lock(pace).asks() {
+                let whom = who.map_or_else(|| crate::shaping::ALL.to_owned(), |who| self.name_of(who));
+                thirsts.push(Thirst { name: format!("{route}/{whom}"), asked, pace: Arc::clone(pace) });
+            }
+        });
+        thirsts
     }
 
     /// Whether this gateway goes by its own share from now on.
     pub(super) fn company(&self, company: Company, now: Timestamp) {
-        for (_, pace) in self.paces() {
-            lock(&pace).company(company, now);
-        }
+        self.each(|_, _, pace| lock(pace).company(company, now));
     }
 
     /// Every limit that was met since the start, in order.
@@ -358,5 +362,31 @@ mod tests {
         gate(&gates, &domain(GROUPS_MAX));
         let left = gates.all();
         assert_eq!(left.len(), 2, "the one whose pace is used up, and the new one");
+    }
+
+    #[test]
+    fn paces_of_a_fleet_ask_by_route_and_group_for_what_could_be_used() {
+        let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        let book = with_operator("own.toml", &(limit("gmail", "100/s") + &limit("all", "200/s"))).unwrap();
+        let gates = Gates::new(&Routes::new(route), &Arc::new(book), crate::shaping::Gateways::new(2));
+        let gmail = gate(&gates, "gmail.com");
+        assert!(!gates.are_thirsty());
+        assert!(gmail.room(20, NOW).is_err() && gmail.pass(NOW).is_err(), "nothing was given");
+        let whole = gates.thirsts();
+        let asked = |thirsts: &[Thirst]| {
+            thirsts.iter().map(|thirst| (thirst.name.clone(), thirst.asked.wanted.get())).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&whole), [("up/all".to_owned(), 21)], "the next one is not asked while this one has nothing");
+        whole[0].give(21, Duration::ZERO, NOW);
+        assert!(gmail.room(20, NOW).is_err());
+        let own = gates.thirsts();
+        assert_eq!(asked(&own), [("up/gmail".to_owned(), 20)]);
+        assert_eq!(own[0].asked.interval, Duration::from_millis(20), "of its share");
+        own[0].give(5, Duration::ZERO, NOW);
+        assert_eq!(gmail.room(20, NOW), Ok(5));
+        assert_eq!((0..9).filter(|_| gmail.pass(NOW).is_ok()).count(), 5);
+        let late = NOW.plus(crate::shaping::GIVEN_FOR + Duration::from_millis(1));
+        assert!(gate(&gates, "x.example").pass(NOW).is_ok(), "of the route there are some left");
+        assert!(gate(&gates, "x.example").pass(late).is_err(), "and they do not keep");
     }
 }
