@@ -28,12 +28,13 @@ use crate::control::Desk;
 use crate::delivery::{Board, BoardError, Delivery};
 use crate::dns;
 use crate::feedback::{self, Inbound};
+use crate::fleet::Member;
 use crate::mail::IdSource;
 use crate::optout::OptOuts;
 use crate::pipeline::{self, Parts, Pipeline};
 use crate::seen::{ENTRIES_MAX, Seen, SeenError};
 use crate::spool::{Recovered, Spool, SpoolError};
-use crate::store::{Fence, Opening, Store, StoreError};
+use crate::store::{Counts, Fence, Opening, Store, StoreError};
 use crate::sts;
 use crate::telemetry::{EventLog, Privacy};
 use crate::tell::{self, TellError, Teller, Tools};
@@ -312,7 +313,7 @@ pub async fn start(
         privacy,
         clock: Arc::clone(&clock),
     };
-    outgoing.spawn(deliver(delivery, spool.clone(), delivery_stops));
+    outgoing.spawn(deliver(delivery, store.counts(), spool.clone(), delivery_stops));
     let desk = Desk { sign_ups, spool: spool.clone(), board, log, fence, clock };
     tasks.spawn(watch_store(store.clone(), stops.clone()));
     let programs = programs::Parts { data_dir: &settings.data_dir, control: desk, opt_outs: programs, stops };
@@ -377,10 +378,22 @@ async fn watch_store(store: Store, mut stops: watch::Receiver<bool>) {
     }
 }
 
-async fn deliver(delivery: Delivery<Pipeline>, spool: Spool, stops: watch::Receiver<bool>) {
-    if let Err(error) = delivery.run(spool, stops).await {
-        tracing::error!(%error, "delivery stopped; mail waits until a restart");
-    }
+async fn deliver(delivery: Delivery<Pipeline>, counts: Option<Counts>, spool: Spool, stops: watch::Receiver<bool>) {
+    let member = counts.zip(delivery.settings.gateways).map(|(counts, gateways)| {
+        let (board, events) = (Arc::clone(&delivery.board), delivery.events.clone());
+        Member::new(counts, board, gateways, events, Arc::clone(&delivery.clock))
+    });
+    let asking = async {
+        if let Some(member) = member {
+            member.run(stops.clone()).await;
+        }
+    };
+    let sending = async {
+        if let Err(error) = delivery.run(spool, stops.clone()).await {
+            tracing::error!(%error, "delivery stopped; mail waits until a restart");
+        }
+    };
+    tokio::join!(sending, asking);
 }
 
 fn open_door(

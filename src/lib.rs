@@ -5,7 +5,8 @@
 //! - [`smtp`] reads it off the wire, [`pipeline`] leads it through the house;
 //! - [`store`] answers what is known of each recipient, [`policy`] decides, [`message`] rewrites and signs, [`token`] makes
 //!   the links by which people leave;
-//! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost;
+//! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost, [`fleet`] keeps
+//!   limits together with other gateways;
 //! - [`unsubscribe`] is the person's door, [`feedback`] the mailbox beside it, [`optout`] takes what comes through both, [`tell`]
 //!   tells the campaign tool; [`control`] is the operator's door, [`cli`] the command line;
 //! - [`imports`] reads what other systems export, [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
@@ -27,6 +28,7 @@ pub mod dns;
 pub mod events;
 pub mod exit;
 pub mod feedback;
+pub mod fleet;
 pub mod hex;
 pub mod imports;
 pub mod locale;

@@ -12,8 +12,8 @@ use crate::pipeline::Stream;
 use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
-    LogAddresses, Settings, api, canary, confirming, files, http, inbound, law, mta_sts, rates, smtp, store, streams,
-    tell, upstream, v1,
+    LogAddresses, Settings, api, canary, confirming, files, fleet, http, inbound, law, mta_sts, rates, smtp, store,
+    streams, tell, upstream, v1,
 };
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
@@ -40,7 +40,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let engine = store::engine(&spec.store, base, problems);
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
-    let delivery = delivery?;
+    let mut delivery = delivery?;
     let mailboxes = doors.as_ref().map(|doors| doors.feedback.mailboxes.clone()).unwrap_or_default();
     let canary = canary::canary(spec, &streams, &delivery.routes, &mailboxes, problems);
     let pipeline = crate::pipeline::Settings {
@@ -60,6 +60,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
     };
     let (mut doors, (engine, redis)) = (doors?, engine?);
+    fleet::join(spec, engine, &mut delivery, problems);
     doors.feedback.canaries = pipeline.canary.as_ref().map(|canary| canary.returns_to.clone());
     let spool = spool(&spec.spool, &data_dir, delivery.sorter());
     Some(Settings {

@@ -13,6 +13,7 @@ mod canary;
 mod confirming;
 mod error;
 mod files;
+mod fleet;
 mod http;
 mod inbound;
 mod law;

@@ -36,6 +36,7 @@ pub(super) struct Spec {
     pub(super) spool: Spool,
     #[serde(default)]
     pub(super) store: Store,
+    pub(super) fleet: Option<At<Fleet>>,
     #[serde(default)]
     pub(super) token: Token,
     #[serde(default)]
@@ -56,6 +57,12 @@ pub(super) struct Spec {
     pub(super) sender: Vec<At<Sender>>,
     #[serde(default)]
     pub(super) credential: Vec<At<Credential>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fleet {
+    pub(super) gateways: At<u64>,
 }
 
 #[derive(Debug, Deserialize)]

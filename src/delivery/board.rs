@@ -109,8 +109,8 @@ impl Board {
         let restricts = AtomicBool::new(!suspensions.is_empty());
         let state = Mutex::new(State { suspensions, backoff, breaker, troubles: Vec::new() });
         let routes = settings.routes.clone();
-        let gates = Gates::new(&routes, &settings.shaping);
-        let warming = Warming::open(data_dir, &settings.warmup)?;
+        let gates = Gates::new(&routes, &settings.shaping, settings.gateways);
+        let warming = Warming::open(data_dir, &settings.warmup, settings.gateways)?;
         Ok(Self { file, routes, grouping: settings.grouping, gates, warming, state, restricts })
     }
 

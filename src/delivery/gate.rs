@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::group::GROUPS_MAX;
 use super::routes::{Route, Routes, Way};
 use crate::mail::{Domain, RouteName};
-use crate::shaping::{Book, GroupNumber, Limits, Pace, Reach};
+use crate::shaping::{Asked, Book, Company, Gateways, GroupNumber, Limits, Pace, Rate, Reach};
 use crate::time::Timestamp;
 
 /// Who is behind a gate.
@@ -29,7 +29,7 @@ type Shared = Arc<Mutex<Pace>>;
 pub(super) struct Gate {
     pub(super) limits: Limits,
     /// Of the group.
-    own: Option<Mutex<Pace>>,
+    own: Option<Shared>,
     /// Of everything on the route.
     whole: Option<Shared>,
     /// Connections of the group; a domain by itself has a bound on its workers instead.
@@ -74,13 +74,39 @@ impl Gate {
 
     /// Always in this order, so that nobody waits in a circle.
     fn paces(&self) -> impl Iterator<Item = &Mutex<Pace>> {
-        self.whole.as_deref().into_iter().chain(&self.own)
+        self.whole.as_deref().into_iter().chain(self.own.as_deref())
     }
+
+    /// Whether a new gate in its place would let more through.
+    fn remembers(&self, now: Timestamp) -> bool {
+        self.paces().any(|pace| lock(pace).remembers(now))
+    }
+}
+
+fn pace(rate: Rate, gateways: Option<Gateways>) -> Shared {
+    Arc::new(Mutex::new(gateways.map_or_else(|| Pace::new(rate), |gateways| Pace::shared(rate, gateways))))
 }
 
 fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
     // Nothing that can panic runs while it is held.
     pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pace that could use more than it was given.
+#[derive(Debug)]
+pub struct Thirst {
+    /// What the fleet knows it by.
+    pub name: String,
+    /// What to ask for.
+    pub asked: Asked,
+    pace: Shared,
+}
+
+impl Thirst {
+    /// So many may go; it is in vain to ask for more before `next` has passed.
+    pub fn give(&self, count: u32, next: Duration, now: Timestamp) {
+        lock(&self.pace).give(count, next, now);
+    }
 }
 
 /// What an operator sees of a limit.
@@ -111,6 +137,8 @@ struct Lead {
 /// All gates.
 pub(super) struct Gates {
     book: Arc<Book>,
+    /// Who keeps the paces together.
+    gateways: Option<Gateways>,
     leads: HashMap<RouteName, Lead>,
     known: Mutex<HashMap<(RouteName, Who), Arc<Gate>>>,
 }
@@ -123,16 +151,16 @@ impl fmt::Debug for Gates {
 
 impl Gates {
     /// All open.
-    pub(super) fn new(routes: &Routes, book: &Arc<Book>) -> Self {
+    pub(super) fn new(routes: &Routes, book: &Arc<Book>, gateways: Option<Gateways>) -> Self {
         let lead = |route: &Arc<Route>| {
             let reach = reach(route);
-            let whole = book.whole(&route.name).map(|rate| Arc::new(Mutex::new(Pace::new(rate))));
+            let whole = book.whole(&route.name).map(|rate| pace(rate, gateways));
             let limits = Limits { rate: None, ..book.limits(&route.name, reach, None) };
             let other = Arc::new(Gate { limits, own: None, whole: whole.clone(), connections: None });
             let shapes = book.shapes(&route.name, reach);
             (route.name.clone(), Lead { reach, shapes, whole, other })
         };
-        Self { book: Arc::clone(book), leads: routes.all().map(lead).collect(), known: Mutex::default() }
+        Self { book: Arc::clone(book), gateways, leads: routes.all().map(lead).collect(), known: Mutex::default() }
     }
 
     /// Whether mail on `route` is told apart by its destination.
@@ -175,13 +203,13 @@ impl Gates {
             return Arc::clone(gate);
         }
         if known.len() >= GROUPS_MAX {
-            known.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.room(1, now).is_err());
+            known.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.remembers(now));
         }
         let connections =
             limits.connections.filter(|_| group.is_some()).and_then(|count| usize::try_from(count.get()).ok());
         let gate = Arc::new(Gate {
             limits,
-            own: limits.rate.map(|rate| Mutex::new(Pace::new(rate))),
+            own: limits.rate.map(|rate| pace(rate, self.gateways)),
             whole: lead.whole.clone(),
             connections: connections.map(|count| Arc::new(Semaphore::new(count))),
         });
@@ -198,6 +226,52 @@ impl Gates {
         Arc::new(Gate { whole, ..Gate::default() })
     }
 
+    fn name_of(&self, who: &Who) -> String {
+        match who {
+            Who::Alone(domain) => domain.to_string(),
+            Who::Group(number) => self.book.group(*number).map_or_else(String::new, |group| group.name.to_owned()),
+        }
+    }
+
+    /// Shows every pace, with its route and whom it is for; nobody when it is for everything there.
+    fn each(&self, mut show: impl FnMut(&RouteName, Option<&Who>, &Shared)) {
+        for (route, lead) in &self.leads {
+            if let Some(pace) = &lead.whole {
+                show(route, None, pace);
+            }
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((route, who), gate) in known.iter() {
+            if let Some(pace) = &gate.own {
+                show(route, Some(who), pace);
+            }
+        }
+    }
+
+    /// Whether a pace could use more than it was given.
+    pub(super) fn are_thirsty(&self) -> bool {
+        let mut thirsty = false;
+        self.each(|_, _, pace| thirsty |= lock(pace).is_thirsty());
+        thirsty
+    }
+
+    /// Those that could, and what they ask for since this was last called.
+    pub(super) fn thirsts(&self) -> Vec<Thirst> {
+        let mut thirsts = Vec::new();
+        self.each(|route, who, pace| {
+            if let Some(asked) = lock(pace).asks() {
+                let whom = who.map_or_else(|| crate::shaping::ALL.to_owned(), |who| self.name_of(who));
+                thirsts.push(Thirst { name: format!("{route}/{whom}"), asked, pace: Arc::clone(pace) });
+            }
+        });
+        thirsts
+    }
+
+    /// Whether this gateway goes by its own share from now on.
+    pub(super) fn company(&self, company: Company, now: Timestamp) {
+        self.each(|_, _, pace| lock(pace).company(company, now));
+    }
+
     /// Every limit that was met since the start, in order.
     pub(super) fn all(&self) -> Vec<Limited> {
         let wholes = self.leads.iter().filter_map(|(route, lead)| {
@@ -208,10 +282,7 @@ impl Gates {
         });
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let groups = known.iter().map(|((route, who), gate)| {
-            let group = match who {
-                Who::Alone(domain) => domain.to_string(),
-                Who::Group(number) => self.book.group(*number).map_or_else(String::new, |group| group.name.to_owned()),
-            };
+            let group = self.name_of(who);
             let most = gate.limits.connections.and_then(|count| usize::try_from(count.get()).ok());
             let free = gate.connections.as_ref().map(|free| free.available_permits());
             Limited {
@@ -244,7 +315,7 @@ mod tests {
 
     fn gates(limits: &str) -> Gates {
         let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
-        Gates::new(&Routes::new(route), &Arc::new(with_operator("own.toml", limits).unwrap()))
+        Gates::new(&Routes::new(route), &Arc::new(with_operator("own.toml", limits).unwrap()), None)
     }
 
     fn gate(gates: &Gates, domain: &str) -> Arc<Gate> {
@@ -291,5 +362,31 @@ mod tests {
         gate(&gates, &domain(GROUPS_MAX));
         let left = gates.all();
         assert_eq!(left.len(), 2, "the one whose pace is used up, and the new one");
+    }
+
+    #[test]
+    fn paces_of_a_fleet_ask_by_route_and_group_for_what_could_be_used() {
+        let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
+        let book = with_operator("own.toml", &(limit("gmail", "100/s") + &limit("all", "200/s"))).unwrap();
+        let gates = Gates::new(&Routes::new(route), &Arc::new(book), crate::shaping::Gateways::new(2));
+        let gmail = gate(&gates, "gmail.com");
+        assert!(!gates.are_thirsty());
+        assert!(gmail.room(20, NOW).is_err() && gmail.pass(NOW).is_err(), "nothing was given");
+        let whole = gates.thirsts();
+        let asked = |thirsts: &[Thirst]| {
+            thirsts.iter().map(|thirst| (thirst.name.clone(), thirst.asked.wanted.get())).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&whole), [("up/all".to_owned(), 21)], "the next one is not asked while this one has nothing");
+        whole[0].give(21, Duration::ZERO, NOW);
+        assert!(gmail.room(20, NOW).is_err());
+        let own = gates.thirsts();
+        assert_eq!(asked(&own), [("up/gmail".to_owned(), 20)]);
+        assert_eq!(own[0].asked.interval, Duration::from_millis(20), "of its share");
+        own[0].give(5, Duration::ZERO, NOW);
+        assert_eq!(gmail.room(20, NOW), Ok(5));
+        assert_eq!((0..9).filter(|_| gmail.pass(NOW).is_ok()).count(), 5);
+        let late = NOW.plus(crate::shaping::GIVEN_FOR + Duration::from_millis(1));
+        assert!(gate(&gates, "x.example").pass(NOW).is_ok(), "of the route there are some left");
+        assert!(gate(&gates, "x.example").pass(late).is_err(), "and they do not keep");
     }
 }

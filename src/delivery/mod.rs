@@ -20,6 +20,7 @@ pub mod dsn;
 pub mod outcome;
 pub mod retry;
 
+mod allotment;
 mod assurance;
 mod attempt;
 mod board;
@@ -39,6 +40,7 @@ mod routes;
 mod share;
 mod standing;
 mod suspension;
+mod together;
 mod warming;
 mod worker;
 
@@ -48,6 +50,8 @@ mod consequence_tests;
 mod fake;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warming_tests;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -65,11 +69,12 @@ use crate::telemetry::{EventLog, Privacy};
 use crate::time::{Clock, Timestamp};
 use crate::{dns, sts};
 
+pub use allotment::Portion;
 pub use board::{Board, BoardError, LOOK_AGAIN, REPUTATION_REST, Snapshot};
 pub use circuit::{Trouble, default_domain_rest, default_rest};
 pub use dispatch::{CONNECTIONS_PER_DOMAIN, DOMAINS_MAX, READY_MAX};
 pub use fair::{Priority, Share, Streams};
-pub use gate::Limited;
+pub use gate::{Limited, Thirst};
 pub use group::{GROUPS_MAX, Group, Grouping};
 pub use mx::{HOSTS_MAX, Loopback};
 pub use opening::ATTEMPTS_MAX;
@@ -221,6 +226,8 @@ pub struct Settings {
     pub shaping: Arc<shaping::Book>,
     /// What is being warmed up.
     pub warmup: Arc<[shaping::Plan]>,
+    /// Who keeps paces and plans together; nothing when this gateway does by itself.
+    pub gateways: Option<shaping::Gateways>,
 }
 
 impl Settings {
@@ -241,6 +248,7 @@ impl Settings {
             streams: Arc::default(),
             shaping: Arc::default(),
             warmup: Arc::from([]),
+            gateways: None,
         }
     }
 }

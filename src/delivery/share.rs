@@ -112,7 +112,8 @@ mod tests {
     /// Whom each of the first attempts is for when nothing becomes of any, on a route to a smarthost with `limits`.
     fn turns(limits: &str, attempts: u32) -> Vec<(Vec<u16>, bool)> {
         let route = Route::smarthost(RouteName::new("up").unwrap(), "x".to_owned(), 25, "g".to_owned());
-        let gates = Gates::new(&Routes::new(route.clone()), &Arc::new(with_operator("own.toml", limits).unwrap()));
+        let book = Arc::new(with_operator("own.toml", limits).unwrap());
+        let gates = Gates::new(&Routes::new(route.clone()), &book, None);
         let to = ["a@orange.fr", "b@x.example", "c@wanadoo.fr", "d@orange.fr", "e@y.example"];
         let to = to.map(|text| Recipient::new(Mailbox::parse(text).unwrap()));
         let turn = |attempts| {

@@ -11,22 +11,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::allotment::{Allotment, Portion, Stand};
 use super::routes::Route;
 use super::standing::{self, StandingError};
 use crate::mail::{ReversePath, RouteName};
-use crate::shaping::{Allowance, Day, Plan, Subject};
+use crate::shaping::{Allowance, Company, Day, Gateways, Plan, Subject};
 use crate::smtp::client::Source;
 use crate::time::Timestamp;
 
 /// The file of counts in the data folder.
-const NAME: &str = "warmup.json";
+pub(super) const NAME: &str = "warmup.json";
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 /// Messages that are written down before they leave: the most that a killed process makes a day shorter. A fsync for each
 /// hundred messages of an address that is being warmed up is nothing.
 pub const AHEAD: u64 = 100;
 /// How soon it is tried again when a count cannot be written. Until then nothing leaves: it would not be counted.
-const WRITE_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const WRITE_AGAIN: Duration = Duration::from_secs(10);
+/// How soon it is tried again when the fleet is being asked for more.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// What to do about a file that cannot be read.
 const REMEDY: &str = "restore it from a backup, or remove it to count this day anew";
 
@@ -55,6 +58,10 @@ struct State {
     written: Vec<u64>,
     /// Plans whose day is full, as told.
     told: Vec<Option<Day>>,
+    /// What the fleet gave.
+    allotments: Vec<Allotment>,
+    /// How soon it is worth asking again.
+    again: Duration,
 }
 
 /// A plan that stands for something.
@@ -89,7 +96,7 @@ pub struct Warmth {
     pub name: String,
     /// The number of this day in it, from 1; zero before it begins.
     pub number: u64,
-    /// Messages of this day.
+    /// Messages of this day; in a fleet those that were given out to all gateways.
     pub used: u64,
     /// How many it may have; no limit when the plan is over.
     pub allowed: Option<u64>,
@@ -100,12 +107,18 @@ pub struct Warmth {
 pub(super) struct Warming {
     file: PathBuf,
     plans: Arc<[Plan]>,
+    /// Who keeps the plans together.
+    gateways: Option<Gateways>,
     state: Mutex<State>,
 }
 
 impl Warming {
     /// Reads what was counted. Blocking.
-    pub(super) fn open(data_dir: &Path, plans: &Arc<[Plan]>) -> Result<Self, StandingError> {
+    pub(super) fn open(
+        data_dir: &Path,
+        plans: &Arc<[Plan]>,
+        gateways: Option<Gateways>,
+    ) -> Result<Self, StandingError> {
         let file = data_dir.join(NAME);
         let counts = match standing::read_as::<Counts>(&file, REMEDY)? {
             Some(counts) if counts.v == VERSION => counts.plans,
@@ -117,8 +130,12 @@ impl Warming {
         };
         let used: Vec<_> = plans.iter().map(|plan| counts.get(&plan.name).copied().unwrap_or_default()).collect();
         let written = used.iter().map(|count| count.messages).collect();
-        let told = vec![None; plans.len()];
-        Ok(Self { file, plans: Arc::clone(plans), state: Mutex::new(State { used, written, told }) })
+        let known = |plan: &Plan| {
+            if counts.contains_key(&plan.name) { Allotment::of_a_known_plan() } else { Allotment::default() }
+        };
+        let (told, allotments) = (vec![None; plans.len()], plans.iter().map(known).collect());
+        let state = Mutex::new(State { used, written, told, allotments, again: ASK_AGAIN });
+        Ok(Self { file, plans: Arc::clone(plans), gateways, state })
     }
 
     /// Whether there is anything to count.
@@ -178,17 +195,20 @@ impl Warming {
     }
 
     fn is_full(&self, plan: PlanNumber, now: Timestamp) -> bool {
-        self.left(&self.lock(), plan, now) == Some(0)
+        self.stand(&self.lock(), plan, now) == Some(Stand::Full)
     }
 
     /// How many may still leave on this day; `None`: as many as there are.
-    fn left(&self, state: &State, PlanNumber(place): PlanNumber, now: Timestamp) -> Option<u64> {
-        let plan = self.plans.get(place)?;
-        let count = current(*state.used.get(place)?, now);
-        match plan.allowance(Day::of(now)) {
-            Allowance::Messages(allowed) => Some(allowed.saturating_sub(count.messages)),
-            Allowance::NoLimit => None,
+    fn stand(&self, state: &State, PlanNumber(place): PlanNumber, now: Timestamp) -> Option<Stand> {
+        let Allowance::Messages(allowed) = self.plans.get(place)?.allowance(Day::of(now)) else { return None };
+        let Count { day, messages } = current(*state.used.get(place)?, now);
+        if self.gateways.is_some() {
+            return Some(state.allotments.get(place)?.stand(day, messages, allowed));
         }
+        Some(match allowed.saturating_sub(messages) {
+            0 => Stand::Full,
+            left => Stand::Open(left),
+        })
     }
 
     /// Counts one message for each of `plans`, or for none. Names those whose day is full with it. Blocks for a fsync once
@@ -198,8 +218,14 @@ impl Warming {
     /// It may not leave before then.
     pub(super) fn take(&self, plans: &[PlanNumber], now: Timestamp) -> Result<Vec<Full>, Timestamp> {
         let mut state = self.lock();
-        if plans.iter().any(|plan| self.left(&state, *plan, now) == Some(0)) {
+        let stands = || plans.iter().map(|plan| self.stand(&state, *plan, now));
+        if stands().any(|stand| stand == Some(Stand::Full)) {
             return Err(Day::of(now).end());
+        }
+        let asks = stands().any(|stand| stand == Some(Stand::Asks));
+        self.want(&mut state, plans, now);
+        if asks {
+            return Err(now.plus(state.again));
         }
         for PlanNumber(place) in plans {
             if let (Some(count), Some(written)) = (state.used.get(*place).copied(), state.written.get(*place).copied())
@@ -223,17 +249,23 @@ impl Warming {
     /// The first time on a day that a plan has nothing left.
     fn just_full(&self, state: &mut State, plan: PlanNumber, now: Timestamp) -> Option<Full> {
         let day = Day::of(now);
-        if self.left(state, plan, now) != Some(0) || state.told.get_mut(plan.0)?.replace(day) == Some(day) {
+        if self.stand(state, plan, now) != Some(Stand::Full) || state.told.get_mut(plan.0)?.replace(day) == Some(day) {
             return None;
         }
         let Plan { name, instead, .. } = self.plans.get(plan.0)?;
         let number = self.plans.get(plan.0)?.number(day);
-        let messages = state.used.get(plan.0)?.messages;
+        let used = state.used.get(plan.0)?;
+        let messages = used.messages.max(state.allotments.get(plan.0)?.total_on(used.day));
         Some(Full { name: name.clone(), messages, number, instead: instead.clone(), until: day.end() })
     }
 
     fn write_ahead(&self, state: &mut State, place: usize, count: Count) -> Result<(), StandingError> {
-        let ahead = Count { messages: count.messages.saturating_add(AHEAD), ..count };
+        let mut ahead = Count { messages: count.messages.saturating_add(AHEAD), ..count };
+        if self.gateways.is_some() {
+            // What was not given cannot have left.
+            let given = state.allotments.get(place).map_or(0, |known| known.mine_on(count.day));
+            ahead.messages = ahead.messages.min(given.max(count.messages.saturating_add(1)));
+        }
         let mut written: Vec<_> = state
             .used
             .iter()
@@ -270,16 +302,75 @@ impl Warming {
     /// Every plan, as it stands.
     pub(super) fn all(&self, now: Timestamp) -> Vec<Warmth> {
         let (state, day) = (self.lock(), Day::of(now));
-        let warmth = |(plan, count): (&Plan, &Count)| Warmth {
+        let used = |count: Count, allotment: &Allotment| count.messages.max(allotment.total_on(count.day));
+        let warmth = |((plan, count), allotment): ((&Plan, &Count), &Allotment)| Warmth {
             name: plan.name.clone(),
             number: plan.number(day),
-            used: current(*count, now).messages,
+            used: used(current(*count, now), allotment),
             allowed: match plan.allowance(day) {
                 Allowance::Messages(allowed) => Some(allowed),
                 Allowance::NoLimit => None,
             },
         };
-        self.plans.iter().zip(&state.used).map(warmth).collect()
+        self.plans.iter().zip(&state.used).zip(&state.allotments).map(warmth).collect()
+    }
+
+    /// Notes which plans need more of their day, now or soon.
+    fn want(&self, state: &mut State, plans: &[PlanNumber], now: Timestamp) {
+        let Some(gateways) = self.gateways else { return };
+        for plan in plans {
+            let soon = match (
+                self.stand(state, *plan, now),
+                self.plans.get(plan.0).map(|plan| plan.allowance(Day::of(now))),
+            ) {
+                (Some(Stand::Asks), _) => true,
+                (Some(Stand::Open(left)), Some(Allowance::Messages(limit))) => {
+                    state.allotments.get(plan.0).is_some_and(|known| left <= known.block(limit, gateways) / 2)
+                }
+                _ => false,
+            };
+            if let Some(known) = state.allotments.get_mut(plan.0).filter(|_| soon) {
+                known.want();
+            }
+        }
+    }
+
+    /// Whether more of a day could be used.
+    pub(super) fn is_thirsty(&self) -> bool {
+        self.lock().allotments.iter().any(Allotment::is_wanted)
+    }
+
+    /// What the fleet is asked for of each plan's day.
+    pub(super) fn portions(&self, now: Timestamp) -> Vec<Portion> {
+        let Some(gateways) = self.gateways else { return Vec::new() };
+        let (mut state, today) = (self.lock(), Day::of(now));
+        let State { used, allotments, .. } = &mut *state;
+        let portion = |(place, ((plan, used), known)): (usize, ((&Plan, &Count), &mut Allotment))| {
+            let Allowance::Messages(limit) = plan.allowance(today) else { return None };
+            let Count { day, messages } = current(*used, now);
+            let (mine, target) = known.asks(day, messages, limit, gateways);
+            let name = format!("{}/{}/{}", plan.name, plan.subject, Day::of(Timestamp::from_millis(day)));
+            Some(Portion { name, limit, mine, target, total: known.total_on(day), place, day })
+        };
+        self.plans.iter().zip(&*used).zip(allotments).enumerate().filter_map(portion).collect()
+    }
+
+    /// What the fleet gave.
+    pub(super) fn given(&self, portion: &Portion, mine: u64, total: u64, now: Timestamp) {
+        let mut state = self.lock();
+        let State { used, allotments, .. } = &mut *state;
+        let (Some(used), Some(known)) = (used.get_mut(portion.place), allotments.get_mut(portion.place)) else {
+            return;
+        };
+        if let Some(before) = known.given(portion.day, mine, total, now) {
+            let messages = if used.day == portion.day { used.messages.max(before) } else { before };
+            *used = Count { day: portion.day, messages };
+        }
+    }
+
+    /// While the fleet cannot be asked it is asked less often.
+    pub(super) fn company(&self, company: Company) {
+        self.lock().again = if company == Company::Joined { ASK_AGAIN } else { WRITE_AGAIN };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -292,143 +383,4 @@ impl Warming {
 fn current(count: Count, now: Timestamp) -> Count {
     let day = Day::of(now).begin().as_millis();
     if day > count.day { Count { day, messages: 0 } } else { count }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::{Domain, Mailbox};
-
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn plans(caps: &[u64], instead: Option<&str>) -> Arc<[Plan]> {
-        let subject = Subject::Domain(Domain::parse("acme.example").unwrap());
-        let instead = instead.map(|name| RouteName::new(name).unwrap());
-        let plan =
-            Plan { name: "new".to_owned(), subject, start: Day::of(NOW), caps: caps.to_vec(), factor: None, instead };
-        Arc::from([plan])
-    }
-
-    fn path() -> ReversePath {
-        ReversePath::Mailbox(Mailbox::parse("b@acme.example").unwrap())
-    }
-
-    fn taken(warming: &Warming, now: Timestamp, most: usize) -> usize {
-        let plan = warming.of_path(&path()).unwrap();
-        (0..most).take_while(|_| warming.take(&[plan], now).is_ok()).count()
-    }
-
-    fn route() -> Route {
-        Route::smarthost(RouteName::new("r").unwrap(), "x".to_owned(), 25, "g".to_owned())
-    }
-
-    #[test]
-    fn a_day_takes_what_it_may_and_the_next_one_what_that_may() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[250, 300], None)).unwrap();
-        let plan = warming.of_path(&path()).unwrap();
-        assert_eq!(warming.of_path(&ReversePath::Null), None);
-        assert_eq!(taken(&warming, NOW, 249), 249);
-        let full = warming.take(&[plan], NOW).unwrap();
-        assert_eq!((full[0].messages, full[0].number, full[0].until), (250, 1, Day::of(NOW).end()));
-        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()));
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-        let next = Day::of(NOW).end();
-        assert_eq!(warming.lead(&route(), &path(), next), Lead::On);
-        assert_eq!(taken(&warming, next, 1000), 300);
-        assert_eq!(warming.all(next), [Warmth { name: "new".to_owned(), number: 2, used: 300, allowed: Some(300) }]);
-        assert_eq!(warming.take(&[plan], NOW), Err(Day::of(NOW).end()), "a clock set back opens no day again");
-        assert_eq!(taken(&warming, Day::of(next).end(), 1000), 1000, "the plan is over");
-    }
-
-    #[test]
-    fn what_is_over_takes_the_other_route_and_never_itself() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = RouteName::new("other").unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[1], Some("other"))).unwrap();
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::On);
-        assert_eq!(taken(&warming, NOW, 5), 1);
-        assert_eq!(warming.lead(&route(), &path(), NOW), Lead::Instead(other.clone()));
-        let there = Route { name: other, ..route() };
-        assert_eq!(warming.lead(&there, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-    }
-
-    /// Killed at every point: what left before and after is never more than the day may have, and less by no more than
-    /// what is counted ahead.
-    #[test]
-    fn a_killed_process_lets_no_more_through_and_loses_no_more_than_it_counts_ahead() {
-        let ahead = usize::try_from(AHEAD).unwrap();
-        for before in [0, 1, ahead - 1, ahead, ahead + 1, 2 * ahead, 299, 300] {
-            let folder = tempfile::tempdir().unwrap();
-            let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
-            assert_eq!(taken(&warming, NOW, before), before);
-            drop(warming);
-            let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
-            let after = taken(&again, NOW, 1000);
-            assert!(before + after <= 300, "{before} + {after}");
-            assert!(before + after + ahead > 300, "{before} + {after}");
-        }
-    }
-
-    #[test]
-    fn a_regular_stop_loses_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
-        assert_eq!(taken(&warming, NOW, 42), 42);
-        warming.close();
-        let again = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
-        assert_eq!(taken(&again, NOW, 1000), 258);
-    }
-
-    #[test]
-    fn a_count_that_cannot_be_written_lets_nothing_through_and_a_torn_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let warming = Warming::open(folder.path(), &plans(&[300], None)).unwrap();
-        std::fs::create_dir(folder.path().join("warmup.new")).unwrap();
-        let plan = warming.of_path(&path()).unwrap();
-        assert_eq!(warming.take(&[plan], NOW), Err(NOW.plus(WRITE_AGAIN)));
-        std::fs::remove_dir(folder.path().join("warmup.new")).unwrap();
-        assert!(warming.take(&[plan], NOW).is_ok());
-        let file = folder.path().join(NAME);
-        let whole = std::fs::read_to_string(&file).unwrap();
-        for text in [&whole[..whole.len() / 2], "", &whole.replace("\"v\":1", "\"v\":2")] {
-            std::fs::write(&file, text).unwrap();
-            assert!(matches!(
-                Warming::open(folder.path(), &plans(&[300], None)),
-                Err(StandingError::Unreadable { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn addresses_whose_day_is_full_are_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = |last: u8| Source { address: IpAddr::from([192, 0, 2, last]), hello: last.to_string() };
-        let plan = |last: u8| Plan {
-            name: last.to_string(),
-            subject: Subject::Source(source(last).address),
-            start: Day::of(NOW),
-            caps: vec![1],
-            factor: None,
-            instead: None,
-        };
-        let warming = Warming::open(folder.path(), &Arc::from([plan(1), plan(2)])).unwrap();
-        let mut route = route();
-        route.client.sources = vec![source(1), source(2)];
-        let open = |warming: &Warming| {
-            let open = warming.open_sources(&route.client.sources, NOW);
-            open.into_iter().map(|source| source.hello).collect::<Vec<_>>()
-        };
-        assert_eq!(open(&warming), ["1", "2"]);
-        warming.take(&[warming.of_source(source(1).address).unwrap()], NOW).unwrap();
-        assert_eq!((open(&warming), warming.closes(&route, NOW)), (vec!["2".to_owned()], None));
-        warming.take(&[warming.of_source(source(2).address).unwrap()], NOW).unwrap();
-        assert_eq!(warming.closes(&route, NOW), Some(Day::of(NOW).end()));
-        assert_eq!(warming.lead(&route, &path(), NOW), Lead::Wait(Day::of(NOW).end()));
-        let third = Route {
-            client: crate::smtp::client::Settings { sources: vec![source(1), source(3)], ..route.client.clone() },
-            ..route
-        };
-        assert_eq!(warming.lead(&third, &path(), NOW), Lead::On);
-    }
 }

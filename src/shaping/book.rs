@@ -196,6 +196,13 @@ impl Book {
         reach == Reach::Direct || self.special.iter().any(|known| known.route == *route && known.of != Of::All)
     }
 
+    /// Whether there is a rate anywhere.
+    pub fn has_rates(&self) -> bool {
+        let groups = self.groups.iter().map(|group| group.limits);
+        let special = self.special.iter().map(|special| special.limits);
+        groups.chain(special).chain([self.other]).any(|limits| limits.rate.is_some())
+    }
+
     /// Routes that limits are named for.
     pub fn routes(&self) -> impl Iterator<Item = &RouteName> {
         self.special.iter().map(|special| &special.route)

@@ -1,59 +1,59 @@
 //! Whether one more may go now; if not, when. Pure: time is an argument.
 //!
-//! The seam for limits that a whole fleet keeps: who asks, asks for a few at once and keeps what it got ([`Pace::fill`]),
-//! so that a count kept elsewhere is asked once for a batch. Here the count is kept in this process, by governor (GCRA).
+//! The count is this process' own, or a fleet's: then it is asked for a batch at a time, ahead and elsewhere, and here is
+//! what was given.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
-
+use super::fleet::{Company, Fed, Gateways};
+use super::own::Own;
 use super::rate::Rate;
 use crate::time::Timestamp;
 
 /// The farthest that a copy is put off at a time: then it asks again, and the limits may be others.
 pub const WAIT_MAX: Duration = Duration::from_mins(10);
 
-/// Time as it was given last, which never goes back: a wall clock that is set back must not stop a pace, and one that is set
-/// forward gives a burst and no more.
-#[derive(Clone, Debug, Default)]
-struct Given(Arc<AtomicU64>);
-
-impl Clock for Given {
-    type Instant = Nanos;
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.load(Ordering::Relaxed))
-    }
+#[derive(Debug)]
+enum Count {
+    Own(Own),
+    Fleet(Fed),
 }
 
 /// One rate at work.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
-    limiter: RateLimiter<NotKeyed, InMemoryState, Given, NoOpMiddleware<Nanos>>,
-    given: Given,
-    /// When it was last asked.
-    last: Option<Timestamp>,
-    /// Taken from the limiter and not used yet; a burst at most.
-    left: u32,
+    count: Count,
     /// When the last of those who were sent away comes again.
     promised: Timestamp,
     used: u64,
 }
 
+/// What a pace asks a fleet for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// From one message to the next of one gateway's share.
+    pub interval: Duration,
+    /// What may be left over from a pause, for all gateways together.
+    pub burst: NonZeroU32,
+    /// How many.
+    pub wanted: NonZeroU32,
+}
+
 impl Pace {
-    /// With its burst unspent.
+    /// Kept by this process alone, with its burst unspent.
     pub fn new(rate: Rate) -> Self {
-        let given = Given::default();
-        // An interval is never zero, so there is always a quota; one a second would be the careful one.
-        let quota = Quota::with_period(rate.interval()).unwrap_or(Quota::per_second(std::num::NonZeroU32::MIN));
-        let limiter = RateLimiter::direct_with_clock(quota.allow_burst(rate.burst()), given.clone());
-        Self { rate, limiter, given, last: None, left: 0, promised: Timestamp::from_millis(0), used: 0 }
+        Self::with(rate, Count::Own(Own::new(rate.interval(), rate.burst())))
+    }
+
+    /// Kept together with other gateways. Nothing goes before something is [given](Pace::give).
+    pub const fn shared(rate: Rate, gateways: Gateways) -> Self {
+        Self::with(rate, Count::Fleet(Fed::new(rate, gateways)))
+    }
+
+    const fn with(rate: Rate, count: Count) -> Self {
+        Self { rate, count, promised: Timestamp::from_millis(0), used: 0 }
     }
 
     /// The rate.
@@ -71,20 +71,10 @@ impl Pace {
     /// # Errors
     /// The time before which it is in vain to ask again.
     pub fn fill(&mut self, wanted: u32, now: Timestamp) -> Result<u32, Timestamp> {
-        self.go_on(now);
-        let wanted = wanted.clamp(1, self.rate.burst().get());
-        while self.left < wanted {
-            match self.limiter.check() {
-                Ok(()) => self.left += 1,
-                Err(not_until) if self.left == 0 => {
-                    let wait = not_until.wait_time_from(self.given.now());
-                    // Rounded up to what clocks here can tell, or it would be asked in vain once more.
-                    return Err(now.plus(wait.max(Duration::from_millis(1)) + Duration::from_micros(999)));
-                }
-                Err(_) => break,
-            }
+        match &mut self.count {
+            Count::Own(own) => own.fill(wanted, now),
+            Count::Fleet(fed) => fed.fill(wanted, now),
         }
-        Ok(self.left.min(wanted))
     }
 
     /// One goes now.
@@ -93,9 +83,21 @@ impl Pace {
     /// It may not before then.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         self.fill(1, now)?;
-        self.left = self.left.saturating_sub(1);
+        match &mut self.count {
+            Count::Own(own) => own.take(),
+            Count::Fleet(fed) => fed.take(),
+        }
         self.used = self.used.saturating_add(1);
         Ok(())
+    }
+
+    /// Whether something is known here that a new pace of the same rate would not know.
+    pub fn remembers(&mut self, now: Timestamp) -> bool {
+        match &mut self.count {
+            Count::Own(own) => own.fill(1, now).is_err(),
+            // Whoever counts for all remembers; what was given is forgone.
+            Count::Fleet(_) => false,
+        }
     }
 
     /// When somebody who was told to wait until `until` should come again: behind those who were told before, so that
@@ -106,10 +108,32 @@ impl Pace {
         self.promised
     }
 
-    fn go_on(&mut self, now: Timestamp) {
-        let passed =
-            self.last.replace(now).map_or(0, |last| u64::try_from(now.since(last).as_nanos()).unwrap_or(u64::MAX));
-        let before = self.given.0.load(Ordering::Relaxed);
-        self.given.0.store(before.saturating_add(passed), Ordering::Relaxed);
+    /// Whether the fleet should be asked.
+    pub const fn is_thirsty(&self) -> bool {
+        match &self.count {
+            Count::Own(_) => false,
+            Count::Fleet(fed) => fed.is_thirsty(),
+        }
+    }
+
+    /// What to ask the fleet for since this was last called; nothing when there is no fleet or no use for more.
+    pub fn asks(&mut self) -> Option<Asked> {
+        let Count::Fleet(fed) = &mut self.count else { return None };
+        let wanted = NonZeroU32::new(fed.asks())?;
+        Some(Asked { interval: fed.gateways().interval(self.rate), burst: self.rate.burst(), wanted })
+    }
+
+    /// So many may go within [`super::GIVEN_FOR`]; it is in vain to ask for more before `next` has passed.
+    pub fn give(&mut self, count: u32, next: Duration, now: Timestamp) {
+        if let Count::Fleet(fed) = &mut self.count {
+            fed.give(count, next, now);
+        }
+    }
+
+    /// Whether this gateway goes by its own share from now on.
+    pub fn company(&mut self, company: Company, now: Timestamp) {
+        if let Count::Fleet(fed) = &mut self.count {
+            fed.company(company, now);
+        }
     }
 }

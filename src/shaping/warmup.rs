@@ -1,5 +1,6 @@
 //! Plans for warming up: how much may leave in a day from an address, or for a domain, that receivers do not know yet. Pure.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::mail::{Domain, RouteName};
@@ -33,6 +34,12 @@ impl Day {
     }
 }
 
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.begin().rfc3339().get(..10).unwrap_or_default())
+    }
+}
+
 /// What is warmed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -40,6 +47,15 @@ pub enum Subject {
     Source(IpAddr),
     /// The domain of the reverse path.
     Domain(Domain),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(address) => address.fmt(f),
+            Self::Domain(domain) => domain.fmt(f),
+        }
+    }
 }
 
 /// How much is allowed on a day.

@@ -6,7 +6,8 @@
 //! Consents and declarations are only ever added to; what holds now is the last word of each.
 //!
 //! **Owns:** the embedded database and its files, the keyed hash of addresses and its key, the folding of addresses,
-//! the history of consents, the copies of national opt-out lists, and the in-memory fake that other rooms test with.
+//! the history of consents, the copies of national opt-out lists, what a fleet's gateways count together, and the
+//! in-memory fake that other rooms test with.
 //!
 //! **Never knows:** SMTP, decisions (it answers facts; `policy` weighs them), configuration files, the wall clock.
 //!
@@ -16,6 +17,7 @@
 
 mod bulk;
 mod copy;
+mod counts;
 mod dossier;
 mod embedded;
 mod entry;
@@ -38,7 +40,7 @@ mod row;
 mod schema;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -46,6 +48,7 @@ use std::path::PathBuf;
 pub use self::redis::{Census, Rebuilt, Redis, RedisSettings, Security, Server, Status, Topology};
 pub use bulk::{CHUNK_MAX, Print, Withdrawal};
 pub use copy::{Copied, Digest};
+pub use counts::{Claims, Counts, DayClaim, DayGrant, Grants, PACES_MAX, PaceClaim, PaceGrant, STAY, ServerTime};
 pub use dossier::Dossier;
 pub use embedded::Embedded;
 pub use entry::{

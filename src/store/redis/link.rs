@@ -13,8 +13,8 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
-    RedisError, RedisFuture, Script, TlsCertificates, Value,
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisFuture, Script, TlsCertificates, Value,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -199,22 +199,20 @@ impl Link {
         }
     }
 
+    /// Runs a script that facts do not depend on: whatever becomes of it, the connection stays as it is.
+    pub(super) async fn count(&self, script: &'static Script, run: Run) -> Result<Vec<i64>, StoreError> {
+        let mut connection = self.connection()?;
+        let answer = called(script, &run, &mut connection).await;
+        answer.map_err(|error| StoreError::Away { because: error.to_string() })
+    }
+
     /// Runs a script once for each of `runs`, at the same time; the answers stand in their order.
     pub(super) async fn run(&self, script: &'static Script, runs: Vec<Run>) -> Result<Vec<i64>, StoreError> {
         let connection = self.connection()?;
         let mut tasks = JoinSet::new();
         for (index, run) in runs.into_iter().enumerate() {
             let mut connection = connection.clone();
-            tasks.spawn(async move {
-                let mut call = script.prepare_invoke();
-                for key in &run.keys {
-                    call.key(key);
-                }
-                for argument in &run.arguments {
-                    call.arg(argument.as_slice());
-                }
-                (index, call.invoke_async::<i64>(&mut connection).await)
-            });
+            tasks.spawn(async move { (index, called(script, &run, &mut connection).await) });
         }
         self.gather(tasks).await
     }
@@ -344,6 +342,17 @@ impl Link {
         };
         Ok(address.into_connection_info()?.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
     }
+}
+
+async fn called<T: FromRedisValue>(script: &Script, run: &Run, connection: &mut Connection) -> Result<T, RedisError> {
+    let mut call = script.prepare_invoke();
+    for key in &run.keys {
+        call.key(key);
+    }
+    for argument in &run.arguments {
+        call.arg(argument.as_slice());
+    }
+    call.invoke_async(connection).await
 }
 
 async fn transaction(mut connection: Connection, commands: Vec<Cmd>) -> Result<Vec<Value>, RedisError> {

@@ -80,25 +80,14 @@ impl GatewayFolder {
 }
 
 /// Three servers that each hold a third of the slots.
-struct Cluster(Vec<RedisServer>);
+pub(super) struct Cluster(Vec<RedisServer>);
 
 impl Cluster {
-    fn start() -> Self {
-        let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"];
-        let nodes: Vec<_> = (0..3).map(|_| RedisServer::start(&enabled)).collect();
-        let first = &nodes[0];
-        for (node, slots) in nodes.iter().zip([("0", "5461"), ("5462", "10922"), ("10923", "16383")]) {
-            node.command(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
-            first.command(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
-        }
-        for node in &nodes {
-            node.wait_for(&["CLUSTER", "INFO"], "cluster_state:ok");
-            node.wait_for(&["CLUSTER", "INFO"], "cluster_known_nodes:3");
-        }
-        Self(nodes)
+    pub(super) fn start() -> Self {
+        Self(RedisServer::cluster())
     }
 
-    fn settings(&self, prefix: &str) -> RedisSettings {
+    pub(super) fn settings(&self, prefix: &str) -> RedisSettings {
         let server = |node: &RedisServer| Server { host: "127.0.0.1".to_owned(), port: node.port };
         let topology = Topology::Cluster(self.0.iter().map(server).collect());
         RedisSettings { topology, ..redis_at(0, prefix) }
@@ -181,7 +170,7 @@ impl Watched {
         Self { master, replica, sentinels, _files: folder }
     }
 
-    fn settings(&self, prefix: &str) -> RedisSettings {
+    pub(super) fn settings(&self, prefix: &str) -> RedisSettings {
         let server = |node: &RedisServer| Server { host: "127.0.0.1".to_owned(), port: node.port };
         let sentinels = self.sentinels.iter().map(server).collect();
         let topology = Topology::Sentinel { sentinels, master: "fleet".to_owned() };

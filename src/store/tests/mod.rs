@@ -2,6 +2,7 @@
 
 mod bulk;
 mod conformance;
+mod counts;
 mod fleet;
 mod lines;
 mod loss;
@@ -10,7 +11,7 @@ mod people;
 mod ports;
 mod published_hashes;
 #[path = "../../../tests/it/support/redis_server.rs"]
-mod redis_server;
+pub(crate) mod redis_server;
 mod secure;
 
 use std::os::unix::fs::PermissionsExt as _;

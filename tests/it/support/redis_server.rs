@@ -41,6 +41,21 @@ impl RedisServer {
         panic!("{program} did not start; see {}", folder.keep().display());
     }
 
+    /// Starts three servers of a cluster that each hold a third of the slots.
+    pub(crate) fn cluster() -> Vec<Self> {
+        let enabled = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"];
+        let nodes: Vec<_> = (0..3).map(|_| Self::start(&enabled)).collect();
+        for (node, slots) in nodes.iter().zip([("0", "5461"), ("5462", "10922"), ("10923", "16383")]) {
+            node.command(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
+            nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
+        }
+        for node in &nodes {
+            node.wait_for(&["CLUSTER", "INFO"], "cluster_state:ok");
+            node.wait_for(&["CLUSTER", "INFO"], "cluster_known_nodes:3");
+        }
+        nodes
+    }
+
     /// Runs one command and gives what `redis-cli` prints.
     pub(crate) fn command(&self, words: &[&str]) -> String {
         let output =
