@@ -93,6 +93,9 @@ pub enum Opening {
     Whole,
     /// For one operation: identity, key and mark are checked; what is read is checked when it is read.
     Quick,
+    /// For one operation that changes much: as [`Opening::Quick`], with more memory, and what it changes is folded into the
+    /// database by itself.
+    Many,
 }
 
 /// The suppression facts of this gateway. Cheap to clone, shared by all threads.

@@ -26,6 +26,13 @@ const HEADER_LEN: usize = 100;
 const FULL_CHECK_MAX: u64 = 64 << 20;
 /// What is kept of the log after a checkpoint: bounds the disk that a burst of changes leaves behind.
 const LOG_KEPT: i64 = 64 << 20;
+/// Pages of the log at which whoever changes something folds it back into the database, 64 MiB: a change here and one there cost no
+/// second write and no second sync each.
+const LOG_PAGES: i64 = 16_384;
+/// The same for whoever changes much. It is half, so that nobody beside an import is the one who folds the log back.
+const LOG_PAGES_OF_MANY: i64 = LOG_PAGES / 2;
+/// Memory for pages of whoever changes much, in KiB. Keys lie anywhere in the indexes: what is not kept is read again for each row.
+const PAGES_OF_MANY: i64 = 64 << 10;
 /// Prepared statements kept per connection: more than this room has.
 const STATEMENTS: usize = 32;
 
@@ -287,11 +294,21 @@ pub(super) fn connect(path: &Path, busy: std::time::Duration) -> Result<Connecti
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update_and_check(None, "secure_delete", "ON", |row| row.get::<_, i64>(0))?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |row| row.get::<_, i64>(0))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |row| row.get::<_, i64>(0))?;
         connection.pragma_update(None, "cell_size_check", "ON")?;
         connection.pragma_update(None, "trusted_schema", "OFF")
     };
     settle().map_err(sql)?;
     Ok(connection)
+}
+
+/// Makes a connection ready for an import: more memory, and the log folded back by it rather than by others.
+pub(super) fn ready_for_many(connection: &Connection) -> Result<(), StoreError> {
+    let settle = || {
+        connection.pragma_update(None, "cache_size", -PAGES_OF_MANY)?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES_OF_MANY, |row| row.get::<_, i64>(0))
+    };
+    settle().map(drop).map_err(StoreError::sql("prepare for many changes"))
 }
 
 /// Checks that this is the store that belongs here, complete and made with our key, and answers its meta row.

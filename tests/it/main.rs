@@ -19,6 +19,7 @@ mod faults;
 mod france;
 mod hashes;
 mod hostile;
+mod import_figures;
 mod import_scale;
 mod ledger;
 mod mailbox;

@@ -66,9 +66,12 @@ impl Embedded {
             files.write_mark(&meta.mark())?;
         }
         drop(lock);
+        if opening == Opening::Many {
+            schema::ready_for_many(&writer)?;
+        }
         let desk = schema::connect(&files.database, WRITE_WAIT)?;
         let (filter, last) = match opening {
-            Opening::Quick => (None, 0),
+            Opening::Quick | Opening::Many => (None, 0),
             Opening::Whole => {
                 let filter =
                     Filter::with_room_for(usize::try_from(meta.entries.saturating_add(meta.events)).unwrap_or(0));
@@ -77,7 +80,7 @@ impl Embedded {
             }
         };
         let count = match opening {
-            Opening::Quick => 1,
+            Opening::Quick | Opening::Many => 1,
             Opening::Whole => std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX),
         };
         let open_reader = |_| schema::connect(&files.database, READ_WAIT).map(Reader::new).map(Mutex::new);

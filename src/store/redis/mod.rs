@@ -253,7 +253,7 @@ impl Redis {
         let removal = removal.clone();
         self.blocking(|shared| async move {
             let covers = |entry: &Entry| entry.kind == kind && removal.covers(&entry.fact);
-            shared.remove(&key, &removal, covers).await
+            shared.remove(&BTreeSet::from([key]), &removal, covers).await
         })
     }
 }
@@ -457,12 +457,12 @@ impl Shared {
 
     async fn remove(
         &self,
-        key: &AddressKey,
+        keys: &BTreeSet<AddressKey>,
         removal: &Removal,
         covers: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<Entry>, StoreError> {
         let ground = self.ground()?;
-        let gone = change::remove(&self.link, &ground, key, removal, covers).await.map_err(|d| self.doubted(d))?;
+        let gone = change::remove(&self.link, &ground, keys, removal, covers).await.map_err(|d| self.doubted(d))?;
         self.journal.forget(&gone, ground.generation)?;
         Ok(gone)
     }
