@@ -33,6 +33,7 @@ mod people;
 mod published;
 pub(crate) mod record;
 mod redis;
+mod rotate;
 mod row;
 mod schema;
 mod standing;
@@ -59,6 +60,7 @@ pub use key::AddressKey;
 pub use memory::Memory;
 pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
+pub use rotate::Rotated;
 pub use standing::{Way, way};
 
 use crate::mail::Mailbox;

@@ -3,6 +3,7 @@
 pub(super) mod events;
 mod reader;
 pub(super) mod registers;
+pub(super) mod rotate;
 mod writer;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -61,6 +62,8 @@ impl Embedded {
         schema::check_header(&files)?;
         let writer = schema::connect(&files.database, WRITE_WAIT)?;
         let meta = schema::settle(&writer, &files, &key)?;
+        // A new secret may stand in the key file already, and the entries be hashed without it still.
+        let key = key.with_check(&meta.key_check).ok_or_else(|| StoreError::KeyWrong { path: files.key.clone() })?;
         // A crash between a commit and its mark leaves the mark behind: from here on it counts as acknowledged.
         if files.read_mark()?.is_none_or(|mark| mark.seq < meta.seq) {
             files.write_mark(&meta.mark())?;
