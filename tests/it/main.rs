@@ -40,6 +40,7 @@ mod reports;
 mod round_trips;
 mod routes;
 mod shaping;
+mod side_by_side;
 mod sign_up;
 mod smuggling;
 mod spellings;

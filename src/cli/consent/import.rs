@@ -50,7 +50,8 @@ pub(super) fn import(
         return tell(args, import.counts, out);
     }
     let journals = Journals::open(folder)?;
-    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
+    let journal =
+        journals.take_up(planned(args, content, store.key_name()), Resume::asked(args.resume), clock.now())?;
     let (id, started, so_far) = (journal.head.id.clone(), journal.head.started(), journal.counts);
     writeln!(out, "import {id}").map_err(OperationError::output)?;
     if so_far.rows > 0 {
@@ -82,7 +83,7 @@ fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outc
 }
 
 /// What is written down of an import that begins: with it, who attests what.
-pub(super) fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+pub(super) fn planned(args: &ImportArgs, content: Option<Content>, key: String) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
     let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());
@@ -92,6 +93,7 @@ pub(super) fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
         content,
         arguments: format!("controller {controller}, basis {basis}, source {source}, attested {:?}", args.attest),
         by: args.by.clone(),
+        key,
     }
 }
 

@@ -50,7 +50,7 @@ fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Importe
     let target = if args.dry_run {
         Target::Count
     } else {
-        let planned = import::planned(&args, None);
+        let planned = import::planned(&args, None, store.key_name());
         Target::Record(Box::new(journals.take_up(planned, Resume::asked(false), NOW).unwrap()))
     };
     let mut import = Import::new(&args, store, target, NOW);

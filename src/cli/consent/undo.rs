@@ -48,6 +48,7 @@ pub(super) fn undo(
     }
     let journals = Journals::open(folder)?;
     let known = journals.find(&args.id, Brings::Consents)?;
+    known.head.expect_key(&store.key_name())?;
     if known.state == State::Undone {
         writeln!(out, "{} was undone before", args.id).map_err(OperationError::output)?;
         return Ok(Outcome::Nothing);

@@ -36,7 +36,8 @@ pub(super) fn import(
         return tell(args, import.counts, out);
     }
     let journals = Journals::open(folder)?;
-    let journal = journals.take_up(planned(args, content), Resume::asked(args.resume), clock.now())?;
+    let journal =
+        journals.take_up(planned(args, content, store.key_name()), Resume::asked(args.resume), clock.now())?;
     let id = journal.head.id.clone();
     let (started, so_far) = (journal.head.started(), journal.counts);
     writeln!(out, "import {id}").map_err(OperationError::output)?;
@@ -67,7 +68,7 @@ fn tell(args: &ImportArgs, counts: Imported, out: &mut dyn Write) -> Result<Outc
 }
 
 /// What is written down of an import that begins.
-fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
+fn planned(args: &ImportArgs, content: Option<Content>, key: String) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let reason = args.reason.map_or("unsaid", Cause::as_str);
     Planned {
@@ -76,6 +77,7 @@ fn planned(args: &ImportArgs, content: Option<Content>) -> Planned {
         content,
         arguments: format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope),
         by: args.by.clone(),
+        key,
     }
 }
 

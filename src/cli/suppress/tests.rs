@@ -61,7 +61,7 @@ fn import_into<'a>(args: &'a ImportArgs, store: &'a Store) -> Import<'a> {
     let folder = tempfile::tempdir().unwrap();
     let journals = Journals::open(folder.path()).unwrap();
     let (brings, text) = (Brings::Suppressions, String::new);
-    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text() };
+    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text(), key: text() };
     let begin = || journals.begin(planned, NOW).unwrap();
     let target = if args.dry_run { Target::Count } else { Target::Record(Box::new(begin())) };
     Import::new(args, store, target, NOW)
