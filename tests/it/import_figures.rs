@@ -18,7 +18,7 @@ use crate::way_through::request;
 
 const MESSAGE: &[u8] = b"From: News <news@acme.example>\r\nSubject: hello\r\n\r\nHello\r\n";
 /// Rows, unless `CONSENTRY_IMPORT` asks for figures.
-const ROWS: u64 = 4000;
+const ROWS: u32 = 4000;
 /// Between two messages beside the import: mail that trickles shows what each one waits.
 const PAUSE: Duration = Duration::from_millis(20);
 /// One of so many recipients opts out at once, and so many do at most.
@@ -27,12 +27,12 @@ const OPT_OUTS_MAX: usize = 200;
 /// Resident memory that an import may take, whatever its length: pages of the database, and the program.
 const PEAK_MAX: u64 = 160 << 20;
 
-fn rows() -> u64 {
+fn rows() -> u32 {
     std::env::var("CONSENTRY_IMPORT").map_or(ROWS, |text| text.parse().expect("CONSENTRY_IMPORT=ROWS"))
 }
 
 /// A plain list, in no order that the store could profit from.
-fn list(folder: &Path, rows: u64) -> PathBuf {
+fn list(folder: &Path, rows: u32) -> PathBuf {
     let path = folder.join("list.txt");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
     for row in 0..rows {
@@ -155,17 +155,17 @@ fn a_long_list(what: &str, upstream: &Upstream, folder: &Path) {
         std::thread::spawn(move || trickle(smtp, http, &upstream, &stop))
     };
     // A line of the journal takes some 54 octets a row: half of the rows are in when it is half as long.
-    let half = rows * 27;
+    let half = u64::from(rows) * 27;
     let killed = run(folder, &["suppress", "import", file], || journal_octets(folder) > half);
     let resumed = run(folder, &["suppress", "import", file, "--resume"], || false);
     let took = killed.took + resumed.took;
     stop.store(true, Ordering::SeqCst);
     let waited = trickling.join().unwrap();
-    let behind: u64 =
+    let behind: u32 =
         resumed.said.lines().find_map(|line| line.strip_prefix("goes on behind row ")).unwrap().parse().unwrap();
     assert!(behind > 0 && behind < rows, "{}", resumed.said);
     assert!(resumed.said.contains(&format!("{rows} new, 0 already there")), "{}", resumed.said);
-    let rate = |took: Duration| rows as f64 / took.as_secs_f64();
+    let rate = |took: Duration| f64::from(rows) / took.as_secs_f64();
     println!(
         "{what}: {rows} rows in {:.1} s ({:.0} a second), killed and gone on behind row {behind}, at most {} and {} MiB resident",
         took.as_secs_f64(),

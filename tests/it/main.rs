@@ -37,6 +37,7 @@ mod redis;
 mod redis_faults;
 mod refusals;
 mod reports;
+mod rotation;
 mod round_trips;
 mod routes;
 mod shaping;

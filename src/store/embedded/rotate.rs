@@ -91,10 +91,12 @@ fn copy(old: &Connection, new: &Connection, raise: &Raise<'_>) -> rusqlite::Resu
     whole.commit()
 }
 
+/// Store, folding, creation, changes, entries, events.
+type MetaRow = (String, i64, i64, i64, i64, i64);
+
 fn meta(old: &Connection, new: &Connection, raise: &Raise<'_>) -> rusqlite::Result<()> {
     let question = "SELECT store_id, fold, created, seq, entries, events FROM meta WHERE one = 1";
-    type Row = (String, i64, i64, i64, i64, i64);
-    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Row> {
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<MetaRow> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     };
     let (store, fold, created, seq, entries, events) = old.query_row(question, [], read)?;

@@ -27,7 +27,7 @@ pub(super) enum Stage {
     /// Both are made with one key.
     Same,
     /// The store's key has secrets that the journal is not hashed with yet.
-    Ahead(StoreKey),
+    Ahead(Box<StoreKey>),
     /// The store's key lacks secrets that the journal is hashed with: a rotation ended in the middle.
     Behind,
     /// Another key altogether.
@@ -42,7 +42,7 @@ impl Stage {
         }
         match (shared.key.with_check(&check), shared.newest.with_check(&check)) {
             (Some(_), _) => Self::Behind,
-            (None, Some(key)) => Self::Ahead(key),
+            (None, Some(key)) => Self::Ahead(Box::new(key)),
             (None, None) => Self::Other,
         }
     }

@@ -83,7 +83,7 @@ fn everything_is_found_under_the_new_key_and_nothing_under_the_old_one() {
     fill(&store);
     let robinson = RegisterName::new("robinson").unwrap();
     let listed = [RegisterEntry::Subject(Subject::parse("listed@x.example").unwrap())];
-    store.load_register(&robinson, now(), &mut listed.into_iter().map(Ok), now()).unwrap();
+    store.load_register(&robinson, now(), listed.into_iter().map(Ok), now()).unwrap();
     expect_all(&store);
     let (name, before, stats) = (store.key_name(), store.digest().unwrap(), store.stats().unwrap());
     let old = store_key(&store, "no2@x.example");
