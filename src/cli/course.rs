@@ -163,11 +163,12 @@ pub(super) struct Undoing<'a> {
 /// Takes back or counts, tells it, and answers how many went and how many stay.
 pub(super) type Work<'a> = &'a mut dyn FnMut(&Undoing<'_>, &mut dyn Write) -> Result<(u64, u64), OperationError>;
 
-/// Leads an undo, whose work is `work`.
+/// Leads an undo in the store whose key is `key`; its work is `work`.
 pub(super) fn undo(
     args: &UndoArgs,
     brings: Brings,
     folder: &Path,
+    key: &str,
     out: &mut dyn Write,
     clock: &dyn Clock,
     work: Work<'_>,
@@ -179,6 +180,7 @@ pub(super) fn undo(
     }
     let journals = Journals::open(folder)?;
     let import = &journals.find(&args.id, brings)?;
+    import.head.expect_key(key)?;
     if import.state == State::Undone {
         writeln!(out, "{} was undone before", args.id).map_err(OperationError::output)?;
         return Ok(Outcome::Nothing);

@@ -140,9 +140,27 @@ pub(super) struct Head {
     started: i64,
     #[serde(default)]
     pub(super) brings: Brings,
+    /// What its prints are hashed with; nothing was written down of it before keys could be rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 impl Head {
+    /// Prints are found in the store that they were made for, under the key that it had.
+    ///
+    /// # Errors
+    /// A sentence, when the store has another key now.
+    pub(super) fn expect_key(&self, key_name: &str) -> Result<(), OperationError> {
+        if self.key.as_deref().is_none_or(|key| key == key_name) {
+            return Ok(());
+        }
+        Err(OperationError::Usage(format!(
+            "import {} was made before the key of the address hash was rotated: what it added cannot be told apart any more, so it \
+             cannot be gone on with or taken back; importing the file again changes nothing for people who are in",
+            self.id
+        )))
+    }
+
     pub(super) const fn started(&self) -> Timestamp {
         Timestamp::from_millis(self.started)
     }

@@ -144,7 +144,8 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Operation::Suppress(arguments) => {
             let settings = place.load()?;
-            let store = crate::daemon::open_store(&settings, Opening::Quick, &*clock)?;
+            let opening = if arguments.command.is_about_many() { Opening::Many } else { Opening::Quick };
+            let store = crate::daemon::open_store(&settings, opening, &*clock)?;
             let journals = settings.data_dir.join(IMPORTS);
             let outcome = suppress::run(&arguments.command, &store, &journals, &mut out, &*clock);
             if outcome.is_ok() && arguments.command.adds() {

@@ -8,7 +8,7 @@ use super::Place;
 use crate::config::{self, Settings};
 use crate::daemon::private_folder;
 use crate::exit::{Exit, Failure};
-use crate::store::{Digest, Opening, Rebuilt, RedisSettings, Status, Store};
+use crate::store::{Digest, Opening, Rebuilt, RedisSettings, Rotated, Status, Store};
 use crate::time::Clock;
 
 /// How often a copy says how far it is.
@@ -33,6 +33,8 @@ enum Command {
     Copy(CopyArgs),
     /// Empties the fleet's store and fills it again from the journals of all gateways.
     Rebuild(RebuildArgs),
+    /// Gives the address hash a new key, without knowing whose addresses they are: one more secret on top of the others.
+    RotateKey(RotateKeyArgs),
     /// Takes a gateway that is gone for good off the list of those that are waited for.
     Forget(ForgetArgs),
 }
@@ -71,6 +73,13 @@ struct RebuildArgs {
     yes: bool,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+struct RotateKeyArgs {
+    /// Says that the daemon is stopped, and for a fleet that its store in Redis may be filled again from the gateways' journals.
+    #[arg(long)]
+    yes: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 struct ForgetArgs {
     /// Its name, as `store status` shows it.
@@ -100,6 +109,7 @@ pub(super) fn run(
         Command::Verify => verify(&settings, out, clock),
         Command::Copy(args) => copy(*args, &settings, out, clock),
         Command::Rebuild(args) => rebuild(*args, &settings, out),
+        Command::RotateKey(args) => rotate_key(*args, &settings, out),
         Command::Forget(args) => forget(args, &settings, out),
     }
 }
@@ -231,6 +241,32 @@ fn rebuild(args: RebuildArgs, settings: &Settings, out: &mut dyn Write) -> Resul
     match rebuilt {
         Rebuilt::Whole => writeln!(out, "filled again; load the national opt-out lists")?,
         Rebuilt::Waiting(because) => writeln!(out, "this gateway's journal is sent\n{because}")?,
+    }
+    Ok(Exit::Done)
+}
+
+fn rotate_key(args: RotateKeyArgs, settings: &Settings, out: &mut dyn Write) -> Result<Exit, Failure> {
+    if !args.yes {
+        let what = "this hashes every entry anew while the daemon stands still; imports made before can not be taken back or gone on \
+                    with afterwards. Back up store and key file, then say --yes";
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    let rotated = match (settings.engine, &settings.redis) {
+        (config::Engine::Redis, Some(redis)) => Store::rotate_fleet_key(redis, &settings.store)?,
+        (config::Engine::Redis, None) | (config::Engine::Embedded, _) => Store::rotate_key(&settings.store)?,
+    };
+    let file = settings.store.key_file.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    let Rotated { key, secrets, entries, events, waits_for } = rotated;
+    writeln!(out, "{entries} entries and {events} events are under key {key} now")?;
+    writeln!(
+        out,
+        "{file} has {secrets} secrets, one a line; each of them is needed: back it up before the daemon starts"
+    )?;
+    if settings.engine == config::Engine::Redis {
+        writeln!(out, "copy it to every other gateway, start them again, and load the national opt-out lists")?;
+    }
+    if let Some(because) = waits_for {
+        writeln!(out, "{because}")?;
     }
     Ok(Exit::Done)
 }

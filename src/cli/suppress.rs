@@ -127,6 +127,11 @@ impl SuppressCommand {
     pub const fn adds(&self) -> bool {
         matches!(self, Self::Add(_) | Self::Import(_) | Self::ImportRegister(_))
     }
+
+    /// Whether it changes as much as a list holds.
+    pub const fn is_about_many(&self) -> bool {
+        matches!(self, Self::Import(_) | Self::ImportRegister(_) | Self::Undo(_))
+    }
 }
 
 /// Arguments of `suppress add`.

@@ -82,7 +82,11 @@ impl Store {
         Ok(digest)
     }
 
-    fn each_page(&self, mut work: impl FnMut(Vec<Copied>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Everything that it holds, page by page.
+    pub(super) fn each_page(
+        &self,
+        mut work: impl FnMut(Vec<Copied>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut after = Cursor::default();
         loop {
             let page = self.list(&Selection::default(), after, PAGE_MAX)?;

@@ -66,7 +66,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another key than the one the entries were made with.
-    #[error("{path}: this is not the key that the store was made with; restore the right one")]
+    #[error(
+        "{path}: this is not the key that the store was made with; restore the right one, or copy that of the gateway that \
+         rotated it"
+    )]
     KeyWrong {
         /// The key file.
         path: PathBuf,

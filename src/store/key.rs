@@ -2,6 +2,10 @@
 //!
 //! Under GDPR a list of people who must not be written to is itself personal data. Without the key an entry says
 //! nothing: it can be neither read nor found by trying addresses (promise P9).
+//!
+//! A key is one secret or several. The first hashes addresses; each further one hashes what the one before it gave. So a
+//! store is given a new key without knowing whom its entries are about, all of it at once (ADR 0028), and whoever has only
+//! the earlier secrets can try no address any more.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -22,7 +26,9 @@ const SECRET_LEN: usize = 32;
 /// Octets kept of each HMAC-SHA256: 128 bits leave no collision to meet among any number of people, and half the
 /// index (RFC 2104 section 5 allows it).
 pub(super) const KEY_LEN: usize = 16;
-/// A key file is 64 hexadecimal digits and perhaps white space; more is not a key file.
+/// Most secrets of one key: each costs one HMAC more for every hash. One a year lasts as long as a store does.
+const SECRETS_MAX: usize = 12;
+/// A key file is one line of 64 hexadecimal digits for each secret and perhaps white space; more is not a key file.
 const KEY_FILE_MAX: u64 = 1024;
 /// What the key check is computed over. Changing it would orphan every store.
 const KEY_CHECK_TEXT: &str = "consentry store key check v1";
@@ -60,9 +66,13 @@ impl fmt::Debug for AddressKey {
     }
 }
 
-/// The secret of a store, ready to hash with.
+/// The secrets of a store, ready to hash with.
 #[derive(Clone)]
-pub(super) struct StoreKey(hmac::Key);
+pub(super) struct StoreKey {
+    first: hmac::Key,
+    /// Each hashes what the one before it gave.
+    further: Vec<hmac::Key>,
+}
 
 /// Says nothing: a secret has no place in a log.
 impl fmt::Debug for StoreKey {
@@ -73,7 +83,31 @@ impl fmt::Debug for StoreKey {
 
 impl StoreKey {
     pub(super) fn new(secret: &[u8; SECRET_LEN]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        Self { first: hmac::Key::new(hmac::HMAC_SHA256, secret), further: Vec::new() }
+    }
+
+    /// The key with one more secret on top.
+    fn and(mut self, secret: &[u8; SECRET_LEN]) -> Self {
+        self.further.push(hmac::Key::new(hmac::HMAC_SHA256, secret));
+        self
+    }
+
+    /// How many secrets it has.
+    pub(super) fn secrets(&self) -> usize {
+        1 + self.further.len()
+    }
+
+    /// The earliest of the keys that this one went through, itself the last, which has that check: the one that a store
+    /// was made with. `None` when the store was made with another.
+    pub(super) fn with_check(&self, check: &AddressKey) -> Option<Self> {
+        let stages = (0..=self.further.len()).filter_map(|count| self.further.get(..count));
+        let mut stages = stages.map(|further| Self { first: self.first.clone(), further: further.to_vec() });
+        stages.find(|stage| stage.check() == *check)
+    }
+
+    /// What a hash made with `earlier`, one of the keys that this one went through, becomes under this one.
+    pub(super) fn raised(&self, earlier: &Self, hash: AddressKey) -> AddressKey {
+        self.further.iter().skip(earlier.further.len()).fold(hash, |hash, secret| short(secret, hash.octets()))
     }
 
     /// The key of the exact spelling. `buffer` is scratch space that callers keep to save an allocation.
@@ -133,16 +167,21 @@ impl StoreKey {
     }
 
     fn digest(&self, text: &str) -> AddressKey {
-        let tag = hmac::sign(&self.0, text.as_bytes());
-        let mut octets = [0; KEY_LEN];
-        for (to, from) in octets.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        AddressKey(octets)
+        let first = short(&self.first, text.as_bytes());
+        self.further.iter().fold(first, |hash, secret| short(secret, hash.octets()))
     }
 }
 
-/// Reads the key file.
+fn short(secret: &hmac::Key, octets: &[u8]) -> AddressKey {
+    let tag = hmac::sign(secret, octets);
+    let mut octets = [0; KEY_LEN];
+    for (to, from) in octets.iter_mut().zip(tag.as_ref()) {
+        *to = *from;
+    }
+    AddressKey(octets)
+}
+
+/// Reads the key file: the key with all its secrets.
 pub(super) fn read(path: &Path) -> Result<StoreKey, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -158,17 +197,60 @@ pub(super) fn read(path: &Path) -> Result<StoreKey, StoreError> {
     }
     let mut text = String::new();
     file.take(KEY_FILE_MAX).read_to_string(&mut text).map_err(StoreError::io("read the key file", path))?;
-    let secret = hex::decode(text.trim()).ok_or_else(|| unfit("not a key; expected 64 hexadecimal digits"))?;
-    Ok(StoreKey::new(&secret))
+    parse(&text).map_err(|what| unfit(&what))
 }
 
-/// Makes a new random key file, readable by its owner only and on disk when this returns; never replaces one.
-pub(super) fn create(path: &Path) -> Result<StoreKey, StoreError> {
+fn parse(text: &str) -> Result<StoreKey, String> {
+    let mut key: Option<StoreKey> = None;
+    for (number, line) in text.split_ascii_whitespace().enumerate() {
+        let secret = hex::decode(line).ok_or("not a key; expected 64 hexadecimal digits on each line")?;
+        if number == SECRETS_MAX {
+            return Err(format!("more than {SECRETS_MAX} secrets"));
+        }
+        key = Some(match key {
+            None => StoreKey::new(&secret),
+            Some(key) => key.and(&secret),
+        });
+    }
+    key.ok_or_else(|| "not a key; expected 64 hexadecimal digits".to_owned())
+}
+
+/// Puts one more secret into the key file, behind those that it has, and answers the key with it. The file is replaced as a
+/// whole and on disk when this returns; whoever could read it still can.
+pub(super) fn extend(path: &Path) -> Result<StoreKey, StoreError> {
+    let unfit = |what: String| StoreError::KeyUnfit { path: path.to_owned(), what };
+    let key = read(path)?;
+    if key.secrets() >= SECRETS_MAX {
+        return Err(unfit(format!("it has {SECRETS_MAX} secrets, and each costs time with every question; keep it")));
+    }
+    let known = std::fs::read_to_string(path).map_err(StoreError::io("read the key file", path))?;
+    let mode = std::fs::metadata(path).map_err(StoreError::io("look at the key file", path))?.mode() & 0o770;
+    let secret = random(path)?;
+    let next = path.with_extension("key-new");
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true).mode(mode);
+    let mut file = options.open(&next).map_err(StoreError::io("write the key file", &next))?;
+    file.write_all(format!("{}\n{}\n", known.trim(), hex::encode(&secret)).as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&next, path))
+        .map_err(StoreError::io("write the key file", path))?;
+    super::files::hand_over(path);
+    sync_folder(path)?;
+    Ok(key.and(&secret))
+}
+
+fn random(path: &Path) -> Result<[u8; SECRET_LEN], StoreError> {
     let mut secret = [0; SECRET_LEN];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| StoreError::KeyUnfit {
         path: path.to_owned(),
         what: "the operating system gave no random octets for a new key".to_owned(),
     })?;
+    Ok(secret)
+}
+
+/// Makes a new random key file, readable by its owner only and on disk when this returns; never replaces one.
+pub(super) fn create(path: &Path) -> Result<StoreKey, StoreError> {
+    let secret = random(path)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(StoreError::io("create the key file", path))?;
@@ -218,6 +300,44 @@ mod tests {
         for bad in ["", "00", "+0000000000000000000000000000000", "é000000000000000000000000000000"] {
             assert_eq!(AddressKey::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_further_secret_hashes_what_the_one_before_gave() {
+        let (mut buffer, domain) = (String::new(), Domain::parse("example.org").unwrap());
+        let (first, second) = (key(), key().and(&[8; SECRET_LEN]));
+        let before = first.domain(&domain, &mut buffer);
+        let after = second.domain(&domain, &mut buffer);
+        let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[8; 32]), before.octets());
+        assert_eq!(after.octets(), &expected.as_ref()[..KEY_LEN]);
+        assert_eq!(second.raised(&first, before), after);
+        assert_eq!(second.raised(&second, after), after);
+        assert_eq!(second.with_check(&first.check()).unwrap().secrets(), 1);
+        assert_eq!(second.with_check(&second.check()).unwrap().secrets(), 2);
+        assert!(first.with_check(&second.check()).is_none());
+        // Both secrets are needed: neither alone, nor in the other order, finds anybody.
+        for other in [StoreKey::new(&[8; 32]), StoreKey::new(&[8; 32]).and(&[7; 32])] {
+            assert_ne!(other.domain(&domain, &mut buffer), after);
+            assert!(other.with_check(&second.check()).is_none());
+        }
+    }
+
+    #[test]
+    fn a_key_file_is_extended_up_to_its_bound_and_keeps_its_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.key");
+        let made = create(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        for secrets in 2..=SECRETS_MAX {
+            let key = extend(&path).unwrap();
+            assert_eq!((key.secrets(), read(&path).unwrap().check()), (secrets, key.check()));
+            assert!(key.with_check(&made.check()).is_some());
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(matches!(extend(&path), Err(StoreError::KeyUnfit { .. })));
+        let text = std::fs::read_to_string(&path).unwrap() + &"0".repeat(64);
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(read(&path), Err(StoreError::KeyUnfit { .. })));
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod people;
 mod published;
 pub(crate) mod record;
 mod redis;
+mod rotate;
 mod row;
 mod schema;
 mod standing;
@@ -64,6 +65,7 @@ pub use line::Restored;
 pub use memory::Memory;
 pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
+pub use rotate::Rotated;
 pub use standing::{Way, way};
 
 use key::StoreKey;
@@ -100,6 +102,9 @@ pub enum Opening {
     Whole,
     /// For one operation: identity, key and mark are checked; what is read is checked when it is read.
     Quick,
+    /// For one operation that changes much: as [`Opening::Quick`], with more memory, and what it changes is folded into the
+    /// database by itself.
+    Many,
 }
 
 /// The suppression facts of this gateway. Cheap to clone, shared by all threads.

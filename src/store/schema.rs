@@ -26,6 +26,13 @@ const HEADER_LEN: usize = 100;
 const FULL_CHECK_MAX: u64 = 64 << 20;
 /// What is kept of the log after a checkpoint: bounds the disk that a burst of changes leaves behind.
 const LOG_KEPT: i64 = 64 << 20;
+/// Pages of the log at which whoever changes something folds it back into the database, 64 MiB: a change here and one there cost no
+/// second write and no second sync each.
+const LOG_PAGES: i64 = 16_384;
+/// The same for whoever changes much. It is half, so that nobody beside an import is the one who folds the log back.
+const LOG_PAGES_OF_MANY: i64 = LOG_PAGES / 2;
+/// Memory for pages of whoever changes much, in KiB. Keys lie anywhere in the indexes: what is not kept is read again for each row.
+const PAGES_OF_MANY: i64 = 64 << 10;
 /// Prepared statements kept per connection: more than this room has.
 const STATEMENTS: usize = 32;
 
@@ -159,11 +166,7 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
     })?;
     let next = files.database.with_extension("new");
     create_file(&next, |connection| {
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let whole = connection.unchecked_transaction()?;
-        whole.execute_batch(TABLES)?;
-        whole.execute_batch(ADDED_IN_2)?;
+        let whole = lay_out(connection)?;
         whole.execute(
             "INSERT INTO meta (one, store_id, key_check, fold, created, seq, entries) VALUES (1, ?, ?, ?, ?, 0, 0)",
             params![crate::hex::encode(&id), key.check().octets(), FOLD_VERSION, now.as_millis()],
@@ -171,6 +174,16 @@ pub(super) fn create(files: &Files, key: &StoreKey, now: Timestamp) -> Result<()
         whole.commit()
     })?;
     move_into_place(&next, &files.database)
+}
+
+/// Makes all tables, empty ones, in a transaction that is still open.
+pub(super) fn lay_out(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let whole = connection.unchecked_transaction()?;
+    whole.execute_batch(TABLES)?;
+    whole.execute_batch(ADDED_IN_2)?;
+    Ok(whole)
 }
 
 /// Makes a database that only we can read, and fills it.
@@ -192,6 +205,14 @@ pub(super) fn create_file(
     connection.pragma_update(None, "synchronous", "FULL").map_err(&sql)?;
     fill(&connection).map_err(&sql)?;
     connection.close().map_err(|(_, e)| sql(e))
+}
+
+/// Makes a new database that nobody knows yet quick to fill: a crash leaves the old one, and the whole file is synced before it
+/// gets its name.
+pub(super) fn for_nobody_yet(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "OFF", |row| row.get::<_, String>(0))?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "cache_size", -PAGES_OF_MANY)
 }
 
 /// Gives a complete database its name: from then on whatever lies there was whole once.
@@ -287,6 +308,7 @@ pub(super) fn connect(path: &Path, busy: std::time::Duration) -> Result<Connecti
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update_and_check(None, "secure_delete", "ON", |row| row.get::<_, i64>(0))?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |row| row.get::<_, i64>(0))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |row| row.get::<_, i64>(0))?;
         connection.pragma_update(None, "cell_size_check", "ON")?;
         connection.pragma_update(None, "trusted_schema", "OFF")
     };
@@ -294,7 +316,17 @@ pub(super) fn connect(path: &Path, busy: std::time::Duration) -> Result<Connecti
     Ok(connection)
 }
 
-/// Checks that this is the store that belongs here, complete and made with our key, and answers its meta row.
+/// Makes a connection ready for an import: more memory, and the log folded back by it rather than by others.
+pub(super) fn ready_for_many(connection: &Connection) -> Result<(), StoreError> {
+    let settle = || {
+        connection.pragma_update(None, "cache_size", -PAGES_OF_MANY)?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES_OF_MANY, |row| row.get::<_, i64>(0))
+    };
+    settle().map(drop).map_err(StoreError::sql("prepare for many changes"))
+}
+
+/// Checks that this is the store that belongs here, complete and made with our key or an earlier stage of it, and answers its
+/// meta row.
 fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta, StoreError> {
     let path = &files.database;
     let damaged = |what: String| StoreError::Damaged { path: path.clone(), what };
@@ -303,7 +335,7 @@ fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Meta,
     if meta.fold != FOLD_VERSION {
         return Err(StoreError::Newer { path: path.clone(), found: meta.fold, known: FOLD_VERSION });
     }
-    if meta.key_check != key.check() {
+    if key.with_check(&meta.key_check).is_none() {
         return Err(StoreError::KeyWrong { path: files.key.clone() });
     }
     if let Some(mark) = files.read_mark()? {

@@ -37,7 +37,7 @@ pub(super) fn import(
         file: &args.file,
         errors: args.errors.as_deref(),
         mode: Mode::asked(args.dry_run, args.resume),
-        planned: planned(args),
+        planned: planned(args, store.key_name()),
     };
     course::import(asked, folder, out, clock, &mut |course, streams| read(args, store, course, streams), &|counts| {
         said(args, counts)
@@ -54,7 +54,7 @@ fn said(args: &ImportArgs, counts: &Imported) -> String {
 }
 
 /// What is written down of an import that begins: with it, who attests what.
-pub(super) fn planned(args: &ImportArgs) -> Planned {
+pub(super) fn planned(args: &ImportArgs, key: String) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let controller = args.controller.as_ref().map_or("unsaid", ControllerId::as_str);
     let basis = args.basis.map_or_else(|| "unsaid".to_owned(), |basis| basis.to_string());
@@ -64,6 +64,7 @@ pub(super) fn planned(args: &ImportArgs) -> Planned {
         content: None,
         arguments: format!("controller {controller}, basis {basis}, source {source}, attested {:?}", args.attest),
         by: args.by.clone(),
+        key,
     }
 }
 

@@ -50,7 +50,7 @@ fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Importe
     let mut course = if args.dry_run {
         Course::looking(NOW)
     } else {
-        Course::of(journals.take_up(import::planned(&args), Resume::No, NOW).unwrap())
+        Course::of(journals.take_up(import::planned(&args, store.key_name()), Resume::No, NOW).unwrap())
     };
     let streams =
         Streams { input: &mut text.as_bytes(), report: &mut report, out: &mut io::sink(), watch: &mut |_| {} };

@@ -20,7 +20,7 @@ pub(super) fn undo(
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    course::undo(args, Brings::Consents, folder, out, clock, &mut |undoing, out| {
+    course::undo(args, Brings::Consents, folder, &store.key_name(), out, clock, &mut |undoing, out| {
         let (teller, at) = (undoing.import.head.teller(), clock.now());
         let mut people = 0;
         undoing.journals.each_people(&args.id, &mut |keys| {

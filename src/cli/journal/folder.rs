@@ -19,6 +19,8 @@ pub(in crate::cli) struct Planned {
     pub(in crate::cli) content: Option<Content>,
     pub(in crate::cli) arguments: String,
     pub(in crate::cli) by: String,
+    /// What the store labels its hashes with.
+    pub(in crate::cli) key: String,
 }
 
 /// Whether an import goes on with one that ended in the middle.
@@ -89,7 +91,8 @@ impl Journals {
         now: Timestamp,
     ) -> Result<Journal, OperationError> {
         let same = |known: &Summary| {
-            planned.content.is_some() && known.head.content == planned.content && known.head.brings == planned.brings
+            let of_this_file = planned.content.is_some() && known.head.content == planned.content;
+            of_this_file && known.head.brings == planned.brings && known.head.expect_key(&planned.key).is_ok()
         };
         let open = self.all()?.into_iter().rev().find(|known| known.state == State::Unfinished && same(known));
         match (open, resume) {
@@ -145,8 +148,9 @@ impl Journals {
         let id = ImportId::new(now)?;
         let path = self.path(&id);
         let started = now.as_millis();
-        let Planned { brings, file, content, arguments, by } = planned;
-        let head = Head { consentry_import: VERSION, id, file, content, arguments, by, started, brings };
+        let Planned { brings, file, content, arguments, by, key } = planned;
+        let head =
+            Head { consentry_import: VERSION, id, file, content, arguments, by, started, brings, key: Some(key) };
         let file = private().create_new(true).open(&path).map_err(OperationError::file(&path))?;
         let mut journal = Journal { path, file, head, counts: Imported::default(), interrupted: false };
         let head = serde_json::to_vec(&journal.head).map_err(|e| journal.failed(e.into()))?;

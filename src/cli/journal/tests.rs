@@ -8,7 +8,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_795_482_123);
 
 fn begin(journals: &Journals, at: i64) -> Journal {
     let (brings, text) = (Brings::Suppressions, String::new);
-    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text() };
+    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text(), key: text() };
     journals.begin(planned, Timestamp::from_secs(at)).unwrap()
 }
 
@@ -86,4 +86,25 @@ fn one_at_a_time_and_no_path_for_an_id() {
     for bad in ["", "-", "1", "1-", "../1-a", "1-a/b", "1-a.ndjson"] {
         assert!(ImportId::parse(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn an_import_of_before_a_rotation_is_neither_gone_on_with_nor_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = Journals::open(folder.path()).unwrap();
+    let planned = |key: &str| Planned {
+        brings: Brings::Suppressions,
+        file: "list.csv".to_owned(),
+        content: Some(Content { size: 1, sha256: "00".to_owned() }),
+        arguments: String::new(),
+        by: "ann".to_owned(),
+        key: key.to_owned(),
+    };
+    let begun = journals.take_up(planned("one"), Resume::No, NOW).unwrap();
+    assert!(journals.take_up(planned("one"), Resume::No, NOW).is_err(), "it ended in the middle");
+    assert!(journals.take_up(planned("two"), Resume::Yes, NOW).is_err());
+    assert!(journals.take_up(planned("two"), Resume::No, NOW).is_ok());
+    let known = journals.find(&begun.head.id, Brings::Suppressions).unwrap();
+    assert!(known.head.expect_key("one").is_ok());
+    assert!(known.head.expect_key("two").unwrap_err().to_string().contains("rotated"));
 }

@@ -24,7 +24,7 @@ pub(super) fn import(
         file: &args.file,
         errors: args.errors.as_deref(),
         mode: Mode::asked(args.dry_run, args.resume),
-        planned: planned(args),
+        planned: planned(args, store.key_name()),
     };
     course::import(asked, folder, out, clock, &mut |course, streams| read(args, store, course, streams), &|counts| {
         said(args, counts)
@@ -40,7 +40,7 @@ fn said(args: &ImportArgs, counts: &Imported) -> String {
 }
 
 /// What is written down of an import that begins.
-fn planned(args: &ImportArgs) -> Planned {
+fn planned(args: &ImportArgs, key: String) -> Planned {
     let source = args.source.map_or_else(|| "auto".to_owned(), |shape| format!("{shape:?}"));
     let reason = args.reason.map_or("unsaid", Cause::as_str);
     Planned {
@@ -49,6 +49,7 @@ fn planned(args: &ImportArgs) -> Planned {
         content: None,
         arguments: format!("format {:?}, scope {}, reason {reason}, source {source}", args.format, args.scope),
         by: args.by.clone(),
+        key,
     }
 }
 

@@ -63,7 +63,7 @@ fn course(args: &ImportArgs) -> Course {
     let folder = tempfile::tempdir().unwrap();
     let journals = Journals::open(folder.path()).unwrap();
     let (brings, text) = (Brings::Suppressions, String::new);
-    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text() };
+    let planned = Planned { brings, file: text(), content: None, arguments: text(), by: text(), key: text() };
     if args.dry_run { Course::looking(NOW) } else { Course::of(journals.begin(planned, NOW).unwrap()) }
 }
 

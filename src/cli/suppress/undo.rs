@@ -20,7 +20,7 @@ pub(super) fn undo(
     out: &mut dyn Write,
     clock: &dyn Clock,
 ) -> Result<Outcome, OperationError> {
-    course::undo(args, Brings::Suppressions, folder, out, clock, &mut |undoing, out| {
+    course::undo(args, Brings::Suppressions, folder, &store.key_name(), out, clock, &mut |undoing, out| {
         let withdrawal = undoing.because.map(|because| Withdrawal {
             prints: Vec::new(),
             by: args.by.clone(),

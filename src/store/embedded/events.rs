@@ -123,9 +123,12 @@ fn add(connection: &Connection, event: &Event) -> rusqlite::Result<Added> {
 }
 
 fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    let event = Event { cursor: Cursor(step_events(connection)?), ..event.clone() };
-    let Columns { kind, controller, purpose, fact } = Columns::of(&event.told);
-    let columns = Columns { kind, controller, purpose, fact };
+    put(connection, &Event { cursor: Cursor(step_events(connection)?), ..event.clone() })
+}
+
+/// Writes a row for an event that has its number.
+pub(super) fn put(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    let columns = Columns::of(&event.told);
     connection
         .prepare_cached(&format!("INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))?
         .execute(params![
@@ -138,7 +141,7 @@ fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
             columns.fact,
             event.at.as_millis(),
             event.by,
-            checksum(&event, &columns)
+            checksum(event, &columns)
         ])
         .map(drop)
 }

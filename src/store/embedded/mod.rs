@@ -3,6 +3,7 @@
 pub(super) mod events;
 mod reader;
 pub(super) mod registers;
+pub(super) mod rotate;
 mod writer;
 
 use std::os::unix::fs::MetadataExt as _;
@@ -61,14 +62,19 @@ impl Embedded {
         schema::check_header(&files)?;
         let writer = schema::connect(&files.database, WRITE_WAIT)?;
         let meta = schema::settle(&writer, &files, &key)?;
+        // A new secret may stand in the key file already, and the entries be hashed without it still.
+        let key = key.with_check(&meta.key_check).ok_or_else(|| StoreError::KeyWrong { path: files.key.clone() })?;
         // A crash between a commit and its mark leaves the mark behind: from here on it counts as acknowledged.
         if files.read_mark()?.is_none_or(|mark| mark.seq < meta.seq) {
             files.write_mark(&meta.mark())?;
         }
         drop(lock);
+        if opening == Opening::Many {
+            schema::ready_for_many(&writer)?;
+        }
         let desk = schema::connect(&files.database, WRITE_WAIT)?;
         let (filter, last) = match opening {
-            Opening::Quick => (None, 0),
+            Opening::Quick | Opening::Many => (None, 0),
             Opening::Whole => {
                 let filter =
                     Filter::with_room_for(usize::try_from(meta.entries.saturating_add(meta.events)).unwrap_or(0));
@@ -77,7 +83,7 @@ impl Embedded {
             }
         };
         let count = match opening {
-            Opening::Quick => 1,
+            Opening::Quick | Opening::Many => 1,
             Opening::Whole => std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX),
         };
         let open_reader = |_| schema::connect(&files.database, READ_WAIT).map(Reader::new).map(Mutex::new);

@@ -5,8 +5,9 @@ use rusqlite::{Connection, params};
 use super::writer::{change, step};
 use super::{Embedded, lock};
 use crate::policy::{ListCheck, Listed, RegisterName};
-use crate::store::key::AddressKey;
+use crate::store::key::{AddressKey, KEY_LEN};
 use crate::store::published::{RegisterEntry, register_key};
+use crate::store::rotate::Raise;
 use crate::store::{StoreError, row};
 use crate::time::Timestamp;
 
@@ -74,19 +75,7 @@ impl Embedded {
             }
             let register = Register { name: name.clone(), copy, fresh_on, entries, digest };
             step(transaction, 0)?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO registers (name, copy, fresh_on, entries, loaded_at, digest, sum) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    name.as_str(),
-                    copy,
-                    fresh_on.as_millis(),
-                    entries,
-                    now.as_millis(),
-                    digest,
-                    register.checksum()
-                ],
-            )?;
+            point_to(transaction, &register, now.as_millis())?;
             Ok(Ok(entries))
         })?;
         self.sweep(copy)?;
@@ -156,6 +145,48 @@ pub(in crate::store) fn check(connection: &Connection) -> rusqlite::Result<Optio
         }
     }
     Ok(None)
+}
+
+/// Puts a list into another database, with what its keys become there.
+pub(super) fn raise_register(
+    from: &Connection,
+    to: &Connection,
+    register: Register,
+    raise: &Raise<'_>,
+) -> rusqlite::Result<()> {
+    let loaded_at: i64 =
+        from.query_row("SELECT loaded_at FROM registers WHERE copy = ?", [register.copy], |row| row.get(0))?;
+    let mut put = to.prepare_cached("INSERT INTO register_entries (copy, key) VALUES (?, ?)")?;
+    let mut statement = from.prepare_cached("SELECT key FROM register_entries WHERE copy = ?")?;
+    let mut rows = statement.query([register.copy])?;
+    while let Some(row) = rows.next()? {
+        let key = raise.key(AddressKey::from_octets(row.get::<_, [u8; KEY_LEN]>(0)?));
+        put.execute(params![register.copy, key.octets()])?;
+    }
+    let (entries, digest) = content(to, register.copy)?;
+    if entries != register.entries {
+        return Err(row::broken(0, "number of keys in a register"));
+    }
+    point_to(to, &Register { digest, ..register }, loaded_at)
+}
+
+/// Writes the row that makes a copy the one that answers.
+fn point_to(connection: &Connection, register: &Register, loaded_at: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO registers (name, copy, fresh_on, entries, loaded_at, digest, sum) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            register.name.as_str(),
+            register.copy,
+            register.fresh_on.as_millis(),
+            register.entries,
+            loaded_at,
+            register.digest,
+            register.checksum()
+        ])
+        .map(drop)
 }
 
 /// How many keys a copy has, and a digest of them that does not depend on their order.

@@ -125,8 +125,12 @@ fn known(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Entr
 }
 
 fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-    let numbered = Entry { cursor: Cursor(step(connection, 1)?), ..entry.clone() };
-    let Entry { cursor, kind, exact, family, address, fact, created } = &numbered;
+    put(connection, &Entry { cursor: Cursor(step(connection, 1)?), ..entry.clone() })
+}
+
+/// Writes a row for an entry that has its number.
+pub(super) fn put(connection: &Connection, numbered: &Entry) -> rusqlite::Result<()> {
+    let Entry { cursor, kind, exact, family, address, fact, created } = numbered;
     let Suppression { scope, cause, origin, evidence, since, expires } = fact;
     let (scope_kind, controller, list) = row::scope_columns(scope);
     let mut statement = connection.prepare_cached(&format!(
@@ -149,7 +153,7 @@ fn insert(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
             since.as_millis(),
             expires.map(Timestamp::as_millis),
             created.as_millis(),
-            row::checksum(&numbered)
+            row::checksum(numbered)
         ])
         .map(drop)
 }

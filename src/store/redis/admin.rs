@@ -55,7 +55,7 @@ impl Redis {
         settings: &Settings,
         entries: u64,
     ) -> Result<Self, StoreError> {
-        let key_file = settings.key_file.clone().unwrap_or_else(|| settings.path.with_extension("key"));
+        let key_file = super::key_file(settings);
         if let Err(StoreError::KeyMissing { .. }) = key::read(&key_file) {
             key::create(&key_file)?;
         }
@@ -154,6 +154,12 @@ async fn meet(shared: &Shared) -> Result<(), Doubt> {
     shared.link.connect().await?;
     shared.link.still_named().await?;
     Ok(keeper::inspect(&shared.link.infos().await?)?)
+}
+
+/// What the fleet's store says of itself; `None` when there is none.
+pub(super) async fn known(shared: &Shared) -> Result<Option<Head>, Doubt> {
+    meet(shared).await?;
+    Head::read(&shared.link).await
 }
 
 async fn create(shared: &Shared, entries: u64) -> Result<(), Doubt> {

@@ -1,5 +1,7 @@
 //! Many suppressions at once, and taking them back.
 
+use std::collections::HashSet;
+
 use super::change::Telling;
 use super::fact::Fact;
 use super::{Redis, Shared};
@@ -43,12 +45,12 @@ impl Redis {
         let withdrawal = withdrawal.clone();
         self.blocking(|shared| async move {
             shared.nothing_waits()?;
-            let mut gone = 0;
-            for print in &withdrawal.prints {
-                let covers = |entry: &Entry| Print::of(entry) == *print;
-                gone += shared.remove(&print.family, &withdrawal.removal(print), covers).await?.len();
-            }
-            Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+            let prints: HashSet<Print> = withdrawal.prints.iter().copied().collect();
+            let keys = prints.iter().map(|print| print.family).collect();
+            let covers = |entry: &Entry| prints.contains(&Print::of(entry));
+            let Some(first) = withdrawal.prints.first() else { return Ok(0) };
+            let gone = shared.remove(&keys, &withdrawal.removal(first), covers).await?;
+            Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
         })
     }
 }

@@ -3,7 +3,7 @@
 //! A partition's change number is what is compared. So the rules are written once, in Rust, and the script in the server
 //! knows nothing of them: it compares, writes, and counts, as one step that no other client can come between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use redis::Script;
@@ -292,36 +292,50 @@ fn in_time(history: &mut Vec<Event>, event: Event) {
     history.insert(at, event);
 }
 
-/// Takes out what `removal` covers of the entries under one key, and keeps who did it and why.
+/// Takes out what `covers` says of the entries under some keys, in partitions side by side, and keeps who did it and why. Answers
+/// what went; on an error of the removal itself nothing has gone.
 pub(super) async fn remove(
     link: &Link,
     ground: &Ground,
-    key: &AddressKey,
+    keys: &BTreeSet<AddressKey>,
     removal: &Removal,
     covers: impl Fn(&Entry) -> bool,
 ) -> Result<Vec<Entry>, Doubt> {
-    let want = Want { shelf: Shelf::Suppressions, key: *key };
-    let bucket = ground.layout.bucket(want.shelf, key);
+    let mut left: Vec<Want> = keys.iter().map(|key| Want { shelf: Shelf::Suppressions, key: *key }).collect();
+    let mut out = Vec::new();
     for _ in 0..TRIES_MAX {
-        let answer = look(link, ground, &[want]).await?;
-        let all = entries_of(key, answer.get(&want))?;
-        let (mut gone, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(&covers);
-        removal.check(&gone)?;
-        if gone.is_empty() {
-            return Ok(gone);
-        }
-        let mut writes = Writes::new(bucket.partition, answer.changes.get(&bucket.partition).copied().unwrap_or(0));
-        for entry in &gone {
-            let change = writes.next();
-            writes.removals.push((change.to_string(), record_of(entry, removal)));
-            writes.count("s", -1);
-        }
-        writes.put(ground, &want, encode(Some(&kept)));
-        if write(link, ground, &[writes]).await?.is_empty() {
+        let answer = look(link, ground, &left).await?;
+        let mut all: BTreeMap<Partition, (Writes, Vec<Entry>)> = BTreeMap::new();
+        for want in &left {
+            let (mut gone, kept): (Vec<_>, Vec<_>) =
+                entries_of(&want.key, answer.get(want))?.into_iter().partition(&covers);
+            if gone.is_empty() {
+                continue;
+            }
+            removal.check(&gone)?;
+            let bucket = ground.layout.bucket(want.shelf, &want.key);
+            let before = answer.changes.get(&bucket.partition).copied().unwrap_or(0);
+            let (writes, taken) =
+                all.entry(bucket.partition).or_insert_with(|| (Writes::new(bucket.partition, before), Vec::new()));
             for entry in &mut gone {
+                let change = writes.next();
+                writes.removals.push((change.to_string(), record_of(entry, removal)));
+                writes.count("s", -1);
                 entry.cursor = Cursor(cursor(&bucket, entry.cursor.0));
             }
-            return Ok(gone);
+            writes.put(ground, want, encode(Some(&kept)));
+            taken.append(&mut gone);
+        }
+        let (writes, taken): (Vec<Writes>, Vec<Vec<Entry>>) = all.into_values().unzip();
+        let conflicts = write(link, ground, &writes).await?;
+        for (writes, taken) in writes.iter().zip(taken) {
+            if !conflicts.contains(&writes.partition) {
+                out.extend(taken);
+            }
+        }
+        left.retain(|want| conflicts.contains(&Partition::of(&want.key)));
+        if left.is_empty() {
+            return Ok(out);
         }
     }
     Err(Doubt::Away(StoreError::Busy))

@@ -92,8 +92,9 @@ struct Reader {
 }
 
 impl Journal {
-    /// Opens the journal beside where the embedded store would lie, or makes it when there never was one.
-    pub(super) fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+    /// Opens the journal beside where the embedded store would lie, or makes it when there never was one. Answers with it the
+    /// stage of the key that its facts are hashed with.
+    pub(super) fn open(path: &Path, key: &StoreKey) -> Result<(Self, StoreKey), StoreError> {
         let files = Files::new(path, None);
         let lock = files.lock()?;
         if !path.try_exists().map_err(StoreError::io("look for the journal", path))? {
@@ -103,14 +104,14 @@ impl Journal {
             create(path, key)?;
         }
         let writer = schema::connect(path, WRITE_WAIT)?;
-        let gateway = check(&writer, &files, key)?;
+        let (gateway, key) = check(&writer, &files, key)?;
         drop(lock);
         let clerk = schema::connect(path, WRITE_WAIT)?;
         clerk.pragma_update(None, "synchronous", "NORMAL").map_err(StoreError::sql("open the journal"))?;
         let reader = schema::connect(path, WRITE_WAIT)?;
         let reader = Reader { connection: reader, seen: None, waiting: Arc::default(), too_many: false };
         let (writer, clerk, reader) = (Mutex::new(writer), Mutex::new(clerk), Mutex::new(reader));
-        Ok(Self { files, gateway, writer, clerk, reader, busy: Mutex::default() })
+        Ok((Self { files, gateway, writer, clerk, reader, busy: Mutex::default() }, key))
     }
 
     /// This gateway's name in the fleet.
@@ -170,6 +171,16 @@ impl Journal {
             |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
         let question =
             "SELECT count(*) FILTER (WHERE done < max(1, (SELECT generation FROM state))), count(*) FROM facts";
+        reader.connection.query_row(question, [], count).map_err(StoreError::sql("count the journal"))
+    }
+
+    /// How many suppressions and how many events there are.
+    pub(super) fn census(&self) -> Result<(u64, u64), StoreError> {
+        let reader = lock(&self.reader);
+        let count =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)?.unsigned_abs()));
+        let question =
+            "SELECT count(*) FILTER (WHERE shelf = 'suppression'), count(*) FILTER (WHERE shelf = 'event') FROM facts";
         reader.connection.query_row(question, [], count).map_err(StoreError::sql("count the journal"))
     }
 
@@ -299,7 +310,7 @@ fn read_pending(connection: &Connection, generation: i64, limit: usize) -> rusql
     statement.query_map(params![generation.max(1), limit], read_line)?.collect()
 }
 
-fn read_line(row: &rusqlite::Row<'_>) -> rusqlite::Result<Line> {
+pub(super) fn read_line(row: &rusqlite::Row<'_>) -> rusqlite::Result<Line> {
     let key = AddressKey::from_octets(row.get::<_, [u8; KEY_LEN]>(2)?);
     let fact = Fact::read(row.get_ref(1)?.as_str()?, &key, row.get_ref(3)?.as_blob()?);
     let fact = fact.ok_or_else(|| crate::store::row::broken(3, "record"))?;
@@ -336,10 +347,7 @@ fn create(path: &Path, key: &StoreKey) -> Result<(), StoreError> {
     })?;
     let next: PathBuf = path.with_extension("new");
     schema::create_file(&next, |connection| {
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let whole = connection.unchecked_transaction()?;
-        whole.execute_batch(TABLES)?;
+        let whole = lay_out(connection)?;
         whole.execute(
             "INSERT INTO state (one, gateway, key_check, last, generation, fleet) VALUES (1, ?, ?, 0, 0, '')",
             params![crate::hex::encode(&name), key.check().octets()],
@@ -349,8 +357,18 @@ fn create(path: &Path, key: &StoreKey) -> Result<(), StoreError> {
     schema::move_into_place(&next, path)
 }
 
-/// Checks that this is our journal, whole and made with our key, and answers the gateway's name.
-fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<String, StoreError> {
+/// Makes the tables, empty ones, in a transaction that is still open.
+pub(super) fn lay_out(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let whole = connection.unchecked_transaction()?;
+    whole.execute_batch(TABLES)?;
+    Ok(whole)
+}
+
+/// Checks that this is our journal, whole and made with our key or an earlier stage of it, and answers the gateway's name and
+/// that stage.
+pub(super) fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<(String, StoreKey), StoreError> {
     let path = &files.database;
     let damaged = |e: &dyn std::fmt::Display| StoreError::Damaged { path: path.clone(), what: e.to_string() };
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -364,9 +382,9 @@ fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Strin
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, [u8; KEY_LEN]>(1)?, row.get(2)?));
     let (gateway, key_check, last): (String, _, i64) =
         connection.query_row("SELECT gateway, key_check, last FROM state", [], read).map_err(|e| damaged(&e))?;
-    if AddressKey::from_octets(key_check) != key.check() {
-        return Err(StoreError::KeyWrong { path: path.clone() });
-    }
+    let key = key
+        .with_check(&AddressKey::from_octets(key_check))
+        .ok_or_else(|| StoreError::KeyWrong { path: path.clone() })?;
     match files.read_mark()? {
         Some(mark) if mark.store != gateway => {
             Err(StoreError::Foreign { path: path.clone(), mark: files.mark.clone() })
@@ -375,7 +393,7 @@ fn check(connection: &Connection, files: &Files, key: &StoreKey) -> Result<Strin
             let mark_path = files.mark.clone();
             Err(StoreError::Older { path: path.clone(), mark: mark_path, found: last, acknowledged: mark.seq })
         }
-        Some(_) | None => Ok(gateway),
+        Some(_) | None => Ok((gateway, key)),
     }
 }
 
@@ -400,7 +418,7 @@ mod tests {
 
     fn journal() -> (tempfile::TempDir, Journal) {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&folder.path().join("journal.db"), &key()).unwrap();
+        let journal = Journal::open(&folder.path().join("journal.db"), &key()).unwrap().0;
         (folder, journal)
     }
 

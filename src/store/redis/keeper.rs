@@ -16,6 +16,7 @@ use super::journal::Remembered;
 use super::layout::{Layout, Partition};
 use super::link::{Link, Run};
 use super::look::{Doubt, Ground, number, octets, origin, other_kind, pairs, strange, text};
+use super::rotate::Stage;
 use super::standing::Standing;
 use crate::store::StoreError;
 use crate::store::fold::FOLD_VERSION;
@@ -156,8 +157,17 @@ fn absent(remembered: &Remembered) -> Doubt {
 }
 
 fn check(shared: &Shared, head: &Head, remembered: &Remembered) -> Result<(), Doubt> {
-    if head.key_check != shared.key.check().to_string() {
-        return Err(Doubt::Away(StoreError::KeyWrong { path: shared.key_file.clone() }));
+    match Stage::of(&head.key_check, shared) {
+        Stage::Same => {}
+        Stage::Ahead(_) => {
+            return Err(refused("another gateway has rotated the store's key; start this one again".to_owned()));
+        }
+        Stage::Behind => {
+            let because =
+                "a rotation of the key ended in the middle here; `consentry store rotate-key` goes on with it";
+            return Err(refused(because.to_owned()));
+        }
+        Stage::Other => return Err(Doubt::Away(StoreError::KeyWrong { path: shared.key_file.clone() })),
     }
     if head.fold != FOLD_VERSION {
         return Err(refused(format!("addresses are folded by rules {}, this release knows {FOLD_VERSION}", head.fold)));

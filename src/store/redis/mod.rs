@@ -18,6 +18,7 @@ mod link;
 mod listing;
 mod look;
 mod registers;
+mod rotate;
 mod settings;
 mod standing;
 mod stream;
@@ -31,6 +32,8 @@ use tokio::runtime::Runtime;
 
 pub use admin::{Census, Rebuilt, Status};
 pub(super) use codec::octets_of;
+#[cfg(test)]
+pub(super) use rotate::half_a_rotation;
 pub use settings::{Security, Server, Settings as RedisSettings, Topology};
 
 use self::change::Telling;
@@ -69,7 +72,10 @@ struct Owner {
 struct Shared {
     link: Link,
     journal: Journal,
+    /// What the facts are hashed with, here and in the fleet's store.
     key: StoreKey,
+    /// The key with all secrets of its file: a rotation that another gateway began may have added some.
+    newest: StoreKey,
     key_file: PathBuf,
     cleartext: Cleartext,
     standing: RwLock<Standing>,
@@ -84,11 +90,22 @@ struct Shared {
     damage: Mutex<String>,
 }
 
+fn key_file(settings: &Settings) -> PathBuf {
+    settings.key_file.clone().unwrap_or_else(|| settings.path.with_extension("key"))
+}
+
+fn journal_path(settings: &Settings) -> PathBuf {
+    settings.path.with_file_name("journal.db")
+}
+
 impl Redis {
     /// Opens the gateway's journal and meets the fleet's store. A server that does not answer is no error: opt-outs are
     /// taken all the same, and everything else waits.
     pub(super) fn open(redis: &RedisSettings, settings: &Settings) -> Result<Self, StoreError> {
-        let store = Self::unmet(redis, settings)?;
+        let store = match Self::unmet(redis, settings)?.follow(settings)? {
+            Some(store) => store,
+            None => Self::unmet(redis, settings)?,
+        };
         match store.blocking(|shared| async move { keeper::settle(&shared).await }) {
             Err(error) if !error.is_transient() => Err(error),
             Ok(()) | Err(_) => Ok(store),
@@ -97,9 +114,9 @@ impl Redis {
 
     /// Opens the journal alone.
     pub(super) fn unmet(redis: &RedisSettings, settings: &Settings) -> Result<Self, StoreError> {
-        let key_file = settings.key_file.clone().unwrap_or_else(|| settings.path.with_extension("key"));
-        let key = key::read(&key_file)?;
-        let journal = Journal::open(&settings.path.with_file_name("journal.db"), &key)?;
+        let key_file = key_file(settings);
+        let newest = key::read(&key_file)?;
+        let (journal, key) = Journal::open(&journal_path(settings), &newest)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("redis")
@@ -110,6 +127,7 @@ impl Redis {
             link: Link::new(redis.clone())?,
             journal,
             key,
+            newest,
             key_file,
             cleartext: settings.cleartext,
             standing: RwLock::new(Standing::Closed(Closed::Away("not met yet".to_owned()))),
@@ -258,7 +276,7 @@ impl Redis {
         let removal = removal.clone();
         self.blocking(|shared| async move {
             let covers = |entry: &Entry| entry.kind == kind && removal.covers(&entry.fact);
-            shared.remove(&key, &removal, covers).await
+            shared.remove(&BTreeSet::from([key]), &removal, covers).await
         })
     }
 }
@@ -462,12 +480,12 @@ impl Shared {
 
     async fn remove(
         &self,
-        key: &AddressKey,
+        keys: &BTreeSet<AddressKey>,
         removal: &Removal,
         covers: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<Entry>, StoreError> {
         let ground = self.ground()?;
-        let gone = change::remove(&self.link, &ground, key, removal, covers).await.map_err(|d| self.doubted(d))?;
+        let gone = change::remove(&self.link, &ground, keys, removal, covers).await.map_err(|d| self.doubted(d))?;
         self.journal.forget(&gone, ground.generation)?;
         Ok(gone)
     }

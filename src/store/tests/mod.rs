@@ -12,6 +12,7 @@ mod ports;
 mod published_hashes;
 #[path = "../../../tests/it/support/redis_server.rs"]
 pub(crate) mod redis_server;
+mod rotation;
 mod secure;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -52,6 +52,11 @@ pub(crate) struct Postfix {
 impl Postfix {
     /// Starts it; what it takes goes to `next`. Its certificate is for `localhost`.
     pub(crate) fn start(next: SocketAddr) -> Self {
+        Self::start_with(next, "")
+    }
+
+    /// The same with more lines of its `main.cf`.
+    pub(crate) fn start_with(next: SocketAddr, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -75,7 +80,7 @@ impl Postfix {
             writeln!(services, "127.0.0.1:{port} inet n - n - - smtpd {options}").unwrap();
         }
         std::fs::write(at.join("conf/master.cf"), services).unwrap();
-        std::fs::write(at.join("conf/main.cf"), main_cf(at, next)).unwrap();
+        std::fs::write(at.join("conf/main.cf"), main_cf(at, next) + more).unwrap();
         let started =
             Command::new("postfix").arg("-c").arg(at.join("conf")).arg("start").stdout(Stdio::null()).status();
         assert!(started.unwrap().success(), "{}", log(at));
