@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +55,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         canary,
         rates: rates?,
     };
-    let token_keys = match &spec.token.key_file {
-        Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text))?,
-        None => files::default_key("consentry.token.key", &data_dir, "token.keys"),
-    };
+    let token_keys = token_keys(&spec.token, base, &data_dir, problems)?;
     let (mut doors, (engine, redis)) = (doors?, engine?);
     fleet::join(spec, engine, &mut delivery, problems);
     doors.feedback.canaries = pipeline.canary.as_ref().map(|canary| canary.returns_to.clone());
@@ -89,6 +86,13 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         rules_directory: spec.rules.directory.as_ref().map(|directory| base.join(directory.as_ref())),
         token_keys,
     })
+}
+
+fn token_keys(written: &v1::Token, base: &Path, data_dir: &Path, problems: &mut Problems<'_>) -> Option<PathBuf> {
+    match &written.key_file {
+        Some(text) => parsed(problems, "token.key_file", text, |text| files::resolve(base, text)),
+        None => Some(files::default_key("consentry.token.key", data_dir, "token.keys")),
+    }
 }
 
 fn spool(written: &v1::Spool, data_dir: &Path, sorter: crate::spool::Sorter) -> crate::spool::Settings {
