@@ -100,8 +100,8 @@ fn trickle(smtp: SocketAddr, http: SocketAddr, upstream: &Upstream, stop: &Atomi
         }
         let to = format!("free{number}@b.example");
         let start = Instant::now();
-        let reply = client.message("b@acme.example", &[&to], MESSAGE).1;
-        assert!(reply.as_ref().is_some_and(|reply| reply.starts_with("250")), "{to}: {reply:?}");
+        let (named, reply) = client.message("b@acme.example", &[&to], MESSAGE);
+        assert!(reply.as_ref().is_some_and(|reply| reply.starts_with("250")), "{to}: {named:?} {reply:?}");
         waited.messages.push(start.elapsed());
         if number % OPT_OUT_EVERY == 0 && waited.opted_out.len() < OPT_OUTS_MAX {
             let link = eventually("the message", || {
