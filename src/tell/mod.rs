@@ -5,16 +5,15 @@
 //! perhaps twice). Only hosts that the stream names are told, by https, without following a redirect, and never an
 //! address inside our own networks unless the operator names the network.
 //!
-//! **Owns:** `tools.db`, the HTTP client, the schedule of notices.
+//! **Owns:** `tools.db`, the schedule of notices.
 //!
 //! **Never knows:** who the person is, the store, the spool, why somebody left.
 //!
-//! **Standards:** RFC 8058 section 3.2 (the POST), RFC 6890 (addresses for special purposes).
+//! **Standards:** RFC 8058 section 3.2 (the POST).
 
+mod allowed;
 mod call;
-mod guard;
 mod ledger;
-mod target;
 mod worker;
 
 use std::collections::HashMap;
@@ -27,13 +26,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::cidr::AddressRange;
+use crate::https::Target;
 use crate::mail::{QueueId, StreamName};
 use crate::time::Timestamp;
 
 use ledger::{Ledger, Link};
-use target::Target;
 
-pub use target::AllowedHost;
+pub use allowed::AllowedHost;
 pub use worker::Teller;
 
 /// How long a URL is kept by default. A person may leave by an old message; after three years without contact an address

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::call::{Caller, Hindrance, Outcome};
+use super::call::{Hindrance, Outcome, call};
 use super::ledger::Notice;
-use super::target::Target;
 use super::{Settings, TellError, Tools};
+use crate::https::{Caller, Target};
 use crate::telemetry::{AuditSink, Event, EventLog, EventType};
 use crate::time::{Clock, Timestamp};
 use crate::tls::Trust;
@@ -153,7 +153,7 @@ impl Teller {
 /// Calls the tool, if its host is still allowed: the operator may have changed their mind since the message.
 async fn attempt(caller: &Caller, settings: &Settings, notice: &Notice) -> Outcome {
     match settings.target(&notice.stream, &notice.url) {
-        Some(target) => caller.call(&target, &settings.networks).await,
+        Some(target) => call(caller, &target, &settings.networks).await,
         None => Outcome::Later(Hindrance::NotAllowed),
     }
 }

@@ -119,7 +119,10 @@ fn nobody_inside_is_called_and_nobody_who_was_not_named() {
         (refused.len() >= inside.len() && about(&inside[0]) && about(&inside[4])).then_some(refused)
     });
     for event in &refused {
-        assert!(event["evidence"].as_str().unwrap().contains("not public and not within tell.networks"), "{event}");
+        assert!(
+            event["evidence"].as_str().unwrap().contains("not public and not within the networks that may be reached"),
+            "{event}"
+        );
     }
     let messages: std::collections::HashSet<_> = refused.iter().map(|event| event["id"].to_string()).collect();
     assert_eq!((messages.len(), tool.connections()), (inside.len(), 0), "{refused:?}");

@@ -1,6 +1,6 @@
-//! Which addresses a notice may be sent to. Pure.
+//! Which addresses may be called. Pure.
 //!
-//! The URL comes from a message, so whoever can submit mail could make this gateway call any address that it can reach:
+//! A URL may come from a message, so whoever can submit mail could make this gateway call any address that it can reach:
 //! its own control ports, the metadata service of a cloud, a printer. The name is resolved first, every address that it
 //! has is looked at here, and the connection goes to one of these and is not resolved again.
 

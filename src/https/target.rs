@@ -1,4 +1,4 @@
-//! Where a one-click URL leads, and which hosts a stream allows. Pure.
+//! Where a URL leads. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ const HTTPS_PORT: u16 = 443;
 
 /// A host as it stands in a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub enum Host {
     /// To be resolved.
     Name(Domain),
     /// As it is.
@@ -50,16 +50,18 @@ impl fmt::Display for Host {
 
 /// Where to send the POST.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) host: Host,
-    pub(super) port: u16,
-    /// What stands behind the host. It names a person.
+pub struct Target {
+    /// Whom.
+    pub host: Host,
+    /// At which door.
+    pub port: u16,
+    /// What stands behind the host. It may name a person.
     pub(super) path: PathAndQuery,
 }
 
 impl Target {
     /// Reads an https URL without user information. What is not understood is not called.
-    pub(super) fn parse(url: &str) -> Option<Self> {
+    pub fn parse(url: &str) -> Option<Self> {
         let scheme = "https://";
         let rest = url.get(..scheme.len()).filter(|s| s.eq_ignore_ascii_case(scheme)).and(url.get(scheme.len()..))?;
         let rest = rest.split('#').next().unwrap_or_default();
@@ -71,19 +73,20 @@ impl Target {
     }
 
     /// `host` or `host:port`, as the Host field has it (RFC 9110 section 7.2).
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         if self.port == HTTPS_PORT { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
     }
 }
 
-/// Shows the host only: the path names a person, and knowing it is enough to unsubscribe them.
+/// Shows the host only: the path may name a person, and knowing it may be enough to unsubscribe them.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "https://{}/…", self.authority())
     }
 }
 
-fn host_and_port(authority: &str) -> Option<(Host, u16)> {
+/// Reads `host` or `host:port`; the port is that of https unless it is said.
+pub fn host_and_port(authority: &str) -> Option<(Host, u16)> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     let colon = authority.get(after_brackets..)?.find(':').map(|at| at + after_brackets);
     let Some(colon) = colon else { return Some((Host::parse(authority)?, HTTPS_PORT)) };
@@ -91,57 +94,6 @@ fn host_and_port(authority: &str) -> Option<(Host, u16)> {
     let port = port.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()))?;
     let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
     Some((Host::parse(host)?, port))
-}
-
-/// A host that a stream's tool may be told at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowedHost {
-    host: Host,
-    port: u16,
-    reach: Reach,
-}
-
-/// Which names an allowed one stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// Itself.
-    Itself,
-    /// Those below it.
-    Below,
-}
-
-impl AllowedHost {
-    /// Reads `lists.tool.example`, `*.tool.example` (the names below, not the name itself), each also with `:PORT`.
-    ///
-    /// # Errors
-    /// A sentence with what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || {
-            format!(
-                "`{text}`: expected a host such as lists.tool.example or *.tool.example, with :PORT unless it is 443"
-            )
-        };
-        let (reach, rest) = text.strip_prefix("*.").map_or((Reach::Itself, text), |rest| (Reach::Below, rest));
-        let (host, port) = host_and_port(rest).ok_or_else(expected)?;
-        match (&host, reach) {
-            // A star over a whole top-level domain would allow everybody in it.
-            (Host::Name(domain), Reach::Below) if !domain.as_str().contains('.') => Err(expected()),
-            (Host::Address(_), Reach::Below) => Err(expected()),
-            (Host::Name(_), Reach::Below | Reach::Itself) | (Host::Address(_), Reach::Itself) => {
-                Ok(Self { host, port, reach })
-            }
-        }
-    }
-
-    /// Whether `target` is one of these.
-    pub(super) fn covers(&self, target: &Target) -> bool {
-        let named = match (self.reach, &self.host, &target.host) {
-            (Reach::Itself, own, host) => own == host,
-            (Reach::Below, Host::Name(own), Host::Name(host)) => host != own && host.is_within(own),
-            (Reach::Below, Host::Name(_) | Host::Address(_), _) => false,
-        };
-        named && self.port == target.port
-    }
 }
 
 #[cfg(test)]
@@ -188,42 +140,6 @@ mod tests {
             "https://a b/",
         ] {
             assert_eq!(Target::parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_allowed_by_name_and_port() {
-        let covers =
-            |allowed: &str, url: &str| AllowedHost::parse(allowed).unwrap().covers(&Target::parse(url).unwrap());
-        for (allowed, url, expected) in [
-            ("tool.example", "https://tool.example/", true),
-            ("TOOL.example", "https://tool.EXAMPLE/", true),
-            ("tool.example", "https://x.tool.example/", false),
-            ("tool.example", "https://xtool.example/", false),
-            ("tool.example", "https://tool.example.evil.example/", false),
-            ("tool.example", "https://tool.example:8443/", false),
-            ("tool.example:8443", "https://tool.example:8443/", true),
-            ("*.tool.example", "https://a.b.tool.example/", true),
-            ("*.tool.example", "https://tool.example/", false),
-            ("*.tool.example", "https://xtool.example/", false),
-            ("10.1.2.3", "https://10.1.2.3/", true),
-            ("10.1.2.3", "https://10.1.2.4/", false),
-            ("[fd00::1]:8443", "https://[fd00:0::1]:8443/", true),
-        ] {
-            assert_eq!(covers(allowed, url), expected, "{allowed} {url}");
-        }
-        for bad in [
-            "",
-            "*",
-            "*.",
-            "*.example",
-            "*.10.1.2.3",
-            "https://tool.example",
-            "tool.example/x",
-            "a b",
-            "tool.example:0",
-        ] {
-            assert!(AllowedHost::parse(bad).unwrap_err().contains("expected a host"), "{bad}");
         }
     }
 }
