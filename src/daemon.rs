@@ -10,6 +10,7 @@ mod opt_outs;
 mod programs;
 mod sign_ups;
 mod sockets;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use crate::time::Clock;
 use crate::tls::Certificates;
 use crate::token::Keyring;
 use crate::unsubscribe::{self, Door};
+use crate::webhook::{self, WebhookError};
 
 pub use sockets::Sockets;
 use sockets::listener;
@@ -77,6 +79,9 @@ pub enum StartError {
     /// The list of tools to tell cannot be used.
     #[error(transparent)]
     Tell(#[from] TellError),
+    /// The list of webhooks cannot be used.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The list of messages that were taken cannot be used.
     #[error(transparent)]
     Seen(#[from] SeenError),
@@ -130,24 +135,30 @@ pub struct Live {
     unsubscribe: Arc<ArcSwap<unsubscribe::Settings>>,
     feedback: Arc<ArcSwap<feedback::Settings>>,
     tell: Arc<ArcSwap<tell::Settings>>,
+    webhooks: Arc<watch::Sender<Arc<webhook::Settings>>>,
     certificates: Option<Certificates>,
     api_certificates: Option<Certificates>,
     tools: Tools,
 }
 
+/// What each room is told first.
+type Rooms =
+    (pipeline::Settings, unsubscribe::Settings, feedback::Settings, Arc<ArcSwap<tell::Settings>>, webhook::Settings);
+
 impl Live {
     fn new(
-        rooms: (pipeline::Settings, unsubscribe::Settings, feedback::Settings, Arc<ArcSwap<tell::Settings>>),
+        rooms: Rooms,
         tools: &Tools,
         certificates: Option<&Certificates>,
         api_certificates: Option<&Certificates>,
     ) -> Self {
-        let (pipeline, unsubscribe, feedback, tell) = rooms;
+        let (pipeline, unsubscribe, feedback, tell, webhooks) = rooms;
         Self {
             pipeline: Arc::new(ArcSwap::from_pointee(pipeline)),
             unsubscribe: Arc::new(ArcSwap::from_pointee(unsubscribe)),
             feedback: Arc::new(ArcSwap::from_pointee(feedback)),
             tell,
+            webhooks: Arc::new(watch::Sender::new(Arc::new(webhooks))),
             tools: tools.clone(),
             certificates: certificates.cloned(),
             api_certificates: api_certificates.cloned(),
@@ -173,6 +184,7 @@ impl Live {
         self.feedback.store(Arc::new(settings.feedback));
         self.tell.store(Arc::new(settings.tell));
         self.tools.settings_changed();
+        self.webhooks.send_replace(Arc::new(settings.webhooks));
         Ok(())
     }
 }
@@ -268,10 +280,9 @@ pub async fn start(
     clock: Arc<dyn Clock>,
 ) -> Result<Gateway, StartError> {
     let Ground { store, keyring, privacy, resolver, spool, recovered, board } = Ground::open(&settings, &clock)?;
-    let fence = Fence::default();
-    let tell = Arc::new(ArcSwap::from_pointee(settings.tell));
+    let (fence, tell) = (Fence::default(), Arc::new(ArcSwap::from_pointee(settings.tell)));
     let tools = Tools::open(&settings.data_dir.join("tools.db"), Arc::clone(&tell))?;
-    let rooms = (settings.pipeline, settings.unsubscribe, settings.feedback, tell);
+    let rooms = (settings.pipeline, settings.unsubscribe, settings.feedback, tell, settings.webhooks);
     let live = Live::new(rooms, &tools, settings.smtp.tls.as_ref(), settings.api.certificates.as_ref());
     let parts = Parts {
         store: store.clone(),
@@ -297,6 +308,7 @@ pub async fn start(
     let inbound = intake::open_mailbox(listen, settings.inbound, shown, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
     outgoing.spawn(teller.run(delivery_stops.clone()));
+    outgoing.spawn(webhooks::couriers(&settings.data_dir, &live, &log, &clock)?.run(delivery_stops.clone()));
     let programs = opt_outs.clone();
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http =

@@ -98,6 +98,7 @@ impl From<StartError> for Failure {
             | StartError::Audit(_)
             | StartError::Board(_)
             | StartError::Tell(_)
+            | StartError::Webhook(_)
             | StartError::Seen(_) => Exit::Io,
         };
         Self::new(exit, error)

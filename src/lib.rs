@@ -52,3 +52,4 @@ pub mod time;
 pub mod tls;
 pub mod token;
 pub mod unsubscribe;
+pub mod webhook;

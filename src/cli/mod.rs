@@ -29,6 +29,7 @@ mod source;
 mod store;
 pub mod suppress;
 mod token;
+mod webhook;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -96,6 +97,9 @@ enum Operation {
     Queue(queue::Command),
     /// What was decided and changed, from the audit trail: all of it, what is new, or one type.
     Events(events::Arguments),
+    /// Programs outside that are told of events: list, dead, replay, resume, forget.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// What must be published in the DNS, and whether it is (exit code 1 when something is missing or wrong).
     Dns(dns::Arguments),
     /// Whether people can leave: the unsubscribe door as a mailbox provider meets it (exit code 1 when they cannot).
@@ -181,6 +185,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
             let trail = crate::events::Events::of(&place.load()?.data_dir.join("audit"));
             events::run(&arguments, &trail, &mut out)
         }
+        Operation::Webhook(command) => webhook::run(&command, &place.load()?, &*clock, &mut out),
         Operation::Dns(arguments) => dns::run(&arguments, &place, &mut out),
         Operation::Doctor(arguments) => doctor::run(&arguments, &place, &mut out),
         Operation::Token(command) => token::run(&command, &place.load()?.data_dir, &*clock, &mut out),

@@ -13,7 +13,7 @@ use super::error::Problems;
 use super::value::{domain, duration, parsed, word};
 use super::{
     LogAddresses, Settings, api, canary, confirming, files, fleet, http, inbound, law, mta_sts, rates, smtp, store,
-    streams, tell, upstream, v1,
+    streams, tell, upstream, v1, webhooks,
 };
 
 /// Checks everything; problems are noted and the rest is still checked, so that one run shows all of them.
@@ -31,12 +31,11 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
     let doors = doors(spec, base, &hostname, &streams, problems);
     let credentials = streams::credentials(spec, &streams, problems);
     let delivery = upstream::settings(spec, base, &hostname, problems);
-    let dns = upstream::dns(spec, base, problems);
-    let mta_sts = mta_sts::settings(&spec.mta_sts, base, problems);
+    let (dns, mta_sts) = (upstream::dns(spec, base, problems), mta_sts::settings(&spec.mta_sts, base, problems));
     let rates = rates::rates(&spec.smtp.rates, problems);
     let store = store::settings(&spec.store, base, &data_dir, problems);
-    let tell = tell::settings(spec, problems);
-    let tell_trust = tell::trust(&spec.tell, base, problems);
+    let (tell, tell_trust) = (tell::settings(spec, problems), tell::trust(&spec.tell, base, problems));
+    let webhooks = webhooks::settings(spec, base, problems);
     let engine = store::engine(&spec.store, base, problems);
     let senders = doors.as_ref().map(|doors| doors.unsubscribe.senders.clone()).unwrap_or_default();
     let confirming = confirming::confirming(spec, &senders, &streams, problems);
@@ -75,6 +74,7 @@ pub(super) fn settings(spec: &v1::Spec, path: &Path, problems: &mut Problems<'_>
         feedback: doors.feedback,
         tell: tell?,
         tell_trust: tell_trust?,
+        webhooks,
         pipeline,
         delivery,
         dns: dns?,

@@ -34,6 +34,7 @@ mod upstream;
 mod v1;
 mod value;
 mod warmup;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub tell: crate::tell::Settings,
     /// Whom those tools' certificates have to be signed by.
     pub tell_trust: crate::tls::Trust,
+    /// Programs outside that are told of events.
+    pub webhooks: crate::webhook::Settings,
     /// Streams and credentials.
     pub pipeline: crate::pipeline::Settings,
     /// The ways out.

@@ -23,6 +23,8 @@ pub(super) struct Spec {
     pub(super) canary: Option<At<Canary>>,
     #[serde(default)]
     pub(super) tell: Tell,
+    #[serde(default)]
+    pub(super) webhook: Vec<At<Webhook>>,
     pub(super) upstream: Option<At<Upstream>>,
     #[serde(default)]
     pub(super) route: Vec<At<Route>>,
@@ -160,6 +162,26 @@ pub(super) struct Tell {
     pub(super) networks: Vec<At<String>>,
     pub(super) ca_file: Option<At<String>>,
     pub(super) keep: Option<At<String>>,
+    pub(super) first: Option<At<String>>,
+    pub(super) longest: Option<At<String>>,
+    pub(super) give_up: Option<At<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Webhook {
+    pub(super) name: At<String>,
+    pub(super) url: At<String>,
+    pub(super) secret_file: At<String>,
+    #[serde(default)]
+    pub(super) types: Vec<At<String>>,
+    pub(super) stream: Option<At<String>>,
+    pub(super) list: Option<At<String>>,
+    pub(super) controller: Option<At<String>>,
+    #[serde(default)]
+    pub(super) networks: Vec<At<String>>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) timeout: Option<At<String>>,
     pub(super) first: Option<At<String>>,
     pub(super) longest: Option<At<String>>,
     pub(super) give_up: Option<At<String>>,

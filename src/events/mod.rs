@@ -94,6 +94,14 @@ impl Events {
         scan::page(&self.directory, after, limit.min(PAGE_MAX), LOOKED_AT_MAX, filter)
     }
 
+    /// Behind the newest event: what happens from now on is behind it. Reads the newest file; blocks on the disk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn end(&self) -> Result<Position, EventsError> {
+        Ok(scan::end(&self.directory)?)
+    }
+
     /// [`Events::page`], and when it is empty waits up to `patience` (and [`WAIT_MAX`]) for one that is not.
     ///
     /// # Errors

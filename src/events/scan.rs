@@ -61,6 +61,19 @@ pub(super) fn page(
     Ok(page)
 }
 
+/// Behind the last whole line of the newest file.
+pub(super) fn end(directory: &Path) -> io::Result<Position> {
+    let Some((number, path)) = files(directory)?.pop() else { return Ok(Position::START) };
+    let mut end = Position { seq: number.saturating_sub(1), hint: None };
+    let mut lines = Lines::new(File::open(path)?, 0);
+    while let Some(line) = lines.next()? {
+        if let Some(seq) = seq(&line) {
+            end = Position { seq, hint: Some(Hint { file: number, at: lines.at }) };
+        }
+    }
+    Ok(end)
+}
+
 /// Where to begin in a file: where the hint says, when a line begins there.
 fn start(after: Position, number: u64, path: &Path) -> io::Result<u64> {
     let Some(hint) = after.hint.filter(|hint| hint.file == number && hint.at > 0) else { return Ok(0) };

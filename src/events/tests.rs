@@ -53,6 +53,22 @@ fn a_reader_goes_on_where_it_stopped_across_files() {
 }
 
 #[test]
+fn behind_the_newest_event_is_what_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = Events::of(&folder.path().join("none"));
+    assert_eq!(events.end().unwrap(), Position::START);
+    let events = Events::of(folder.path());
+    write(folder.path(), 1, &lines(1..6, "acme"));
+    write(folder.path(), 6, "");
+    assert_eq!(events.end().unwrap().seq(), 5);
+    write(folder.path(), 6, &format!("{}{{\"seq\":8,\"torn", lines(6..8, "acme")));
+    let end = events.end().unwrap();
+    assert!(events.page(end, 9, &all()).unwrap().events.is_empty());
+    write(folder.path(), 6, &lines(6..10, "acme"));
+    assert_eq!(numbers(&events.page(end, 9, &all()).unwrap()), [8, 9]);
+}
+
+#[test]
 fn a_hint_that_does_not_fit_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), 1, &lines(1..6, "acme"));

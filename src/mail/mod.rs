@@ -21,6 +21,6 @@ pub mod xtext;
 pub use address::{AddressError, Domain, Mailbox};
 pub use envelope::{BodyType, Envelope, Label, Recipient, ReversePath};
 pub use id::{DecisionRef, IdSource, QueueId};
-pub use name::{CampaignId, ControllerId, CredentialName, ListName, NameError, RouteName, StreamName};
+pub use name::{CampaignId, ControllerId, CredentialName, HookName, ListName, NameError, RouteName, StreamName};
 pub use notification::{EnvelopeId, NotificationError, Notify, OriginalRecipient, Reporting, Ret};
 pub use reply::{EnhancedStatus, Reply, ReplyCode};

@@ -73,6 +73,8 @@ names! {
     CredentialName;
     /// A way on which mail leaves.
     RouteName;
+    /// Somebody outside who is told of events.
+    HookName;
     /// One mailing within a stream, as the campaign tool names it.
     CampaignId;
 }

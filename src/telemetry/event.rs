@@ -2,7 +2,7 @@
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::hex;
 use crate::mail::{EnhancedStatus, Mailbox, Reply};
@@ -54,7 +54,7 @@ impl Privacy {
 }
 
 /// Kinds of events; KumoMTA's names where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventType {
     /// A copy for this recipient was accepted and is on disk.
     Reception,
@@ -95,6 +95,12 @@ pub enum EventType {
     ToolUnreachable,
     /// A campaign tool will not be told: it refused, or was tried too long.
     ToolNotTold,
+    /// A webhook takes nothing and rests.
+    WebhookDown,
+    /// It takes events again.
+    WebhookUp,
+    /// A webhook has refused one event for too long: it is put aside.
+    WebhookGivenUp,
     /// A way out does not work and rests.
     CircuitOpened,
     /// It works again.
@@ -136,6 +142,9 @@ impl EventType {
             Self::ToolTold => "ToolTold",
             Self::ToolUnreachable => "ToolUnreachable",
             Self::ToolNotTold => "ToolNotTold",
+            Self::WebhookDown => "WebhookDown",
+            Self::WebhookUp => "WebhookUp",
+            Self::WebhookGivenUp => "WebhookGivenUp",
             Self::CircuitOpened => "CircuitOpened",
             Self::CircuitClosed => "CircuitClosed",
             Self::TlsSession => "TlsSession",

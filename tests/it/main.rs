@@ -57,3 +57,4 @@ mod tidy;
 mod upstream_faults;
 mod verify;
 mod way_through;
+mod webhook;

@@ -68,14 +68,24 @@ impl Tool {
     }
 
     pub(crate) fn start_on(address: SocketAddr, certified: &Certified, answer: &'static str) -> Self {
+        Self::answering(address, certified, move |_| answer.to_owned())
+    }
+
+    /// Answers each request with what `answer` makes of it, a status line with further fields.
+    pub(crate) fn answering(
+        address: SocketAddr,
+        certified: &Certified,
+        answer: impl Fn(&Asked) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let answer = Arc::new(answer);
         let listener = TcpListener::bind(address).unwrap();
         let tool = Self { address: listener.local_addr().unwrap(), asked: Arc::default(), connections: Arc::default() };
         let (shared, config) = (tool.clone(), Arc::clone(&certified.0));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 shared.connections.fetch_add(1, Ordering::SeqCst);
-                let (shared, config) = (shared.clone(), Arc::clone(&config));
-                std::thread::spawn(move || serve(stream.unwrap(), config, &shared.asked, answer));
+                let (shared, config, answer) = (shared.clone(), Arc::clone(&config), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream.unwrap(), config, &shared.asked, &*answer));
             }
         });
         tool
@@ -97,7 +107,12 @@ impl Tool {
     }
 }
 
-fn serve(stream: TcpStream, config: Arc<ServerConfig>, asked: &Mutex<Vec<Asked>>, answer: &str) -> Option<()> {
+fn serve(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    asked: &Mutex<Vec<Asked>>,
+    answer: &dyn Fn(&Asked) -> String,
+) -> Option<()> {
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config).ok()?, stream));
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -110,7 +125,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, asked: &Mutex<Vec<Asked>>
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     request.body = String::from_utf8(body).unwrap();
-    asked.lock().unwrap().push(request);
+    asked.lock().unwrap().push(request.clone());
+    let answer = answer(&request);
     stream.get_mut().write_all(format!("{answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).ok()?;
     stream.get_mut().flush().ok()
 }
