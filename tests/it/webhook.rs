@@ -221,7 +221,7 @@ fn what_one_person_s_event_is_refused_for_holds_up_nobody_else() {
         let is_hers = asked.body.contains("ann@") && asked.body.contains("\"Reception\"");
         if is_hers { "HTTP/1.1 500 Oops" } else { "HTTP/1.1 200 OK" }
     };
-    let receiver = Receiver::new(not_her_receptions);
+    let receiver = Receiver::new(|_| "HTTP/1.1 503 Not Now");
     let tool = receiver.listen(SocketAddr::from(([127, 0, 0, 1], 0)), &certified);
     let spec = spec(folder.path(), &upstream, tool.address.port(), &(inside() + "give_up = \"1h\"\n"));
     let gateway = Gateway::start(folder.path(), &spec);
@@ -237,6 +237,9 @@ fn what_one_person_s_event_is_refused_for_holds_up_nobody_else() {
     for to in ["ann@b.example", "ben@b.example", "ann@b.example", "eve@b.example"] {
         send(&gateway, to);
     }
+    // All of them in one call.
+    eventually("every delivery", || (gateway.audit().len() == 8).then_some(()));
+    receiver.answers(not_her_receptions);
     others(&gateway);
     eventually("hers to wait", || {
         let said = standing(&gateway);
@@ -294,20 +297,29 @@ fn nothing_is_lost_when_the_gateway_is_killed_in_the_middle() {
     let folder = tempfile::tempdir().unwrap();
     let (upstream, certified) = (Upstream::start(), Certified::new(folder.path()));
     let (begun, begins) = mpsc::channel();
-    let receiver = Receiver::new(move |_| {
-        begun.send(()).unwrap();
-        "HTTP/1.1 200 OK"
+    let (say, said) = mpsc::channel();
+    let is_cut_off = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::new({
+        let is_cut_off = Arc::clone(&is_cut_off);
+        move |_| {
+            if !is_cut_off.swap(false, Ordering::SeqCst) {
+                return "HTTP/1.1 200 OK";
+            }
+            begun.send(()).unwrap();
+            said.recv().unwrap()
+        }
     });
     let tool = receiver.listen(SocketAddr::from(([127, 0, 0, 1], 0)), &certified);
     let mut gateway = start(folder.path(), &upstream, tool.address.port());
-    for _ in 0..5 {
-        while begins.try_recv().is_ok() {}
+    // Whether the receiver had written it down or not: nobody hears the answer.
+    for answer in ["HTTP/1.1 500 Cut Off", "HTTP/1.1 200 OK", "HTTP/1.1 500 Cut Off", "HTTP/1.1 200 OK"] {
+        is_cut_off.store(true, Ordering::SeqCst);
         for person in ["ann", "ben", "eve"] {
             send(&gateway, &format!("{person}@b.example"));
         }
-        // A call is under way, or its answer is not written down yet.
         begins.recv_timeout(crate::support::PATIENCE).unwrap();
         gateway.kill();
+        say.send(answer).unwrap();
         gateway = Gateway::restart_there(folder.path());
     }
     receiver.has_all_of(&gateway);
