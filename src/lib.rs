@@ -8,7 +8,7 @@
 //! - [`spool`] keeps it, [`audit`] keeps the record, [`delivery`] hands it to the smarthost, [`fleet`] keeps
 //!   limits together with other gateways;
 //! - [`unsubscribe`] is the person's door, [`feedback`] the mailbox beside it, [`optout`] takes what comes through both, [`tell`]
-//!   tells the campaign tool, by [`https`]; [`control`] is the operator's door, [`cli`] the command line;
+//!   tells the campaign tool and [`webhook`] programs outside, both by [`https`]; [`control`] is the operator's door, [`cli`] the command line;
 //! - [`imports`] reads what other systems export, [`config`] reads the file, [`daemon`] joins the rooms, [`demo`] shows them at work.
 //!
 //! [`mail`] holds the words that all of them use. The floor plan with the table of who may import whom is
