@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::fact::{Fact, Line};
 use super::layout::PARTITIONS;
+use super::tellers::Tellers;
 use crate::store::StoreError;
 use crate::store::embedded::later_expiry;
 use crate::store::entry::Entry;
@@ -80,6 +81,7 @@ pub(super) struct Journal {
     /// Numbers of facts that somebody in this process is telling right now. The keeper leaves them alone: who tells a fact
     /// wants to know whether it was new.
     busy: Mutex<BTreeSet<i64>>,
+    tellers: Tellers,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,8 @@ impl Journal {
         let reader = schema::connect(path, WRITE_WAIT)?;
         let reader = Reader { connection: reader, seen: None, waiting: Arc::default(), too_many: false };
         let (writer, clerk, reader) = (Mutex::new(writer), Mutex::new(clerk), Mutex::new(reader));
-        Ok((Self { files, gateway, writer, clerk, reader, busy: Mutex::default() }, key))
+        let (busy, tellers) = (Mutex::default(), Tellers::of(path));
+        Ok((Self { files, gateway, writer, clerk, reader, busy, tellers }, key))
     }
 
     /// This gateway's name in the fleet.
@@ -162,6 +165,11 @@ impl Journal {
         let lines = read_pending(&reader.connection, generation, limit).map_err(StoreError::sql("read the journal"))?;
         let busy = lock(&self.busy);
         Ok(lines.into_iter().filter(|line| !busy.contains(&line.number)).collect())
+    }
+
+    /// Who writes facts down and tells them, in this process and in others.
+    pub(super) const fn tellers(&self) -> &Tellers {
+        &self.tellers
     }
 
     /// How many facts are not done, and how many there are.

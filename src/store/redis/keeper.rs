@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use redis::{Cmd, Script, Value};
 
@@ -18,6 +19,7 @@ use super::link::{Link, Run};
 use super::look::{Doubt, Ground, number, octets, origin, other_kind, pairs, strange, text};
 use super::rotate::Stage;
 use super::standing::Standing;
+use super::tellers::Held;
 use crate::store::StoreError;
 use crate::store::fold::FOLD_VERSION;
 
@@ -25,6 +27,10 @@ use crate::store::fold::FOLD_VERSION;
 pub(super) const FORMAT: i64 = 1;
 /// Facts that are sent together: enough to fill the way, few enough for one answer in time.
 const SENT_TOGETHER: usize = 2000;
+/// How often the keeper looks for a moment in which nobody tells, and how long it waits between two looks: a chunk of an import takes
+/// some ten milliseconds, and a look that found none is made again a second later.
+const LOOKS_MAX: usize = 50;
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How many generations may begin within one settling: one when changes are missing; more means that somebody else is at it.
 const ROUNDS_MAX: usize = 3;
 
@@ -236,9 +242,28 @@ async fn begin_next(link: &Link, head: &Head, seen: i64) -> Result<(), Doubt> {
     Ok(())
 }
 
+/// A moment in which nobody tells. Tellers pause between chunks, so that a few looks find one.
+async fn alone(shared: &Shared) -> Result<Option<Held>, StoreError> {
+    for _ in 0..LOOKS_MAX {
+        if let Some(held) = shared.journal.tellers().keep_off()? {
+            return Ok(Some(held));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(None)
+}
+
 /// Sends what is not done in this generation: all of the journal when the generation is new to us.
 async fn send(shared: &Shared, ground: &Ground, head: &Head, remembered: &Remembered) -> Result<(), Doubt> {
     loop {
+        let Some(_alone) = alone(shared).await? else {
+            if remembered.generation == head.generation {
+                // What is being told counts as told while it waits; what stays behind is sent the next time.
+                return Ok(());
+            }
+            let because = "a command is handing in facts; they are sent first".to_owned();
+            return Err(Doubt::Away(StoreError::Settling { because }));
+        };
         let lines = shared.journal.pending(head.generation, SENT_TOGETHER)?;
         if lines.is_empty() {
             break;

@@ -22,6 +22,7 @@ mod rotate;
 mod settings;
 mod standing;
 mod stream;
+mod tellers;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -239,10 +240,12 @@ impl Redis {
     /// Writes facts down, then tells them. Once they are on our own disk they count, whatever becomes of the telling.
     fn tell_chunk(&self, facts: &[Fact], telling: Telling) -> Result<Vec<Added>, StoreError> {
         let journal = &self.0.shared.journal;
+        let joined = journal.tellers().join()?;
         let lines = Arc::<[Line]>::from(journal.append(facts)?);
         let told = Arc::clone(&lines);
         let added = self.blocking(|shared| async move { Ok(shared.tell(&told, telling).await) });
         journal.release(&lines);
+        drop(joined);
         added
     }
 
