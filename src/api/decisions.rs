@@ -133,14 +133,5 @@ async fn explain(call: Call) -> Result<Reply, Problem> {
             crate::policy::Scope::Controller(of) | crate::policy::Scope::List(of, _) => reach.holds(of),
         });
     }
-    Ok(Reply::ok(explanation::json(&Shown {
-        mailbox: &mailbox,
-        stream: &inquiry.stream.rules,
-        list: inquiry.list,
-        rulebook: inquiry.rulebook,
-        now: inquiry.now,
-        decision: &answer.decision,
-        trace: &answer.trace,
-        known: &answer.known,
-    })))
+    Ok(Reply::ok(explanation::json(&Shown::of(&inquiry, &mailbox, &answer))))
 }

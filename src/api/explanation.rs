@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::mail::{ListName, Mailbox};
+use crate::pipeline::{Explained, Inquiry};
 use crate::policy::{
     Basis, Certainty, ConsentFact, Considered, Decision, FactsUsed, Listed, Outcome, Purpose, Rule, RuleId, Rulebook,
     Standing, StreamRules, Suppression, Trace, Verdict,
@@ -31,6 +32,22 @@ pub(crate) struct Shown<'a> {
     pub(crate) trace: &'a Trace,
     /// What is known of the recipient, whether it counted or not.
     pub(crate) known: &'a Dossier,
+}
+
+impl<'a> Shown<'a> {
+    /// What was answered to `inquiry` about `mailbox`.
+    pub(crate) fn of(inquiry: &'a Inquiry<'a>, mailbox: &'a Mailbox, answer: &'a Explained) -> Self {
+        Self {
+            mailbox,
+            stream: &inquiry.stream.rules,
+            list: inquiry.list,
+            rulebook: inquiry.rulebook,
+            now: inquiry.now,
+            decision: &answer.decision,
+            trace: &answer.trace,
+            known: &answer.known,
+        }
+    }
 }
 
 impl Shown<'_> {

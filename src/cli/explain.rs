@@ -42,16 +42,7 @@ pub(super) fn run(
     let store = crate::daemon::open_store(&settings, Opening::Quick, &**clock)?;
     let inquiry = asked.about.inquiry(&settings, &store, &**clock)?;
     let answer = super::small_runtime()?.block_on(inquiry.explain(&mailbox))?;
-    let shown = format::Shown {
-        mailbox: &mailbox,
-        stream: &inquiry.stream.rules,
-        list: inquiry.list,
-        rulebook: inquiry.rulebook,
-        now: inquiry.now,
-        decision: &answer.decision,
-        trace: &answer.trace,
-        known: &answer.known,
-    };
+    let shown = format::Shown::of(&inquiry, &mailbox, &answer);
     if asked.json {
         writeln!(out, "{}", format::json(&shown))?;
     } else {
