@@ -17,7 +17,9 @@ fn run(house: &House, token: Option<&str>) {
     let cases = std::env::var("CONSENTRY_SCHEMA").unwrap_or_else(|_| CASES.to_string());
     let mut program = Command::new(root.join("target/venv/bin/st"));
     program
-        .args(["run", "docs/reference/openapi.json", "--url", &format!("http://{}", house.api)])
+        .arg("run")
+        .arg(root.join("docs/reference/openapi.json"))
+        .args(["--url", &format!("http://{}", house.api)])
         .args([
             "--checks",
             CHECKS,
@@ -30,7 +32,8 @@ fn run(house: &House, token: Option<&str>) {
             "--no-color",
         ])
         .args(["--phases", "examples,coverage,fuzzing", "--request-timeout", "60", "--continue-on-failure"])
-        .current_dir(root);
+        // It keeps what it found beside where it runs.
+        .current_dir(house.folder.path());
     if let Some(token) = token {
         program.args(["--header", &format!("Authorization: Bearer {token}")]);
     }
