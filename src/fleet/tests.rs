@@ -10,7 +10,7 @@ use super::presence::{Presence, Question};
 use crate::shaping::{Company, Gateways, Pace, Rate};
 use crate::store::tests::redis_server::RedisServer;
 use crate::store::{
-    Claims, Cleartext, Counts, Grants, PaceClaim, RedisSettings, Security, Server, ServerTime, Settings, Store,
+    Claims, Cleartext, Counts, Grants, PaceClaim, RedisSettings, STAY, Security, Server, ServerTime, Settings, Store,
     Topology,
 };
 use crate::time::Timestamp;
@@ -227,6 +227,22 @@ impl<'a> World<'a> {
         let rate = u128::from(self.now) * 1_000_000 / self.rate.interval().as_nanos();
         u64::from(self.rate.burst().get()) * (1 + self.flushes) + u64::try_from(rate).unwrap()
     }
+}
+
+#[test]
+fn the_time_in_which_a_gateway_went_by_its_own_share_fills_nothing_for_all() {
+    let place = Place::new();
+    let ask = |at: u64| {
+        let until = ServerTime(i64::try_from(at).unwrap() * 1000 + SERVER_AHEAD).plus(STAY);
+        // A burst that ten seconds do not fill, so that the fill itself is seen.
+        let burst = NonZeroU32::new(100).unwrap();
+        let wanted = PaceClaim { name: "p".to_owned(), interval: Duration::from_secs(1), burst, wanted: 100 };
+        let claims = Claims { until, gateways: NonZeroU16::new(2).unwrap(), paces: vec![wanted], days: Vec::new() };
+        place.claim(0, &claims, at).paces[0].count
+    };
+    assert_eq!((ask(1000), ask(2000)), (100, 1), "full at first, then by one share");
+    assert_eq!(ask(14_000), 0, "its word of two seconds had run out ten seconds before");
+    assert_eq!(ask(15_000), 1);
 }
 
 #[test]
