@@ -1,12 +1,13 @@
 //! `consentry explain`: what would be decided for this recipient now, and why?
 
+mod page;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::api::explanation as format;
+use crate::api::explanation::{self, Shown};
 use crate::exit::{Exit, Failure};
 use crate::mail::Mailbox;
 use crate::policy::Verdict;
@@ -42,11 +43,11 @@ pub(super) fn run(
     let store = crate::daemon::open_store(&settings, Opening::Quick, &**clock)?;
     let inquiry = asked.about.inquiry(&settings, &store, &**clock)?;
     let answer = super::small_runtime()?.block_on(inquiry.explain(&mailbox))?;
-    let shown = format::Shown::of(&inquiry, &mailbox, &answer);
+    let shown = Shown::of(&inquiry, &mailbox, &answer);
     if asked.json {
-        writeln!(out, "{}", format::json(&shown))?;
+        writeln!(out, "{}", explanation::json(&shown))?;
     } else {
-        out.write_all(format::text(&shown).as_bytes())?;
+        out.write_all(page::text(&shown).as_bytes())?;
     }
     Ok(match answer.decision.verdict {
         Verdict::Permit(_) => Exit::Done,

@@ -1,6 +1,7 @@
 use serde_json::Value;
 
-use super::format::{Shown, json, text};
+use super::page::text;
+use crate::api::explanation::{Shown, json};
 use crate::mail::{ControllerId, ListName, Mailbox, Recipient, StreamName};
 use crate::policy::{
     Basis, Case, Cause, ConsentFact, Contact, Decision, Enforcement, Facts, FromDomains, Law, MessageClass, Origin,
