@@ -1,9 +1,13 @@
 //! The body of a request: JSON, with its length, within its bound.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::table::Dialect;
@@ -12,6 +16,9 @@ use super::table::Dialect;
 pub(super) const BODY_MAX: usize = 1024 * 1024;
 /// Most things in one bulk request: one transaction of the store.
 pub(super) const ITEMS_MAX: usize = crate::store::CHUNK_MAX;
+
+/// How long one may take to arrive, on a slow line too: a hundred kilobytes a second.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// What programs send.
 const JSON: &str = "application/json";
@@ -27,7 +34,7 @@ pub(super) fn kind(fields: &HeaderMap) -> Option<&'static str> {
 /// Reads it.
 ///
 /// # Errors
-/// 411, 413, 415, and 400 for one that breaks off.
+/// 408, 411, 413, 415, and 400 for one that breaks off.
 pub(super) async fn read(fields: &HeaderMap, body: Body, dialect: Dialect) -> Result<Bytes, Problem> {
     if fields.contains_key(header::TRANSFER_ENCODING) {
         return Err(Problem::length_required());
@@ -40,6 +47,6 @@ pub(super) async fn read(fields: &HeaderMap, body: Body, dialect: Dialect) -> Re
     if !is_form && kind(fields) != Some(JSON) {
         return Err(Problem::media_type());
     }
-    let whole = Limited::new(body, BODY_MAX).collect().await;
+    let whole = timeout(BODY_WITHIN, Limited::new(body, BODY_MAX).collect()).await.map_err(|_| Problem::too_slow())?;
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| Problem::malformed("body: it broke off"))
 }

@@ -104,7 +104,6 @@ pub(super) struct Call {
     /// Named parts of the path.
     pub(super) path: HashMap<String, String>,
     pub(super) query: Query,
-    pub(super) if_match: Option<String>,
     pub(super) fields: HeaderMap,
     pub(super) body: Bytes,
 }
@@ -116,6 +115,11 @@ impl Call {
     /// 400 with the place and what was expected.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_json::from_slice(&self.body).map_err(|error| Problem::malformed(format!("body: {error}")))
+    }
+
+    /// The state that the caller saw (RFC 9110 section 13.1.1).
+    pub(super) fn if_match(&self) -> Option<String> {
+        self.fields.get(header::IF_MATCH)?.to_str().ok().map(str::to_owned)
     }
 
     /// Who is written down as the one who did it. An operator may say their name; a token has its own.

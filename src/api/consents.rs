@@ -129,7 +129,7 @@ async fn put(call: Call) -> Result<Reply, Problem> {
     let said = read(call.json()?, &call, now)?;
     // Nobody else changes between the look and the record; other processes may (ADR 0025).
     let turn = call.desk.turn.lock().await;
-    if let Some(wanted) = call.if_match.clone().filter(|wanted| wanted != "*")
+    if let Some(wanted) = call.if_match().filter(|wanted| wanted != "*")
         && let Some(mailbox) = said.events.first().map(|event| event.mailbox().clone())
         && known(&call, mailbox).await?.1 != wanted
     {
@@ -245,7 +245,7 @@ async fn ask(call: Call) -> Result<Reply, Problem> {
         Answer::Fault { message, why: WhyNot::Malformed } => Err(Problem::malformed(message)),
         Answer::Fault { message, why: WhyNot::Absent | WhyNot::Failed } => Err(Problem::refused(message)),
         Answer::Stats(_) | Answer::List { .. } | Answer::Copy(_) | Answer::Done { .. } => {
-            Err(Problem::ours("another question was answered".to_owned()))
+            Err(Problem::unavailable("another question was answered".to_owned()))
         }
     }
 }

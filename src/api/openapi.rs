@@ -86,7 +86,11 @@ fn parameters(route: &Route) -> impl Iterator<Item = Value> {
     let path = path.map(
         |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
     );
-    path.chain(query)
+    let condition = route.is_conditional().then(|| {
+        let about = "The ETag of the search that showed what is to be changed.";
+        json!({ "name": "If-Match", "in": "header", "description": about, "schema": { "type": "string" } })
+    });
+    path.chain(query).chain(condition)
 }
 
 fn reference(schema: &str) -> Value {

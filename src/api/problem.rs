@@ -101,9 +101,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", detail)
     }
 
-    /// A fault of ours.
-    pub(super) fn ours(detail: String) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault of the gateway", detail)
+    /// The body did not arrive in time.
+    pub(super) fn too_slow() -> Self {
+        let detail = "the body did not arrive in time".to_owned();
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The request is too slow", detail)
     }
 
     /// The status.

@@ -120,7 +120,7 @@ async fn asked(call: &Call, question: Question) -> Result<Reply, Problem> {
             return Err(match why {
                 WhyNot::Malformed => Problem::malformed(message),
                 WhyNot::Absent => Problem::absent(message),
-                WhyNot::Failed => Problem::ours(message),
+                WhyNot::Failed => Problem::unavailable(message),
             });
         }
         Answer::Stats(figures) => serde_json::to_value(figures),
@@ -129,7 +129,7 @@ async fn asked(call: &Call, question: Question) -> Result<Reply, Problem> {
         Answer::Done { copies, busy, next } => Ok(json!({ "copies": copies, "busy": busy, "next": next })),
         Answer::SignedUp(outcome) => serde_json::to_value(outcome),
     };
-    value.map(Reply::ok).map_err(|error| Problem::ours(error.to_string()))
+    value.map(Reply::ok).map_err(|error| Problem::unavailable(error.to_string()))
 }
 
 async fn stats(call: Call) -> Result<Reply, Problem> {

@@ -17,7 +17,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 use super::call::{Call, Caller, Query, REQUEST_ID, Reply, request_id};
 use super::problem::Problem;
 use super::table::{Dialect, Needs, Parameter, Route, Verb};
-use super::token::{TokenName, Tokens};
+use super::token::{TOKENS_MAX, TokenName, Tokens};
 use super::{Desk, body, compat, consents, decisions, events, openapi, queue, rules, suppressions};
 
 /// Requests with tokens that nobody has, from everybody together: a program with an old token asks again and again, and is told so
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Door {
 
 struct Limits {
     foreign: DefaultDirectRateLimiter,
-    /// As many as there are tokens.
+    /// About as many as there are tokens.
     tokens: DefaultKeyedRateLimiter<TokenName>,
 }
 
@@ -65,6 +65,10 @@ impl Door {
         match tokens.find(&shown) {
             Some(token) => {
                 let name = token.name.clone();
+                if self.limits.tokens.len() > TOKENS_MAX {
+                    // Names of tokens that were revoked long ago.
+                    self.limits.tokens.retain_recent();
+                }
                 self.limits.tokens.check_key(&name).map_err(|_| Problem::too_often())?;
                 Ok(Caller::Token { name, reach: token.reach.clone(), rights: token.rights.clone() })
             }
@@ -93,13 +97,12 @@ impl Door {
         let caller = self.caller(came_as, &head.headers)?;
         caller.may(route.needs)?;
         let query = Query::read(head.uri.query().unwrap_or_default(), route.query)?;
-        let if_match = head.headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = match route.body {
             Some(_) => body::read(&head.headers, octets, route.dialect).await?,
             None => none(&head.headers, &octets)?,
         };
         let (id, desk) = (id.to_owned(), self.desk.clone());
-        Ok(Call { desk, caller, id, path, query, if_match, fields: head.headers, body })
+        Ok(Call { desk, caller, id, path, query, fields: head.headers, body })
     }
 }
 

@@ -34,6 +34,10 @@ const HEAD_MAX: Duration = Duration::from_mins(1);
 const HEAD_OCTETS: usize = 16 * 1024;
 /// Fields of a head.
 const FIELDS_MAX: usize = 64;
+/// How long a connection is kept, however busy it is; its client opens another one.
+const CONNECTION_MAX: Duration = Duration::from_hours(1);
+/// How long the last answer of a connection may take to leave: longer than an event is waited for.
+const LAST_ANSWER_MAX: Duration = Duration::from_mins(2);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Name of the socket in the data folder.
@@ -202,14 +206,17 @@ where
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
         () = stopped => None,
+        () = tokio::time::sleep(CONNECTION_MAX) => None,
     };
     let ended = if let Some(ended) = ended {
-        ended
+        Ok(ended)
     } else {
         connection.as_mut().graceful_shutdown();
-        connection.await
+        timeout(LAST_ANSWER_MAX, connection).await
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection of the API broke off");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection of the API broke off"),
+        Err(_elapsed) => tracing::debug!("a connection of the API was cut off"),
     }
 }

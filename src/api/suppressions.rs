@@ -10,7 +10,9 @@ use super::problem::Problem;
 use super::reach::{Reach, Right};
 use super::table::{Dialect, Needs, PROBLEM, Parameter, Route, Verb};
 use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{Added, Cursor, Entry, Match, NewSuppression, PAGE_MAX, Record, Removal, Selection, Subject};
+use crate::store::{
+    Added, Cursor, Entry, Match, NewSuppression, PAGE_MAX, Record, Removal, Selection, StoreError, Subject,
+};
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::Timestamp;
 
@@ -332,50 +334,68 @@ async fn remove(call: Call) -> Result<Reply, Problem> {
     {
         return Err(Problem::outside(&format!("scope `{scope}`")));
     }
-    let (by, because) = (call.by(said.by), said.because);
-    let (reach, wanted) = (call.caller.reach().clone(), call.if_match.clone());
-    let at = call.desk.control.clock.now();
+    let going = Going { whom: whom.clone(), by: call.by(said.by), because: said.because };
+    let (reach, wanted) = (call.caller.reach().clone(), call.if_match());
     let turn = call.desk.turn.lock().await;
-    let subject = whom.clone();
     let gone = call.blocking(move |desk| {
-        let found = matching(desk, &subject, &reach)?;
+        let found = matching(desk, &whom, &reach)?;
         if wanted.is_some_and(|wanted| wanted != "*" && wanted != state(&found, &desk.store.key_name())) {
             return Err(Problem::changed());
         }
-        let own = |how: Match| how != Match::Domain || matches!(subject, Subject::Domain(_));
-        let chosen: Vec<_> = found
-            .into_iter()
-            .filter(|(how, entry)| {
-                own(*how)
-                    && scope.as_ref().is_none_or(|scope| *scope == entry.fact.scope)
-                    && cause.is_none_or(|cause| cause == entry.fact.cause)
-            })
-            .map(|(_, entry)| entry)
-            .collect();
+        let own = |how: Match| how != Match::Domain || matches!(whom, Subject::Domain(_));
+        let chosen = found.into_iter().filter(|(how, entry)| {
+            own(*how)
+                && scope.as_ref().is_none_or(|scope| *scope == entry.fact.scope)
+                && cause.is_none_or(|cause| cause == entry.fact.cause)
+        });
+        going.take_out(desk, chosen.map(|(_, entry)| entry).collect())
+    });
+    let gone = gone.await?;
+    drop(turn);
+    let key = call.desk.store.key_name();
+    gone_events(&call, &gone);
+    Ok(Reply::ok(json!({ "removed": gone.entries.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
+}
+
+/// Who takes somebody's entries out, and why.
+pub(super) struct Going {
+    pub(super) whom: Subject,
+    pub(super) by: String,
+    pub(super) because: Option<String>,
+}
+
+/// What went.
+pub(super) struct Gone {
+    whom: Subject,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Going {
+    /// Takes out `chosen`, all of them or none: one that needs a reason holds up the others. Blocking.
+    ///
+    /// # Errors
+    /// 409 without a reason for a complaint or an objection.
+    pub(super) fn take_out(self, desk: &super::Desk, chosen: Vec<Entry>) -> Result<Gone, Problem> {
+        let Self { whom, by, because } = self;
         let is_stated = because.as_deref().is_some_and(|because| !because.trim().is_empty());
         let guarded = |entry: &&Entry| matches!(entry.fact.cause, Cause::Complaint | Cause::LegalObjection);
         if let Some(entry) = chosen.iter().find(guarded).filter(|_| !is_stated) {
-            return Err(crate::store::StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
+            return Err(StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
         }
-        let mut gone = Vec::new();
+        let (at, mut entries) = (desk.control.clock.now(), Vec::new());
         for entry in chosen {
-            let (scope, cause) = (Some(entry.fact.scope.clone()), Some(entry.fact.cause));
-            let removal =
-                Removal { subject: subject.clone(), scope, cause, by: by.clone(), because: because.clone(), at };
-            gone.extend(desk.store.blocking_remove(&removal)?);
+            let (scope, cause) = (Some(entry.fact.scope), Some(entry.fact.cause));
+            let (subject, by, because) = (whom.clone(), by.clone(), because.clone());
+            entries.extend(desk.store.blocking_remove(&Removal { subject, scope, cause, by, because, at })?);
         }
-        Ok((gone, desk.store.key_name()))
-    });
-    let (gone, key) = gone.await?;
-    drop(turn);
-    gone_events(&call, &whom, &gone);
-    Ok(Reply::ok(json!({ "removed": gone.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
+        Ok(Gone { whom, entries })
+    }
 }
 
 /// Keeps what was removed in log and audit.
-pub(super) fn gone_events(call: &Call, whom: &Subject, gone: &[Entry]) {
-    for entry in gone {
-        let mut event = about(call, EventType::SuppressionRemoved, whom, &entry.fact.scope, entry.fact.cause);
+pub(super) fn gone_events(call: &Call, gone: &Gone) {
+    for entry in &gone.entries {
+        let mut event = about(call, EventType::SuppressionRemoved, &gone.whom, &entry.fact.scope, entry.fact.cause);
         event.evidence = Some(format!("removed by {}", call.caller));
         call.desk.record(&event);
     }

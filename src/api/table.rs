@@ -108,6 +108,11 @@ impl Dialect {
 }
 
 impl Route {
+    /// Whether If-Match is heeded.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.answers.iter().any(|(status, _)| *status == StatusCode::PRECONDITION_FAILED.as_u16())
+    }
+
     /// Every status that the route may answer with, in order, with its schema.
     pub(super) fn statuses(&self) -> Vec<(u16, &'static str)> {
         let mut all = self.answers.to_vec();
@@ -120,6 +125,7 @@ impl Route {
         }
         if self.body.is_some() {
             may(&[StatusCode::LENGTH_REQUIRED, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]);
+            may(&[StatusCode::REQUEST_TIMEOUT]);
         }
         // Anything may have a query that it does not know.
         may(&[StatusCode::BAD_REQUEST]);

@@ -19,7 +19,7 @@ use crate::mail::ControllerId;
 use crate::time::Timestamp;
 
 /// Most tokens that were not revoked: programs that talk to one gateway, with room. Bounds what a request reads.
-const TOKENS_MAX: usize = 1000;
+pub(super) const TOKENS_MAX: usize = 1000;
 /// Revoked ones that are kept to be listed; the oldest go first.
 const REVOKED_MAX: usize = 1000;
 /// Longest name.

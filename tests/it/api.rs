@@ -6,6 +6,7 @@ mod others;
 mod races;
 mod schema;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -271,6 +272,41 @@ fn requests_are_bounded_and_read_in_one_way_only() {
     assert!(!held_up.is_empty() && held_up.len() < 40, "{} of 40", held_up.len());
     assert_eq!(held_up[0].field("retry-after"), Some("1"));
     assert_eq!(held_up[0].field("content-type"), Some("application/problem+json"));
+}
+
+#[test]
+fn a_body_that_does_not_come_and_connections_without_a_request_are_bounded() {
+    let house = house("");
+    let token = house.whole();
+    let mut slow = http::connect(house.api);
+    let head = format!("PUT /v1/suppressions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{JSON}");
+    slow.write_all(format!("{head}Content-Length: 99\r\nConnection: close\r\n\r\n{{").as_bytes()).unwrap();
+    // Every place is taken, one is waited for, and the next is let in when one more leaves.
+    let mut idle: Vec<_> = (0..256).map(|_| std::net::TcpStream::connect(house.api).unwrap()).collect();
+    let (api, waiting) = (house.api, token.clone());
+    let next = std::thread::spawn(move || call(api, &waiting, "GET /v1/lists", "", None).status);
+    let answer = http::rest(&mut slow);
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(!next.is_finished(), "more than 256 are served at once");
+    idle.truncate(1);
+    assert_eq!(next.join().unwrap(), 200);
+}
+
+#[test]
+fn whoever_sees_few_of_many_gets_short_pages_that_lead_on() {
+    let house = house("");
+    let (whole, narrow) = (house.whole(), house.token("narrow", Some("acme"), &["suppressions:read"]));
+    for part in 0..21 {
+        let entry = |n| json!({ "address": format!("p{part}-{n}@b.example"), "scope": "list:other/weekly" });
+        let items: Vec<_> = (0..1000).map(entry).collect();
+        assert_eq!(house.call(&whole, "POST /v1/suppressions/bulk", Some(&json!({ "items": items }))).status, 200);
+    }
+    assert_eq!(house.call(&whole, "PUT /v1/suppressions", Some(&opt_out("own@b.example"))).status, 201);
+    let first = value(&house.call(&narrow, "GET /v1/suppressions", None));
+    assert_eq!(first["entries"], json!([]), "twenty thousand of others were looked at");
+    let line = format!("GET /v1/suppressions?after={}", first["next"].as_str().unwrap());
+    let rest = value(&house.call(&narrow, &line, None));
+    assert_eq!((rest["entries"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null), "{rest}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::call::{Call, Reply, fields};
 use super::super::problem::Problem;
 use super::super::reach::Right;
 use super::super::table::{Dialect, Needs, Parameter, Route, Verb};
-use super::{Extent, Wish, add, address, controller, json_of, list, of, part, remove, shown};
+use super::{Extent, Found, Wish, add, address, controller, json_of, of, part, remove, shown};
 use crate::compat::mailgun::{self, Kind, Listing, PAGE, PAGE_MAX, Paging, Written};
 use crate::mail::{ControllerId, Domain};
 use crate::store::Cursor;
@@ -32,7 +32,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
         body: None,
         answers: &[(200, "Any"), (404, PROBLEM)],
         dialect: Dialect::Mailgun,
-        handler: |call| Box::pin(page(call)),
+        handler: |call| Box::pin(list(call)),
     },
     Route {
         verb: Verb::Post,
@@ -85,14 +85,14 @@ fn wish(call: &Call) -> Result<(Wish, Kind), Problem> {
     Ok((Wish::new(call, whose, kind.causes(), Extent::Any), kind))
 }
 
-async fn page(call: Call) -> Result<Reply, Problem> {
+async fn list(call: Call) -> Result<Reply, Problem> {
     let (wish, kind) = wish(&call)?;
     let limit = if call.query.get("limit").is_some() { call.query.limit(PAGE_MAX)? } else { PAGE };
     let after = match call.query.get("page") {
         Some("next") => call.query.parsed::<Cursor>("address")?.unwrap_or_default(),
         Some(_) | None => Cursor::default(),
     };
-    let (entries, next) = list(&call, wish, after, limit).await?;
+    let Found { entries, next } = super::page(&call, wish, after, limit).await?;
     let base = format!("/v3/{}/{}?limit={limit}", part(&call, "domain"), kind.as_str());
     // Behind the last one the next page is where this one ended, and empty.
     let next = next.or_else(|| entries.last().map(|entry| entry.cursor)).unwrap_or(after);

@@ -7,21 +7,26 @@ pub(super) mod mailgun;
 pub(super) mod postmark;
 pub(super) mod sendgrid;
 
+use std::ops::Range;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::call::Call;
 use super::problem::Problem;
 use super::reach::Reach;
-use super::suppressions::{gone_events, record};
+use super::suppressions::{Going, gone_events, record};
 use crate::compat::{SaidBy, Shown, Wanted};
 use crate::mail::{ControllerId, ListName, Mailbox};
 use crate::pipeline::Stream;
 use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{Cursor, Entry, Match, NewSuppression, PAGE_MAX, Removal, Selection, Subject};
+use crate::store::{Cursor, Entry, Match, NewSuppression, PAGE_MAX, Selection, Store, StoreError, Subject};
+use crate::time::Timestamp;
 
 /// Entries that one listing looks at.
 const LOOKED_AT_MAX: usize = 200 * PAGE_MAX;
+/// Every instant.
+const ALWAYS: Range<Timestamp> = Timestamp::from_millis(i64::MIN)..Timestamp::from_millis(i64::MAX);
 
 /// Whose facts a request is about: the token's controller, or else the only one among `streams`.
 fn controller<'a>(call: &Call, streams: impl Iterator<Item = &'a Stream>) -> Result<ControllerId, Problem> {
@@ -66,6 +71,8 @@ struct Wish {
     reach: Reach,
     causes: Vec<Cause>,
     extent: Extent,
+    /// That began to count then or later, and before the other.
+    times: Range<Timestamp>,
 }
 
 /// How far they reach.
@@ -83,11 +90,18 @@ enum Extent {
 
 impl Wish {
     fn new(call: &Call, controller: ControllerId, causes: &[Cause], extent: Extent) -> Self {
-        Self { controller, reach: call.caller.reach().clone(), causes: causes.to_vec(), extent }
+        Self { controller, reach: call.caller.reach().clone(), causes: causes.to_vec(), extent, times: ALWAYS }
+    }
+
+    fn within(self, times: Range<Timestamp>) -> Self {
+        Self { times, ..self }
     }
 
     fn covers(&self, entry: &Entry) -> bool {
         let fact = &entry.fact;
+        if !self.times.contains(&fact.since) {
+            return false;
+        }
         let within = match &fact.scope {
             // Whoever may see all sees also what counts for all.
             Scope::Everything => self.extent == Extent::Any,
@@ -105,34 +119,66 @@ impl Wish {
     }
 }
 
-/// Entries with addresses in clear, `limit` of them behind `after`, and where to go on.
-async fn list(
-    call: &Call,
-    wish: Wish,
+/// Some entries, and where to go on when there may be more.
+#[derive(Debug)]
+struct Found {
+    entries: Vec<Entry>,
+    next: Option<Cursor>,
+}
+
+/// Entries with addresses in clear behind `after`: `limit` of them, or those among the next `looked_at_max`.
+fn collect(
+    store: &Store,
+    wish: &Wish,
     mut after: Cursor,
     limit: usize,
-) -> Result<(Vec<Entry>, Option<Cursor>), Problem> {
-    call.blocking(move |desk| {
-        let (mut found, mut looked_at) = (Vec::new(), 0);
-        loop {
-            let page = desk.store.list(&Selection::default(), after, PAGE_MAX)?;
-            looked_at += page.entries.len();
-            for entry in page.entries {
-                let cursor = entry.cursor;
-                if entry.address.is_some() && wish.covers(&entry) {
-                    found.push(entry);
-                    if found.len() == limit {
-                        return Ok((found, Some(cursor)));
-                    }
+    looked_at_max: usize,
+) -> Result<Found, StoreError> {
+    let (mut entries, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let page = store.list(&Selection::default(), after, PAGE_MAX)?;
+        looked_at += page.entries.len();
+        for entry in page.entries {
+            let cursor = entry.cursor;
+            if entry.address.is_some() && wish.covers(&entry) {
+                entries.push(entry);
+                if entries.len() == limit {
+                    return Ok(Found { entries, next: Some(cursor) });
                 }
             }
-            match page.next {
-                Some(next) if looked_at < LOOKED_AT_MAX => after = next,
-                next => return Ok((found, next)),
-            }
         }
-    })
-    .await
+        match page.next {
+            Some(next) if looked_at < looked_at_max => after = next,
+            next => return Ok(Found { entries, next }),
+        }
+    }
+}
+
+/// One page, for those who have a way to go on.
+async fn page(call: &Call, wish: Wish, after: Cursor, limit: usize) -> Result<Found, Problem> {
+    call.blocking(move |desk| Ok(collect(&desk.store, &wish, after, limit, LOOKED_AT_MAX)?)).await
+}
+
+/// The first `count`; fewer only if there are no more.
+///
+/// # Errors
+/// 400 when too many would have to be looked at: an answer that is short without saying so would be taken for the whole.
+async fn first(call: &Call, wish: Wish, count: usize) -> Result<Vec<Entry>, Problem> {
+    let Found { entries, next } = page(call, wish, Cursor::default(), count).await?;
+    if next.is_some() && entries.len() < count { Err(too_many()) } else { Ok(entries) }
+}
+
+/// All of them, at most `most`.
+///
+/// # Errors
+/// 400 when there are more.
+async fn all(call: &Call, wish: Wish, most: usize) -> Result<Vec<Entry>, Problem> {
+    let entries = first(call, wish, most + 1).await?;
+    if entries.len() > most { Err(too_many()) } else { Ok(entries) }
+}
+
+fn too_many() -> Problem {
+    Problem::malformed("the store has more entries than this answer can have; read GET /v1/suppressions page by page")
 }
 
 /// The entries of one mailbox.
@@ -154,25 +200,10 @@ async fn of(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<Vec<Entry>, Pro
 /// 409 for what needs a reason: none of these services has a field for it.
 async fn remove(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<usize, Problem> {
     let chosen = of(call, wish, mailbox.clone()).await?;
-    let (by, at, whom) = (call.caller.to_string(), call.desk.control.clock.now(), Subject::Address(mailbox));
-    let subject = whom.clone();
-    let gone = call
-        .blocking(move |desk| {
-            let guarded = |entry: &&Entry| matches!(entry.fact.cause, Cause::Complaint | Cause::LegalObjection);
-            if let Some(entry) = chosen.iter().find(guarded) {
-                return Err(crate::store::StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
-            }
-            let mut gone = Vec::new();
-            for entry in chosen {
-                let (scope, cause) = (Some(entry.fact.scope), Some(entry.fact.cause));
-                let (subject, by) = (subject.clone(), by.clone());
-                gone.extend(desk.store.blocking_remove(&Removal { subject, scope, cause, by, because: None, at })?);
-            }
-            Ok(gone)
-        })
-        .await?;
-    gone_events(call, &whom, &gone);
-    Ok(gone.len())
+    let going = Going { whom: Subject::Address(mailbox), by: call.caller.to_string(), because: None };
+    let gone = call.blocking(move |desk| going.take_out(desk, chosen)).await?;
+    gone_events(call, &gone);
+    Ok(gone.entries.len())
 }
 
 /// An entry as the shapes of others want it; none for one whose address is not kept.
@@ -206,4 +237,56 @@ fn part<'a>(call: &'a Call, name: &str) -> &'a str {
 /// Plain data as JSON.
 fn json_of(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(list: &str) -> Wish {
+        let controller = ControllerId::new("acme").unwrap();
+        let extent = Extent::List(ListName::new(list).unwrap());
+        let reach = Reach::Controller(controller.clone());
+        Wish { controller, reach, causes: vec![Cause::Unsubscribe], extent, times: ALWAYS }
+    }
+
+    /// Every tenth entry is on the list `a`, the others on `b`; each a second later than the one before.
+    fn store(count: usize) -> Store {
+        let store = Store::memory();
+        let entry = |number: usize| {
+            let scope = if number.is_multiple_of(10) { "list:acme/a" } else { "list:acme/b" };
+            let at = Timestamp::from_secs(i64::try_from(number).unwrap());
+            let mailbox = Mailbox::parse(&format!("p{number}@b.example")).unwrap();
+            NewSuppression::lasting(mailbox, scope.parse().unwrap(), Cause::Unsubscribe, Origin::Api, None, at)
+        };
+        for chunk in (0..count).map(entry).collect::<Vec<_>>().chunks(crate::store::CHUNK_MAX) {
+            store.add_chunk(chunk).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn a_listing_ends_at_its_limit_or_at_what_it_may_look_at_and_can_go_on() {
+        let (store, wish) = (store(3 * PAGE_MAX), wish("a"));
+        let found = |after, limit, most| collect(&store, &wish, after, limit, most).unwrap();
+        let whole = found(Cursor::default(), 1000, 3 * PAGE_MAX + 1);
+        assert_eq!((whole.entries.len(), whole.next), (3 * PAGE_MAX / 10, None));
+        let some = found(Cursor::default(), 7, 3 * PAGE_MAX);
+        assert_eq!(some.entries.len(), 7);
+        let rest = found(some.next.unwrap(), 1000, 3 * PAGE_MAX + 1);
+        assert_eq!(rest.entries.len(), 3 * PAGE_MAX / 10 - 7);
+        let cut = found(Cursor::default(), 1000, PAGE_MAX);
+        assert_eq!((cut.entries.len(), cut.next.is_some()), (PAGE_MAX / 10, true), "and says that there is more");
+    }
+
+    #[test]
+    fn times_and_lists_narrow_a_listing() {
+        let store = store(100);
+        let seconds = |from, to| Timestamp::from_secs(from)..Timestamp::from_secs(to);
+        let count = |wish: &Wish| collect(&store, wish, Cursor::default(), 1000, PAGE_MAX).unwrap().entries.len();
+        assert_eq!((count(&wish("a")), count(&wish("b")), count(&wish("c"))), (10, 90, 0));
+        assert_eq!(count(&wish("a").within(seconds(10, 30))), 2, "the end is not part of it");
+        let other = Wish { reach: Reach::Controller(ControllerId::new("other").unwrap()), ..wish("a") };
+        assert_eq!(count(&other), 0);
+    }
 }

@@ -1,16 +1,16 @@
 //! `/message-streams/{stream}/suppressions`.
 
+use std::time::Duration;
+
 use super::super::call::{Call, Reply};
 use super::super::problem::Problem;
 use super::super::reach::Right;
 use super::super::table::{Dialect, Needs, Parameter, Route, Verb};
-use super::{Extent, Wish, add, controller, json_of, list, remove, shown};
+use super::{ALWAYS, Extent, Wish, add, all, controller, json_of, remove, shown};
 use crate::compat::postmark::{self, Listing, Outcome, Request, Status};
 use crate::compat::{Reach, Wanted};
 use crate::mail::{ControllerId, ListName};
 use crate::policy::Cause;
-use crate::store::Cursor;
-use crate::time::Timestamp;
 
 const PROBLEM: &str = Dialect::Postmark.problem();
 /// Entries of a dump.
@@ -123,19 +123,17 @@ async fn delete(call: Call) -> Result<Reply, Problem> {
 async fn dump(call: Call) -> Result<Reply, Problem> {
     let (whose, list_name) = place(&call)?;
     let day = |name: &str| call.query.get(name).map(|text| super::super::suppressions::when(name, text)).transpose();
-    let (from, to) = (day("fromdate")?, day("todate")?);
-    let to = to.map(|to| to.plus(std::time::Duration::from_hours(24)));
-    let wish = Wish::new(&call, whose, CAUSES, Extent::Any);
-    let (entries, _) = list(&call, wish, Cursor::default(), DUMP_MAX).await?;
+    let from = day("fromdate")?.unwrap_or(ALWAYS.start);
+    let to = day("todate")?.map_or(ALWAYS.end, |to| to.plus(Duration::from_hours(24)));
+    let wish = Wish::new(&call, whose, CAUSES, Extent::Any).within(from..to);
+    let entries = all(&call, wish, DUMP_MAX).await?;
     let is = |name: &str, word: &str| call.query.get(name).is_none_or(|wanted| wanted.eq_ignore_ascii_case(word));
-    let timely = |at: Timestamp| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to);
     let chosen = entries.iter().filter_map(shown).filter(|shown| {
         // What ended the whole of the controller ended this stream too.
         shown.list.is_none_or(|left| Some(left) == list_name.as_ref())
             && is("SuppressionReason", postmark::reason(shown.cause))
             && is("Origin", postmark::origin(shown.said_by))
             && is("EmailAddress", shown.address)
-            && timely(shown.since)
     });
     Ok(Reply::ok(json_of(&Listing { suppressions: chosen.map(|shown| postmark::item(&shown)).collect() })))
 }

@@ -1,5 +1,7 @@
 //! `/v3/suppression/*` and `/v3/asm/*`.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -7,12 +9,13 @@ use super::super::call::{Call, Reply};
 use super::super::problem::Problem;
 use super::super::reach::Right;
 use super::super::table::{Dialect, Needs, Parameter, Route, Verb};
-use super::{Extent, Wish, add, address, controller, json_of, list, of, part, remove, shown};
+use super::{ALWAYS, Extent, Wish, add, address, all, controller, first, json_of, of, part, remove, shown};
 use crate::compat::Reach;
 use crate::compat::sendgrid::{self, Deletion, Group, Kind, Membership, OFFSET_MAX, PAGE_MAX, Recipients, group_id};
 use crate::mail::{ControllerId, ListName};
 use crate::policy::Cause;
-use crate::store::{Cursor, Entry};
+use crate::store::Entry;
+use crate::time::Timestamp;
 
 const READ: Needs = Needs::Right(Right::SuppressionsRead);
 const WRITE: Needs = Needs::Right(Right::SuppressionsWrite);
@@ -120,15 +123,16 @@ fn global(call: &Call) -> Result<Wish, Problem> {
 async fn page(call: Call) -> Result<Reply, Problem> {
     let (wish, kind) = of_kind(&call)?;
     let limit = call.query.limit(PAGE_MAX)?;
-    let number = |name| call.query.parsed::<i64>(name);
-    let (from, to) = (number("start_time")?.unwrap_or(i64::MIN), number("end_time")?.unwrap_or(i64::MAX));
+    let second = |name| Ok::<_, Problem>(call.query.parsed::<i64>(name)?.map(Timestamp::from_secs));
+    let from = second("start_time")?.unwrap_or(ALWAYS.start);
+    // The second that ends it is part of it.
+    let to = second("end_time")?.map_or(ALWAYS.end, |end| end.plus(Duration::from_secs(1)));
     let offset = call.query.parsed::<usize>("offset")?.unwrap_or(0);
     if offset > OFFSET_MAX {
         return Err(Problem::malformed(format!("offset: expected at most {OFFSET_MAX}")));
     }
-    let (entries, _) = list(&call, wish, Cursor::default(), OFFSET_MAX + PAGE_MAX).await?;
-    let timely = entries.iter().filter_map(shown).filter(|shown| (from..=to).contains(&shown.since.as_secs()));
-    let items = timely.skip(offset).take(limit).map(|shown| sendgrid::item(kind, &shown));
+    let entries = first(&call, wish.within(from..to), offset + limit).await?;
+    let items = entries.iter().skip(offset).filter_map(shown).map(|shown| sendgrid::item(kind, &shown));
     Ok(Reply::ok(json_of(&items.collect::<Vec<_>>())))
 }
 
@@ -216,7 +220,7 @@ fn group(call: &Call) -> Result<(ControllerId, ListName), Problem> {
 async fn of_group(call: Call) -> Result<Reply, Problem> {
     let (whose, list_name) = group(&call)?;
     let wish = Wish::new(&call, whose, OPT_OUTS, Extent::List(list_name));
-    let (entries, _) = list(&call, wish, Cursor::default(), OFFSET_MAX).await?;
+    let entries = all(&call, wish, OFFSET_MAX).await?;
     Ok(Reply::ok(json!(entries.iter().filter_map(|entry| entry.address.as_deref()).collect::<Vec<_>>())))
 }
 
@@ -233,7 +237,7 @@ async fn delete_of_group(call: Call) -> Result<Reply, Problem> {
 
 async fn memberships(call: Call) -> Result<Reply, Problem> {
     let wish = Wish::new(&call, whose(&call)?, OPT_OUTS, Extent::Lists);
-    let (entries, _) = list(&call, wish, Cursor::default(), OFFSET_MAX).await?;
+    let entries = all(&call, wish, OFFSET_MAX).await?;
     Ok(Reply::ok(json_of(&entries.iter().filter_map(membership).collect::<Vec<_>>())))
 }
 
