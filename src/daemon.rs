@@ -10,6 +10,7 @@ mod opt_outs;
 mod programs;
 mod sign_ups;
 mod sockets;
+mod tasks;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use crate::webhook::{self, WebhookError};
 
 pub use sockets::Sockets;
 use sockets::listener;
+use tasks::Tasks;
 
 /// How long sessions and attempts may take to end after the stop: under systemd's TimeoutStopSec.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -268,7 +270,8 @@ impl Ground {
     }
 }
 
-/// Starts everything. The listeners are the last to open; `sockets` go before the configured addresses.
+/// Starts everything. The listeners are the last to open, and nobody is let in before all of them are; `sockets` go before
+/// the configured addresses.
 ///
 /// # Errors
 /// [`StartError`]; nothing is left running then.
@@ -298,7 +301,7 @@ pub async fn start(
     let hall = hall(parts, &live, &clock)?;
     let (stop_intake, stops) = watch::channel(false);
     let (stop_delivery, delivery_stops) = watch::channel(false);
-    let (mut tasks, mut outgoing) = (JoinSet::new(), JoinSet::new());
+    let (mut tasks, mut outgoing) = (Tasks::default(), Tasks::default());
     let addresses = intake::Addresses { clear: &settings.smtp_listen, tls: &settings.smtp_listen_tls };
     let submission = intake::open(&addresses, &mut sockets, settings.smtp, &hall, &stops, &mut tasks)?;
     let opt_outs = opt_outs::Parts { store: &store, fence: &fence, spool: &spool, log: &log, privacy: &privacy };
@@ -307,14 +310,14 @@ pub async fn start(
     let (listen, shown) = (&settings.inbound_listen, live.certificates.as_ref());
     let inbound = intake::open_mailbox(listen, settings.inbound, shown, &mailbox, &stops, &mut tasks)?;
     let teller = Teller::new(tools, settings.tell_trust, log.clone(), Arc::clone(&opt_outs.audit), Arc::clone(&clock));
-    outgoing.spawn(teller.run(delivery_stops.clone()));
-    outgoing.spawn(webhooks::couriers(&settings.data_dir, &live, &log, &clock)?.run(delivery_stops.clone()));
+    outgoing.add(teller.run(delivery_stops.clone()));
+    outgoing.add(webhooks::couriers(&settings.data_dir, &live, &log, &clock)?.run(delivery_stops.clone()));
     let programs = opt_outs.clone();
     let door = Door::new(opt_outs, keyring, Arc::clone(&live.unsubscribe));
     let http =
         settings.http_listen.map(|at| open_door(at, &mut sockets, door, stops.clone(), &mut tasks)).transpose()?;
     let sign_ups = sign_ups::sink(&hall);
-    outgoing.spawn(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
+    outgoing.add(canaries::run(Arc::clone(&hall), delivery_stops.clone()));
     let delivery = Delivery {
         recheck: hall,
         settings: settings.delivery,
@@ -325,9 +328,9 @@ pub async fn start(
         privacy,
         clock: Arc::clone(&clock),
     };
-    outgoing.spawn(deliver(delivery, store.counts(), spool.clone(), delivery_stops));
+    outgoing.add(deliver(delivery, store.counts(), spool.clone(), delivery_stops));
     let desk = Desk { sign_ups, spool: spool.clone(), board, log, fence, clock };
-    tasks.spawn(watch_store(store.clone(), stops.clone()));
+    tasks.add(watch_store(store.clone(), stops.clone()));
     let programs = programs::Parts { data_dir: &settings.data_dir, control: desk, opt_outs: programs, stops };
     let api = programs.open(&settings.api, &live, &mut tasks)?;
     Ok(Gateway {
@@ -341,8 +344,8 @@ pub async fn start(
         live,
         stop_intake,
         stop_delivery,
-        intake: tasks,
-        outgoing,
+        intake: tasks.begin(),
+        outgoing: outgoing.begin(),
     })
 }
 
@@ -413,11 +416,11 @@ fn open_door(
     sockets: &mut Sockets,
     door: Door,
     mut stops: watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<SocketAddr, StartError> {
     let listener = listener(&mut sockets.http, address)?;
     let bound = listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
-    tasks.spawn(async move {
+    tasks.add(async move {
         let stop = async move {
             // An error means that the sender is gone: stop as well.
             let _stopped = stops.wait_for(|stop| *stop).await;

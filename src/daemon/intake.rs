@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::smtp::Intake;
 use crate::smtp::server::{Limits, Listener, Opening, Settings, serve};
@@ -13,6 +12,7 @@ use crate::tls::Certificates;
 
 use super::StartError;
 use super::sockets::{Sockets, listeners};
+use super::tasks::Tasks;
 
 /// Which addresses, when systemd hands over no sockets.
 pub(super) struct Addresses<'a> {
@@ -35,7 +35,7 @@ pub(super) fn open<I: Intake>(
     settings: Settings,
     hall: &Arc<I>,
     stops: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<Open, StartError> {
     if !sockets.smtps.is_empty() && settings.tls.is_none() {
         let error = std::io::Error::other("there is no certificate to show; expected one in [[smtp.tls]]");
@@ -48,7 +48,7 @@ pub(super) fn open<I: Intake>(
         let problem = |error| StartError::Listen { address: "a socket of ours".to_owned(), error };
         let at = socket.local_addr().map_err(problem)?;
         let listener = Listener { socket, opening, limits: Arc::clone(&limits) };
-        tasks.spawn(serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
+        tasks.add(serve(listener, Arc::clone(&settings), Arc::clone(hall), stops.clone()));
         Ok(at)
     };
     let clear = clear.into_iter().map(|socket| begin(socket, Opening::Greeting)).collect::<Result<_, _>>()?;
@@ -64,7 +64,7 @@ pub(super) fn open_mailbox<I: Intake>(
     certificates: Option<&Certificates>,
     mailbox: &Arc<I>,
     stops: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<Vec<SocketAddr>, StartError> {
     settings.tls = certificates.cloned();
     let addresses = Addresses { clear: addresses, tls: &[] };

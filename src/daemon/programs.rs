@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::api::{self, Desk, Door, Local, Tokens};
 use crate::control;
@@ -13,6 +12,7 @@ use crate::events::Events;
 use crate::optout::OptOuts;
 
 use super::sockets::listen;
+use super::tasks::Tasks;
 use super::{Live, StartError};
 
 /// What the door works with.
@@ -30,7 +30,7 @@ impl Parts<'_> {
         self,
         settings: &api::Settings,
         live: &Live,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Result<Option<SocketAddr>, StartError> {
         let Self { data_dir, control, opt_outs, stops } = self;
         let socket = Local::bind(data_dir)
@@ -48,12 +48,12 @@ impl Parts<'_> {
             stops,
         };
         let door = Door::new(desk, settings.rate);
-        tasks.spawn(api::serve_local(socket, door.clone()));
+        tasks.add(api::serve_local(socket, door.clone()));
         let Some(address) = settings.listen else { return Ok(None) };
         let listener = listen(address)?;
         let bound =
             listener.local_addr().map_err(|error| StartError::Listen { address: address.to_string(), error })?;
-        tasks.spawn(api::serve(listener, live.api_certificates.clone(), door));
+        tasks.add(api::serve(listener, live.api_certificates.clone(), door));
         Ok(Some(bound))
     }
 }

@@ -1,8 +1,9 @@
 //! LM-08, LM-09, TL-11 and our own: whoever takes too long, comes too often or takes too much, and those who do not.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use consentry::time::Timestamp;
@@ -67,7 +68,7 @@ fn lm_09_out_of_descriptors_the_excess_waits_and_the_loop_neither_ends_nor_spins
     let start = said_at(&line);
     for _ in 0..10 {
         line.clear();
-        errors.read_line(&mut line).unwrap();
+        assert_ne!(errors.read_line(&mut line).unwrap(), 0, "the gateway ended");
     }
     assert!(said_at(&line) - start >= 500, "the loop spins");
     std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
@@ -170,6 +171,36 @@ fn lm_08_a_crowd_of_slow_and_idle_clients_does_not_keep_a_normal_one_waiting() {
     drop((dripping, idle));
 }
 
+/// A gateway that the first connection to one of `listen` starts.
+fn activated(folder: &Path, listen: &[SocketAddr], names: &str) -> Child {
+    Command::new("systemd-socket-activate")
+        .args(listen.iter().map(|address| format!("--listen={address}")))
+        .arg(format!("--fdname={names}"))
+        .arg(format!("--setenv=CONSENTRY_DATA={}", folder.display()))
+        .arg("--setenv=CONSENTRY_LOG=warn")
+        .args([env!("CARGO_BIN_EXE_consentry"), "serve"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn nobody_is_let_in_by_a_gateway_that_cannot_open_every_door() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    // Somebody else has the address of the last door.
+    let (taken, smtp) = (TcpListener::bind("127.0.0.1:0").unwrap(), free_port());
+    let text = Spec::new(upstream.address).text(free_port(), taken.local_addr().unwrap());
+    std::fs::write(folder.path().join("consentry.toml"), text).unwrap();
+    let mut child = activated(folder.path(), &[smtp], "smtp");
+    let mut first = eventually("a socket", || TcpStream::connect(smtp).ok());
+    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut greeting = Vec::new();
+    let _reset = first.read_to_end(&mut greeting);
+    assert!(!child.wait().unwrap().success());
+    assert!(greeting.is_empty(), "{}", String::from_utf8_lossy(&greeting));
+}
+
 #[test]
 fn sockets_of_systemd_are_served_by_the_name_of_their_door() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,21 +208,7 @@ fn sockets_of_systemd_are_served_by_the_name_of_their_door() {
     let (mut gateway, configured) = secured(folder.path(), &upstream, &authority, "");
     assert_eq!(gateway.stop(), Some(0));
     let (smtp, smtps) = (free_port(), free_port());
-    let start = |names: &str| {
-        Command::new("systemd-socket-activate")
-            .args(["-l", &smtp.to_string(), "-l", &smtps.to_string(), &format!("--fdname={names}")])
-            .args([
-                "--setenv",
-                &format!("CONSENTRY_DATA={}", folder.path().display()),
-                "--setenv",
-                "CONSENTRY_LOG=warn",
-            ])
-            .args([env!("CARGO_BIN_EXE_consentry"), "serve"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
+    let start = |names: &str| activated(folder.path(), &[smtp, smtps], names);
     let mut child = start("smtp:smtps");
     // The first connection starts the gateway, and waits in the queue meanwhile.
     let mut first = eventually("a socket", || TcpStream::connect(smtp).ok());

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -112,8 +113,9 @@ impl Gateway {
         let mut gateway = Self { child, folder: folder.to_owned(), smtp, http, log };
         eventually("the gateway to listen", || {
             assert!(gateway.child.try_wait().unwrap().is_none(), "the gateway ended");
-            // The person's door is the last to open.
-            std::net::TcpStream::connect(smtp).and_then(|_| std::net::TcpStream::connect(http)).ok()
+            // The operators' socket is the last that every gateway opens.
+            let tcp = [smtp, http].map(std::net::TcpStream::connect);
+            (tcp.iter().all(Result::is_ok) && UnixStream::connect(folder.join("control.sock")).is_ok()).then_some(())
         });
         gateway
     }
