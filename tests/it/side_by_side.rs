@@ -80,8 +80,8 @@ fn the_same_list_and_the_same_recipients_by_postfix_and_by_us() {
     // A configuration of its own: that of an installed Postfix may be missing.
     std::fs::write(path("main.cf"), format!("compatibility_level = 3.6\nlmdb_map_size = {MAP_SIZE}\n")).unwrap();
     let table = format!("lmdb:{}", path("access"));
-    let made = Command::new("postmap").arg("-c").arg(lists.path()).arg(&table).status().expect("postmap");
-    assert!(made.success());
+    let made = Command::new("postmap").arg("-c").arg(lists.path()).arg(&table).output().expect("postmap");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     println!("postmap: {listed} in {:.1} s", start.elapsed().as_secs_f64());
     // Many errors in one session and messages that are given up are this test's doing: Postfix would slow both down on purpose.
     let postfix = Postfix::start_with(
