@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::ITEMS_MAX;
+use super::body::{ITEMS_MAX, Kind};
 use super::routes;
 use super::table::{Needs, PROBLEM, Route};
 
@@ -62,7 +62,14 @@ fn operation(route: &Route) -> Value {
         operation.insert("parameters".to_owned(), parameters.into());
     }
     if let Some(body) = route.body {
-        let content = json!({ "application/json": { "schema": reference(body) } });
+        let content = Kind::taken(route.dialect).iter().map(|kind| {
+            let schema = match kind {
+                Kind::Json => body,
+                Kind::Form | Kind::Multipart => route.dialect.form().unwrap_or(body),
+            };
+            (kind.as_str().to_owned(), json!({ "schema": reference(schema) }))
+        });
+        let content = Value::Object(content.collect());
         operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }
     let answers = route.statuses().into_iter().map(|(status, schema)| {

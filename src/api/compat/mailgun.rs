@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::call::{Call, Reply, fields};
+use super::super::call::{Call, Reply};
+use super::super::fields::fields;
 use super::super::problem::Problem;
 use super::super::reach::Right;
 use super::super::table::{Dialect, Needs, Parameter, Route, Verb};
@@ -40,7 +41,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
         needs: WRITE,
         about: "As Mailgun adds suppressions: a form, an object, or an array of up to 1000.",
         query: &[],
-        body: Some("Any"),
+        body: Some("MailgunEntries"),
         answers: &[(200, "Any"), (404, PROBLEM)],
         dialect: Dialect::Mailgun,
         handler: |call| Box::pin(post(call)),
@@ -105,7 +106,7 @@ async fn list(call: Call) -> Result<Reply, Problem> {
 
 async fn post(call: Call) -> Result<Reply, Problem> {
     let (whose, kind) = place(&call)?;
-    let written = match fields(&call)? {
+    let written = match fields(&call).await? {
         Some(form) => vec![Written::from_form(form)],
         None => mailgun::read_json(&call.body).map_err(Problem::malformed)?,
     };
