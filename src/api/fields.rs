@@ -125,6 +125,7 @@ mod tests {
         ];
         assert_eq!(read, expected);
         assert_eq!(parts("multipart/form-data; boundary=\"x-X-x\"", body).await.unwrap().len(), 5);
+        assert_eq!(parts(KIND, form(&[])).await.unwrap(), [], "of no parts");
     }
 
     #[tokio::test]

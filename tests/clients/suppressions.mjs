@@ -9,23 +9,25 @@ import Mailgun from "mailgun.js";
 const [url, token, domain] = process.argv.slice(2);
 const found = {};
 
-// What a library throws is an answer too.
-const status = (asked) => asked.then((answer) => answer.status, (error) => error.status);
+// What a library throws is an answer too; with an entry it gives no status.
+const status = (asked) => asked.then((answer) => answer.status ?? 200, (error) => error.status);
 
 const { suppressions } = new Mailgun(FormData).client({ username: "api", key: token, url });
+
+// More pages than any list here has.
+const PAGES_MAX = 10;
 
 /** Every address of a list, two at a time, along the addresses of its pages; and how many pages had some. */
 async function all(kind) {
   const addresses = [];
-  let pages = 0;
   let page = { limit: 2 };
-  for (;;) {
+  for (let pages = 0; pages < PAGES_MAX; pages += 1) {
     const answer = await suppressions.list(domain, kind, page);
     if (answer.items.length === 0) return [addresses, pages];
     addresses.push(...answer.items.map((item) => item.address));
-    pages += 1;
     page = { limit: 2, page: answer.pages.next.page };
   }
+  throw new Error(`${kind}: its pages do not end`);
 }
 
 // This library sends one unsubscription as a form in parts, and everything else as JSON.

@@ -73,14 +73,23 @@ fn the_javascript_libraries_of_mailgun_and_sendgrid_do_so_too() {
             "added": [200, "Address has been added to the table"], "addedMany": "3 addresses have been added to the table",
             // Somebody who left two lists stands there twice.
             "unsubscribes": [["u1@b.example", "u2@b.example", "u2@b.example", "u3@b.example", "u4@b.example"], 3],
-            "one": ["unsubscribes", "u2@b.example", ["monthly"], "2026-01-02T03:04:05.000Z"],
+            "one": ["unsubscribes", "u2@b.example", ["monthly", "weekly"], "2026-01-02T03:04:05.000Z"],
             "bounces": [["b1@b.example", "b2@b.example", "b3@b.example"], 2], "bounce": [550, "5.1.1 na\u{ef}ve"], "soft": 400,
             "complaints": [["c1@b.example", "c2@b.example"], 1],
             "gone": [200, 404, 200, 404, 409, 200], "allowed": 404,
-            "sendgridAdded": [201, ["s1@b.example"]], "sendgridGroup": ["s1@b.example"],
+            "sendgridAdded": [201, ["s1@b.example"]], "sendgridGroup": ["u2@b.example", "s1@b.example"],
             "sendgridBounce": [["b3@b.example", "511"]], "sendgridGone": 204, "sendgridRefused": [409, 1],
         })
     );
+    // Each of them is told once, with who did it and why.
+    let told = eventually("their events", || {
+        Some(house.gateway.events("SuppressionAdded")).filter(|events| events.len() >= 11)
+    });
+    let of = |kind: &str| {
+        told.iter().filter(|event| event["reason"] == kind && event["credential"] == "token:script").count()
+    };
+    let reasons = ["SUP_UNSUBSCRIBE", "SUP_HARD_BOUNCE", "SUP_COMPLAINT"].map(of);
+    assert_eq!((told.len(), reasons), (11, [6, 3, 2]), "{told:?}");
     for address in ["u3@b.example", "b2@b.example", "c2@b.example"] {
         let refused = hand_in(&mut Client::connect(house.gateway.smtp), address);
         assert!(refused.starts_with('5'), "{address}: {refused}");
@@ -113,7 +122,8 @@ fn the_calls_of_mailgun_s_manual_add_by_a_form_in_parts() {
     assert_eq!(curl("unsubscribes", &lists).0, 200);
     let (_, page) = curl("unsubscribes", &[]);
     let tags: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["tags"][0].as_str().unwrap()).collect();
-    assert_eq!(tags, ["monthly", "weekly"]);
+    assert_eq!(tags, ["weekly", "monthly"], "an entry for each list");
+    assert_eq!(curl("unsubscribes/eve@example.com", &[]).1["tags"], json!(["weekly", "monthly"]));
     assert_eq!(curl("complaints", &["-F", "address=sue@example.com"]).0, 200);
     assert_eq!(curl("complaints/sue@example.com", &["-X", "DELETE"]).0, 409, "it needs a reason");
     // A file is no field, and nothing of such a form is recorded.
