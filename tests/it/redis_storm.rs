@@ -16,13 +16,13 @@ const BEFORE: usize = 20;
 /// How often some opt out while it lasts, and how many at once: enough that many of them meet a slot that has just moved, on a
 /// connection that does not know it yet.
 const ROUNDS: usize = 60;
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 /// How many are looked up at once meanwhile.
 const LOOKED_UP: usize = 16;
 /// Moves that there are at least: some for each partition of the store.
 const MOVES: usize = 600;
-/// Keys of one slot that are moved at a time.
-const KEYS_AT_ONCE: &str = "100";
+/// Keys of one slot that are moved at a time: fewer than a slot has, so that for a moment some are here and some there.
+const KEYS_AT_ONCE: &str = "5";
 
 /// A gateway that programs hand opt-outs to: its connections are older than the moves.
 struct Side {
@@ -80,7 +80,7 @@ impl Side {
     }
 }
 
-/// Moves one slot to the next node, as `redis-cli --cluster reshard` does: key by key, while it is asked for.
+/// Moves one slot to the next node, as `redis-cli --cluster reshard` does: a few keys at a time, while it is asked for.
 fn move_slot(nodes: &[RedisServer], ids: &[String], slot: &str, from: usize) -> usize {
     let to = (from + 1) % nodes.len();
     let said = |node: usize, words: &[&str]| {
@@ -95,11 +95,10 @@ fn move_slot(nodes: &[RedisServer], ids: &[String], slot: &str, from: usize) -> 
         if keys.is_empty() {
             break;
         }
-        for key in keys {
-            let port = nodes[to].port.to_string();
-            let answer = nodes[from].command(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-            assert!(answer == "OK" || answer == "NOKEY", "{key}: {answer}");
-        }
+        let port = nodes[to].port.to_string();
+        let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        let answer = nodes[from].command(&words.into_iter().chain(keys).collect::<Vec<_>>());
+        assert!(answer == "OK" || answer == "NOKEY", "slot {slot}: {answer}");
     }
     // First whoever has the keys now, so that nobody is without an owner.
     for node in [to, from, (to + 1) % nodes.len()] {
