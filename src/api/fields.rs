@@ -47,14 +47,14 @@ fn escaped(body: &[u8]) -> Result<Vec<(String, String)>, Problem> {
 }
 
 async fn parts(kind: &str, body: Bytes) -> Result<Vec<(String, String)>, Problem> {
-    let boundary = multer::parse_boundary(kind).map_err(broken)?;
+    let boundary = multer::parse_boundary(kind).map_err(|error| broken(&error))?;
     if !(1..=BOUNDARY_MAX).contains(&boundary.len()) {
         return Err(Problem::malformed(format!("boundary: expected 1 to {BOUNDARY_MAX} characters")));
     }
     let bounds = Constraints::new().size_limit(SizeLimit::new().per_field(PART_MAX));
     let mut form = Multipart::with_constraints(Full::new(body).into_data_stream(), boundary, bounds);
     let mut fields = Vec::new();
-    while let Some(part) = form.next_field().await.map_err(broken)? {
+    while let Some(part) = form.next_field().await.map_err(|error| broken(&error))? {
         if fields.len() == FIELDS_MAX {
             return Err(too_many());
         }
@@ -73,7 +73,7 @@ async fn read(part: Field<'_>) -> Result<(String, String), Problem> {
     if part.headers().get(ENCODING).is_some_and(|value| !value.to_str().is_ok_and(is_plain)) {
         return Err(refused("is encoded for transfer; expected it as it is"));
     }
-    let octets = part.bytes().await.map_err(broken)?;
+    let octets = part.bytes().await.map_err(|error| broken(&error))?;
     let value = std::str::from_utf8(&octets).map_err(|_| refused("is no UTF-8"))?.to_owned();
     Ok((name, value))
 }
@@ -82,7 +82,7 @@ fn too_many() -> Problem {
     Problem::malformed(format!("body: expected a form of at most {FIELDS_MAX} fields"))
 }
 
-fn broken(error: multer::Error) -> Problem {
+fn broken(error: &multer::Error) -> Problem {
     Problem::malformed(format!("body: {error}"))
 }
 
