@@ -1,4 +1,4 @@
-//! The body of a request: JSON, with its length, within its bound.
+//! The body of a request: of a kind that its route takes, with its length, within its bound.
 
 use std::time::Duration;
 
@@ -20,15 +20,39 @@ pub(super) const ITEMS_MAX: usize = crate::store::CHUNK_MAX;
 /// How long one may take to arrive, on a slow line too: a hundred kilobytes a second.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What programs send.
-const JSON: &str = "application/json";
-/// What clients of Mailgun send.
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+/// The kinds that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What programs send.
+    Json,
+    /// A form in one line.
+    Form,
+    /// A form in parts (RFC 7578): what `curl -F` and mailgun.js send.
+    Multipart,
+}
 
-/// Which of the kinds that are known a body is of.
-pub(super) fn kind(fields: &HeaderMap) -> Option<&'static str> {
-    let named = fields.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
-    [JSON, FORM].into_iter().find(|known| named.eq_ignore_ascii_case(known))
+impl Kind {
+    const ALL: [Self; 3] = [Self::Json, Self::Form, Self::Multipart];
+
+    /// Its media type.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form => "application/x-www-form-urlencoded",
+            Self::Multipart => "multipart/form-data",
+        }
+    }
+
+    /// What the fields of a request say of its body.
+    pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
+        let named = fields.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+        Self::ALL.into_iter().find(|kind| named.eq_ignore_ascii_case(kind.as_str()))
+    }
+
+    /// Those that requests of a dialect come in: forms where there is a schema of one.
+    pub(super) const fn taken(dialect: Dialect) -> &'static [Self] {
+        if dialect.form().is_some() { &Self::ALL } else { &[Self::Json] }
+    }
 }
 
 /// Reads it.
@@ -43,9 +67,8 @@ pub(super) async fn read(fields: &HeaderMap, body: Body, dialect: Dialect) -> Re
     if length.is_some_and(|length| length > BODY_MAX) {
         return Err(Problem::too_large(BODY_MAX));
     }
-    let is_form = dialect == Dialect::Mailgun && kind(fields) == Some(FORM);
-    if !is_form && kind(fields) != Some(JSON) {
-        return Err(Problem::media_type());
+    if !Kind::of(fields).is_some_and(|kind| Kind::taken(dialect).contains(&kind)) {
+        return Err(Problem::media_type(Kind::taken(dialect)));
     }
     let whole = timeout(BODY_WITHIN, Limited::new(body, BODY_MAX).collect()).await.map_err(|_| Problem::too_slow())?;
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| Problem::malformed("body: it broke off"))

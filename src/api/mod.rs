@@ -17,6 +17,7 @@ mod consents;
 mod decisions;
 mod events;
 pub(crate) mod explanation;
+mod fields;
 pub(crate) mod form;
 mod openapi;
 mod problem;

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::body::ITEMS_MAX;
+use super::body::{ITEMS_MAX, Kind};
 use super::routes;
-use super::table::{Needs, PROBLEM, Route};
+use super::table::{Dialect, Needs, PROBLEM, Route};
+use crate::compat::{mailgun, sendgrid};
 
 /// Shapes of bodies and answers, by name.
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -62,7 +63,18 @@ fn operation(route: &Route) -> Value {
         operation.insert("parameters".to_owned(), parameters.into());
     }
     if let Some(body) = route.body {
-        let content = json!({ "application/json": { "schema": reference(body) } });
+        let content = Kind::taken(route.dialect).iter().map(|kind| {
+            let schema = match kind {
+                Kind::Json => body,
+                Kind::Form | Kind::Multipart => route.dialect.form().unwrap_or(body),
+            };
+            let mut media = json!({ "schema": reference(schema) });
+            if let (Some(example), Value::Object(fields)) = (body_example(schema), &mut media) {
+                fields.insert("example".to_owned(), example);
+            }
+            (kind.as_str().to_owned(), media)
+        });
+        let content = Value::Object(content.collect());
         operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }
     let answers = route.statuses().into_iter().map(|(status, schema)| {
@@ -83,14 +95,44 @@ fn parameters(route: &Route) -> impl Iterator<Item = Value> {
         json!({ "name": known.name, "in": "query", "description": known.about, "schema": schema })
     });
     let path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let path = path.map(
-        |name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }),
-    );
+    let path = path.map(|name| {
+        json!({ "name": name, "in": "path", "required": true, "schema": part(name, route.dialect), "example": example(name) })
+    });
     let condition = route.is_conditional().then(|| {
         let about = "The ETag of the search that showed what is to be changed.";
         json!({ "name": "If-Match", "in": "header", "description": about, "schema": { "type": "string" } })
     });
     path.chain(query).chain(condition)
+}
+
+/// A body that is taken where `acme` has a stream `news` with a list `weekly`: programs that test the door come past its first checks
+/// by it.
+fn body_example(schema: &str) -> Option<Value> {
+    schemas().pointer(&format!("/{schema}/examples/0")).cloned()
+}
+
+/// What a part of a path may be.
+fn part(name: &str, dialect: Dialect) -> Value {
+    let words = |all: &[&str]| json!({ "enum": all });
+    match (name, dialect) {
+        ("kind", Dialect::Mailgun) => words(&mailgun::Kind::ALL.map(mailgun::Kind::as_str)),
+        ("kind", Dialect::SendGrid) => words(&sendgrid::Kind::ALL.map(sendgrid::Kind::as_str)),
+        ("domain", _) => json!({ "type": "string", "format": "hostname" }),
+        ("address" | "email", _) => json!({ "type": "string", "format": "email" }),
+        _ => json!({ "type": "string", "minLength": 1 }),
+    }
+}
+
+/// A part of a path as it may look.
+fn example(name: &str) -> &'static str {
+    match name {
+        "kind" => "unsubscribes",
+        "domain" => "acme.example",
+        "address" | "email" => "ann@customer.example",
+        "stream" => "news",
+        "group" => "weekly",
+        _ => "0000000000001",
+    }
 }
 
 fn reference(schema: &str) -> Value {

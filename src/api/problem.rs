@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use super::body::Kind;
 use super::table::Dialect;
 use crate::compat::{postmark, sendgrid};
 use crate::store::StoreError;
@@ -79,10 +80,11 @@ impl Problem {
         Self::new(StatusCode::LENGTH_REQUIRED, "length-required", "The length must be known", detail)
     }
 
-    /// The body is none of ours.
-    pub(super) fn media_type() -> Self {
-        let detail = "expected Content-Type: application/json".to_owned();
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body must be JSON", detail)
+    /// The body is of none of the kinds that are taken.
+    pub(super) fn media_type(taken: &[Kind]) -> Self {
+        let taken: Vec<_> = taken.iter().map(|kind| kind.as_str()).collect();
+        let detail = format!("expected Content-Type: {}", taken.join(" or "));
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The kind of body is not taken here", detail)
     }
 
     /// A change that a stated reason alone allows, or that nothing does.

@@ -105,6 +105,14 @@ impl Dialect {
             Self::Postmark => "PostmarkProblem",
         }
     }
+
+    /// The schema of a form, where bodies may be one.
+    pub(super) const fn form(self) -> Option<&'static str> {
+        match self {
+            Self::Mailgun => Some("MailgunEntry"),
+            Self::Ours | Self::SendGrid | Self::Postmark => None,
+        }
+    }
 }
 
 impl Route {

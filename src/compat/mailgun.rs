@@ -204,6 +204,20 @@ pub fn item(kind: Kind, shown: &Shown<'_>) -> Item {
     }
 }
 
+/// What one address has on a list of `kind`: of several opt-outs one entry with the tags of all.
+pub fn merged(kind: Kind, all: &[Shown<'_>]) -> Option<Item> {
+    let mut items = all.iter().map(|shown| item(kind, shown));
+    let mut first = items.next()?;
+    if let Some(tags) = &mut first.tags {
+        for tag in items.filter_map(|item| item.tags).flatten() {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+    }
+    Some(first)
+}
+
 /// A page of entries with the addresses of its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listing {
@@ -300,5 +314,10 @@ mod tests {
             format!(r#"{{"address":"ann@b.example","code":"550","error":"5.1.1 gone",{end}"#)
         );
         assert_eq!(text(Kind::Complaints), format!(r#"{{"address":"ann@b.example",{end}"#));
+        let all = [shown, Shown { list: None, ..shown }, shown];
+        let several = serde_json::to_string(&merged(Kind::Unsubscribes, &all).unwrap()).unwrap();
+        assert_eq!(several, format!(r#"{{"address":"ann@b.example","tags":["weekly","*"],{end}"#));
+        assert_eq!(merged(Kind::Complaints, &all), Some(item(Kind::Complaints, &shown)));
+        assert_eq!(merged(Kind::Unsubscribes, &[]), None);
     }
 }

@@ -227,8 +227,11 @@ fn taking_an_import_of_consents_back_is_told_in_log_and_audit() {
     let imported = text(&gateway.run(&[&import[..], &["--attest", "our own list"]].concat()));
     let id = imported.lines().find_map(|line| line.strip_prefix("import ")).unwrap();
     assert_eq!(gateway.run(&["consent", "undo", id, "--dry-run"]).status.code(), Some(1));
+    let holds = || gateway.run(&["consent", "show", "here@north.example"]).status.code() == Some(0);
+    assert!(holds(), "a dry run takes nothing back");
     let undo = ["consent", "undo", id, "--because", "bought, not collected", "--by", "ann"];
     assert_eq!(gateway.run(&undo).status.code(), Some(0));
+    assert!(!holds(), "what is told has been done");
     assert_eq!(gateway.run(&undo).status.code(), Some(1), "undone before");
     let told = |events: Vec<serde_json::Value>| {
         let ours: Vec<_> = events.into_iter().filter(|event| event["queue"] == format!("import:{id}")).collect();

@@ -3,7 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::call::{Call, Reply, fields};
+use super::super::call::{Call, Reply};
+use super::super::fields::fields;
 use super::super::problem::Problem;
 use super::super::reach::Right;
 use super::super::table::{Dialect, Needs, Parameter, Route, Verb};
@@ -30,7 +31,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
         about: "As Mailgun lists suppressions.",
         query: LIST,
         body: None,
-        answers: &[(200, "Any"), (404, PROBLEM)],
+        answers: &[(200, "MailgunPage"), (404, PROBLEM)],
         dialect: Dialect::Mailgun,
         handler: |call| Box::pin(list(call)),
     },
@@ -40,8 +41,8 @@ pub(in super::super) const ROUTES: &[Route] = &[
         needs: WRITE,
         about: "As Mailgun adds suppressions: a form, an object, or an array of up to 1000.",
         query: &[],
-        body: Some("Any"),
-        answers: &[(200, "Any"), (404, PROBLEM)],
+        body: Some("MailgunEntries"),
+        answers: &[(200, "MailgunAdded"), (404, PROBLEM)],
         dialect: Dialect::Mailgun,
         handler: |call| Box::pin(post(call)),
     },
@@ -52,7 +53,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
         about: "As Mailgun shows one suppression.",
         query: &[],
         body: None,
-        answers: &[(200, "Any"), (404, PROBLEM)],
+        answers: &[(200, "MailgunItem"), (404, PROBLEM)],
         dialect: Dialect::Mailgun,
         handler: |call| Box::pin(show(call)),
     },
@@ -63,7 +64,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
         about: "As Mailgun removes one suppression.",
         query: &[],
         body: None,
-        answers: &[(200, "Any"), (404, PROBLEM), (409, PROBLEM)],
+        answers: &[(200, "MailgunAdded"), (404, PROBLEM), (409, PROBLEM)],
         dialect: Dialect::Mailgun,
         handler: |call| Box::pin(delete(call)),
     },
@@ -105,7 +106,7 @@ async fn list(call: Call) -> Result<Reply, Problem> {
 
 async fn post(call: Call) -> Result<Reply, Problem> {
     let (whose, kind) = place(&call)?;
-    let written = match fields(&call)? {
+    let written = match fields(&call).await? {
         Some(form) => vec![Written::from_form(form)],
         None => mailgun::read_json(&call.body).map_err(Problem::malformed)?,
     };
@@ -126,8 +127,8 @@ async fn post(call: Call) -> Result<Reply, Problem> {
 async fn show(call: Call) -> Result<Reply, Problem> {
     let (wish, kind) = wish(&call)?;
     let found = of(&call, wish, address(part(&call, "address"))?).await?;
-    let first = found.iter().find_map(shown).ok_or_else(not_there)?;
-    Ok(Reply::ok(json_of(&mailgun::item(kind, &first))))
+    let all: Vec<_> = found.iter().filter_map(shown).collect();
+    mailgun::merged(kind, &all).map(|item| Reply::ok(json_of(&item))).ok_or_else(not_there)
 }
 
 async fn delete(call: Call) -> Result<Reply, Problem> {

@@ -47,8 +47,11 @@ const fn plain(
 }
 
 const FOUND: &[(u16, &str)] = &[(200, "Any"), (404, PROBLEM)];
+const ENTRIES: &[(u16, &str)] = &[(200, "SendGridEntries"), (404, PROBLEM)];
+/// What is added, and the answer to it.
+const ADDRESSES: &str = "SendGridRecipients";
 const GONE: &[(u16, &str)] = &[(204, ""), (404, PROBLEM), (409, PROBLEM)];
-const ADDED: &[(u16, &str)] = &[(201, "Any"), (404, PROBLEM)];
+const ADDED: &[(u16, &str)] = &[(201, ADDRESSES), (404, PROBLEM)];
 
 pub(in super::super) const ROUTES: &[Route] = &[
     Route {
@@ -58,22 +61,32 @@ pub(in super::super) const ROUTES: &[Route] = &[
         about: "As SendGrid lists suppressions of one kind.",
         query: LIST,
         body: None,
-        answers: FOUND,
+        answers: ENTRIES,
         dialect: Dialect::SendGrid,
         handler: |call| Box::pin(page(call)),
     },
-    plain(Verb::Delete, "/v3/suppression/{kind}", "As SendGrid removes several.", Some("Any"), GONE, |call| {
-        Box::pin(delete_many(call))
-    }),
-    plain(Verb::Get, "/v3/suppression/{kind}/{email}", "As SendGrid shows one.", None, FOUND, |call| {
+    plain(
+        Verb::Delete,
+        "/v3/suppression/{kind}",
+        "As SendGrid removes several.",
+        Some("SendGridDeletion"),
+        GONE,
+        |call| Box::pin(delete_many(call)),
+    ),
+    plain(Verb::Get, "/v3/suppression/{kind}/{email}", "As SendGrid shows one.", None, ENTRIES, |call| {
         Box::pin(show(call))
     }),
     plain(Verb::Delete, "/v3/suppression/{kind}/{email}", "As SendGrid removes one.", None, GONE, |call| {
         Box::pin(delete(call))
     }),
-    plain(Verb::Post, "/v3/asm/suppressions/global", "As SendGrid adds to all groups.", Some("Any"), ADDED, |call| {
-        Box::pin(add_global(call))
-    }),
+    plain(
+        Verb::Post,
+        "/v3/asm/suppressions/global",
+        "As SendGrid adds to all groups.",
+        Some(ADDRESSES),
+        ADDED,
+        |call| Box::pin(add_global(call)),
+    ),
     plain(Verb::Get, "/v3/asm/suppressions/global/{email}", "As SendGrid looks one up.", None, FOUND, |call| {
         Box::pin(show_global(call))
     }),
@@ -86,7 +99,7 @@ pub(in super::super) const ROUTES: &[Route] = &[
     plain(Verb::Get, "/v3/asm/groups/{group}/suppressions", "Who left one list.", None, FOUND, |call| {
         Box::pin(of_group(call))
     }),
-    plain(Verb::Post, "/v3/asm/groups/{group}/suppressions", "Adds to one list.", Some("Any"), ADDED, |call| {
+    plain(Verb::Post, "/v3/asm/groups/{group}/suppressions", "Adds to one list.", Some(ADDRESSES), ADDED, |call| {
         Box::pin(add_to_group(call))
     }),
     plain(Verb::Delete, "/v3/asm/groups/{group}/suppressions/{email}", "Takes one back.", None, GONE, |call| {

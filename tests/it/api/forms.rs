@@ -1,7 +1,7 @@
 //! What the pages tell people to write: the handlers of a form, and the calls of the API's own page.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -51,17 +51,32 @@ fn serve(house: &House, token: &str, language: &str, folder: &Path) -> (Handler,
         .env("CONSENTRY_TOKEN", token)
         .env("PORT", at.port().to_string())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(complaints(folder, language)).unwrap())
         .spawn()
         .unwrap();
     eventually("the form's server", || std::net::TcpStream::connect(at).ok());
     (Handler(child), at)
 }
 
+/// Where a handler complains.
+fn complaints(folder: &Path, language: &str) -> PathBuf {
+    folder.join(format!("{language}.log"))
+}
+
+/// The path of the link in the letter that came to somebody.
+fn link(house: &House, to: &str) -> String {
+    let letter =
+        eventually("the letter", || house.upstream.received().iter().find(|letter| letter.to == [to]).cloned());
+    let parsed = mail_parser::MessageParser::default().parse(&letter.content).unwrap();
+    let text = parsed.body_text(0).unwrap().into_owned();
+    assert!(text.contains("This address was entered"), "the form's language: {text}");
+    text.lines().find_map(|line| line.strip_prefix("https://u.test.example")).unwrap().trim().to_owned()
+}
+
 #[test]
 fn a_form_in_three_languages_signs_people_up_by_their_own_mailbox() {
     let house = house(SENDER);
-    let token = house.token("website", Some("acme"), &["consents:write"]);
+    let (token, whole) = (house.token("website", Some("acme"), &["consents:write"]), house.whole());
     let folder = tempfile::tempdir().unwrap();
     for language in ["python", "php", "js"] {
         let (_handler, at) = serve(&house, &token, language, folder.path());
@@ -71,12 +86,49 @@ fn a_form_in_three_languages_signs_people_up_by_their_own_mailbox() {
         assert_eq!((shown.status, &shown.body), (unticked.status, &unticked.body), "nobody learns who is on a list");
         assert!(shown.body.contains("look into your mailbox"), "{language}: {shown:?}");
         let to = format!("{language}@b.example");
-        eventually("the letter", || {
-            house.upstream.received().iter().any(|letter| letter.to == [to.clone()]).then_some(())
-        });
+        let link = link(&house, &to);
+        let known = || value(&house.call(&whole, "POST /v1/consents/search", Some(&json!({ "address": to }))));
+        assert_eq!(known()["history"], json!([]), "{language}: nothing was agreed to yet");
+        let complained = || std::fs::read_to_string(complaints(folder.path(), language)).unwrap();
+        assert!(!complained().contains("was not taken"), "{language}: {}", complained());
+        assert_eq!(http::request(house.gateway.http, &format!("POST {link}"), FORM, "do=confirm").status, 200);
+        let consent = known()["consents"][0].clone();
+        let proven =
+            ["basis", "standing", "notice", "source", "ip"].map(|name| consent[name].as_str().unwrap_or("none"));
+        let expected = ["double_opt_in", "proven", "offers-v1", "https://acme.example/sign-up", "127.0.0.1"];
+        assert_eq!((proven, &consent["counts"]), (expected, &json!(true)), "{language}: {consent}");
+        // What is no address, or no field, is answered by the same page, and the operator of the site reads why.
+        for wrong in ["email=nobody&offers=yes", "offers=yes"] {
+            let refused = http::request(at, "POST /sign-up", &fields, wrong);
+            assert_eq!((refused.status, &refused.body), (shown.status, &shown.body), "{language}: {wrong}");
+        }
+        eventually("its complaint", || complained().contains("was not taken").then_some(()));
     }
     let letters: Vec<_> = house.upstream.received().iter().flat_map(|letter| letter.to.clone()).collect();
     assert!(letters.iter().all(|to| !to.starts_with("no-")), "who ticked nothing is not asked: {letters:?}");
+}
+
+#[test]
+fn a_form_whose_gateway_is_away_shows_the_same_page() {
+    let mut house = house(SENDER);
+    let token = house.token("website", Some("acme"), &["consents:write"]);
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody answers there.
+    house.api = free_port();
+    // They try again for a while: all three at the same time.
+    std::thread::scope(|scope| {
+        for language in ["python", "php", "js"] {
+            let (house, token, folder) = (&house, &token, folder.path());
+            scope.spawn(move || {
+                let (_handler, at) = serve(house, token, language, folder);
+                let fields = format!("{FORM}Connection: close\r\n");
+                let shown = http::request(at, "POST /sign-up", &fields, "email=ann%40b.example&offers=yes");
+                assert_eq!((shown.status, shown.body.trim()), (200, "Please look into your mailbox."), "{language}");
+                let complaint = || std::fs::read_to_string(complaints(folder, language)).unwrap();
+                eventually("its complaint", || complaint().contains("was not taken").then_some(()));
+            });
+        }
+    });
 }
 
 #[test]
