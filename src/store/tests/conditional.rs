@@ -1,7 +1,6 @@
 //! Changes that hold only against what their writer saw: of two that saw the same, one is first, whoever and wherever they are.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::conformance::{Cluster, GatewayFolder, redis_at};
 use super::*;
@@ -141,45 +140,46 @@ fn a_controller_is_not_told_by_a_revision_what_others_know(store: &Store) {
     assert_eq!(facts(store, "v@x.example").len(), 1);
 }
 
-/// Rounds in which all writers hold the same revision, over whichever stores they have.
+/// Rounds in which all writers hold the same revision, over whichever stores they have. What each was answered is looked at when all
+/// have ended: none waits for one that failed.
 fn one_is_first(stores: &[Store]) {
-    let barrier = Barrier::new(stores.len());
-    let (entered, recorded, removed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    let round = |number: usize, writer: usize, store: &Store| {
+    for number in 0..ROUNDS {
         let address = format!("r{number}@x.example");
-        let (_, entries_seen) = entries(store, &address);
-        let (_, told_seen) = told(store, &address);
-        barrier.wait();
-        let added = store.add_if(&listed(&address, writer), &whole(entries_seen)).unwrap();
-        let said = store.record_if(&[consent(&address, writer)], &whole(told_seen)).unwrap();
-        barrier.wait();
-        let (found, entries_now) = entries(store, &address);
-        let (history, told_now) = told(store, &address);
+        let ((_, entries_seen), (_, told_seen)) = (entries(&stores[0], &address), told(&stores[0], &address));
+        let change = |writer: usize, store: &Store| {
+            let added = store.add_if(&listed(&address, writer), &whole(entries_seen)).unwrap();
+            (added, store.record_if(&[consent(&address, writer)], &whole(told_seen)).unwrap())
+        };
+        let (added, said): (Vec<_>, Vec<_>) = at_once(stores, &change).into_iter().unzip();
+        let ((found, entries_now), (history, told_now)) = (entries(&stores[0], &address), told(&stores[0], &address));
         assert_eq!((found.len(), history.len()), (1, 1), "{address}");
-        match added {
-            Tried::Done(Added::New) => drop(entered.fetch_add(1, Ordering::Relaxed)),
-            Tried::Done(other) => panic!("{other:?}"),
-            Tried::Meanwhile(present) => assert_eq!(present, entries_now),
-        }
-        match said {
-            Tried::Done(_) => drop(recorded.fetch_add(1, Ordering::Relaxed)),
-            Tried::Meanwhile(present) => assert_eq!(present, told_now),
-        }
+        first_of(added, &Added::New, entries_now);
+        first_of(said, &vec![Added::New], told_now);
+        let removal = removal(&address, None);
+        let remove = |_, store: &Store| store.remove_if(&removal, &whole(entries_now)).unwrap();
+        first_of(at_once(stores, &remove), &found, entries(&stores[0], &address).1);
+    }
+}
+
+/// What each writer is answered when all of them change something at the same time.
+fn at_once<T: Send>(stores: &[Store], change: &(impl Fn(usize, &Store) -> T + Sync)) -> Vec<T> {
+    let barrier = Barrier::new(stores.len());
+    let one = |(writer, store): (usize, &Store)| {
         barrier.wait();
-        match store.remove_if(&removal(&address, None), &whole(entries_now)).unwrap() {
-            Tried::Done(gone) if gone.len() == 1 => drop(removed.fetch_add(1, Ordering::Relaxed)),
-            Tried::Done(gone) => panic!("{gone:?}"),
-            Tried::Meanwhile(_) => {}
-        }
+        change(writer, store)
     };
     std::thread::scope(|scope| {
-        for (writer, store) in stores.iter().enumerate() {
-            let round = &round;
-            scope.spawn(move || (0..ROUNDS).for_each(|number| round(number, writer, store)));
-        }
-    });
-    let firsts = [entered, recorded, removed].map(AtomicUsize::into_inner);
-    assert_eq!(firsts, [ROUNDS; 3], "of {WRITERS} that saw the same, exactly one is first each time");
+        let one = &one;
+        let all: Vec<_> = stores.iter().enumerate().map(|each| scope.spawn(move || one(each))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// One did it, and all others were told what is there now.
+fn first_of<T: PartialEq + std::fmt::Debug>(tried: Vec<Tried<T>>, done: &T, now: Revision) {
+    let (first, others): (Vec<_>, Vec<_>) = tried.into_iter().partition(|tried| matches!(tried, Tried::Done(_)));
+    assert!(matches!(first.as_slice(), [Tried::Done(one)] if one == done), "{first:?}");
+    assert!(others.iter().all(|tried| *tried == Tried::Meanwhile(now)), "{others:?}");
 }
 
 /// Counts one further, `steps` times, as whoever reads, changes and tries again does. Answers how often somebody else was first.
