@@ -249,7 +249,7 @@ pub(super) fn merge<'a>(
         if writes.after > before {
             match fact {
                 Fact::Suppression(_) => {
-                    writes.put(ground, &want, encode(entries.get(&want).map_or(&[], Vec::as_slice)))
+                    writes.put(ground, &want, encode(entries.get(&want).map_or(&[], Vec::as_slice)));
                 }
                 Fact::Event(_) => writes.put(ground, &want, encode_events(events.get(&want))),
             }
@@ -432,7 +432,9 @@ pub(super) fn unreadable(key: &AddressKey) -> Doubt {
 
 fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut octets = Vec::new();
-    entries.iter().for_each(|entry| codec::put_entry(entry, entry.cursor.0, &mut octets));
+    for entry in entries {
+        codec::put_entry(entry, entry.cursor.0, &mut octets);
+    }
     octets
 }
 

@@ -214,7 +214,7 @@ fn nothing_is_lost(store: &Store, address: &str, steps: usize) {
     assert_eq!(lists, expected);
     let evidence = |event: Event| match event.told {
         Told::Consent(fact) => fact.evidence.unwrap().to_string(),
-        other => panic!("{other:?}"),
+        other @ (Told::Contact(_) | Told::Retraction(_)) => panic!("{other:?}"),
     };
     assert_eq!(told(store, address).0.into_iter().map(evidence).collect::<Vec<_>>(), numbers, "in their order");
 }

@@ -129,7 +129,7 @@ fn gateway(
 ) -> (Gateway, SocketAddr, String) {
     let api = free_port();
     let mut spec = spec_at(upstream, redis);
-    spec.more += &format!("[api]\nlisten = \"{api}\"\nrequests_per_second = 100000\n");
+    spec.more = format!("{}[api]\nlisten = \"{api}\"\nrequests_per_second = 100000\n", spec.more);
     prepare(folder, &spec, first);
     let gateway = Gateway::restart_there(folder);
     eventually("the programs' door", || std::net::TcpStream::connect(api).ok());
