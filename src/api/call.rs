@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::reach::{Reach, Right};
 use super::table::Needs;
 use super::token::TokenName;
+use crate::store::{Revision, Seen};
 use crate::telemetry::{Event, EventType};
 
 /// Longest request id that is taken over from the caller.
@@ -117,9 +118,18 @@ impl Call {
         serde_json::from_slice(&self.body).map_err(|error| Problem::malformed(format!("body: {error}")))
     }
 
-    /// The state that the caller saw (RFC 9110 section 13.1.1).
-    pub(super) fn if_match(&self) -> Option<String> {
-        self.fields.get(header::IF_MATCH)?.to_str().ok().map(str::to_owned)
+    /// What the caller saw of what is to be changed, when they say so (RFC 9110 section 13.1.1). `*` says nothing: whatever is
+    /// known of somebody has a state. What is none of our tags, or a weak one, is a state that never was.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let mut lines = self.fields.get_all(header::IF_MATCH).iter().peekable();
+        lines.peek()?;
+        let texts: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+        if texts.iter().any(|text| text.trim() == "*") {
+            return None;
+        }
+        let tags = texts.iter().flat_map(|text| text.split(','));
+        let revision = |tag: &str| Revision::parse(tag.trim().strip_prefix('"')?.strip_suffix('"')?);
+        Some(Seen { reach: self.caller.reach().clone(), any_of: tags.filter_map(revision).collect() })
     }
 
     /// Who is written down as the one who did it. An operator may say their name; a token has its own.
@@ -262,17 +272,17 @@ fn unescape(text: &str) -> Option<String> {
 pub(super) struct Reply {
     status: StatusCode,
     body: Option<Value>,
-    etag: Option<String>,
+    revision: Option<Revision>,
 }
 
 impl Reply {
     pub(super) const fn new(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Some(body), etag: None }
+        Self { status, body: Some(body), revision: None }
     }
 
     /// With nothing to say.
     pub(super) const fn empty(status: StatusCode) -> Self {
-        Self { status, body: None, etag: None }
+        Self { status, body: None, revision: None }
     }
 
     pub(super) const fn ok(body: Value) -> Self {
@@ -280,9 +290,8 @@ impl Reply {
     }
 
     /// With the state that If-Match can name.
-    pub(super) fn tagged(mut self, etag: String) -> Self {
-        self.etag = Some(etag);
-        self
+    pub(super) fn tagged(self, revision: Revision) -> Self {
+        Self { revision: Some(revision), ..self }
     }
 }
 
@@ -292,17 +301,14 @@ impl IntoResponse for Reply {
         let mut response = (self.status, body.to_string()).into_response();
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
-            fields.insert(header::ETAG, etag);
-        }
+        fields.extend(self.revision.and_then(etag));
         response
     }
 }
 
 /// The strong entity tag of a state (RFC 9110 section 8.8.3).
-pub(super) fn etag(state: &Value) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, state.to_string().as_bytes());
-    format!("\"{}\"", crate::hex::encode(digest.as_ref().get(..16).unwrap_or_default()))
+pub(super) fn etag(revision: Revision) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(&format!("\"{revision}\"")).ok().map(|tag| (header::ETAG, tag))
 }
 
 #[cfg(test)]

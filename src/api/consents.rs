@@ -5,16 +5,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::body::ITEMS_MAX;
-use super::call::{Call, Reply, etag};
+use super::call::{Call, Reply};
 use super::form::Form;
-use super::problem::Problem;
-use super::reach::{Reach, Right};
+use super::problem::{Problem, done};
+use super::reach::{Reach, Right, must_hold};
 use super::shape::{consent_value, contact_value, event_value};
 use super::suppressions::{of_item, status, word};
 use super::table::{Dialect, Needs, PROBLEM, Route, Verb};
 use crate::control::{Answer, Question, SignUp, SignedUp, WhyNot};
 use crate::mail::{ControllerId, Mailbox};
-use crate::store::{Added, NewEvent, Told};
+use crate::store::{Added, NewEvent, Revision, Told};
 use crate::telemetry::EventType;
 use crate::time::Timestamp;
 
@@ -24,7 +24,8 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/v1/consents",
         needs: Needs::Right(Right::ConsentsWrite),
         about: "Records a consent, or with the basis `none` that one ended. It counts from the next message on; saying it again \
-                changes nothing, also after an opt-out that came later than `collected_at`. With If-Match nothing is recorded when the person's records are no longer those that were found.",
+                changes nothing, also after an opt-out that came later than `collected_at`. With If-Match nothing is recorded when \
+                the person's records are no longer those that were found, or (503) when that cannot be compared now.",
         query: &[],
         body: Some("NewConsent"),
         answers: &[(200, "Recorded"), (201, "Recorded"), (412, PROBLEM)],
@@ -95,7 +96,7 @@ fn read(fields: Map<String, Value>, call: &Call, now: Timestamp) -> Result<Said,
     }
     let said = form.read(now).map_err(Problem::malformed)?;
     let reach = call.caller.reach();
-    reach.must_hold(&said.fact.controller)?;
+    must_hold(reach, &said.fact.controller)?;
     let (controller, by) = (said.fact.controller.clone(), call.caller.to_string());
     let mut events = vec![NewEvent::consent(mailbox.clone(), said.fact, by.clone(), now)?];
     if !said.contact.is_empty() {
@@ -127,15 +128,13 @@ fn address(text: &str) -> Result<Mailbox, Problem> {
 async fn put(call: Call) -> Result<Reply, Problem> {
     let now = call.desk.control.clock.now();
     let said = read(call.json()?, &call, now)?;
-    // Nobody else changes between the look and the record; other processes may (ADR 0025).
     let turn = call.desk.turn.lock().await;
-    if let Some(wanted) = call.if_match().filter(|wanted| wanted != "*")
-        && let Some(mailbox) = said.events.first().map(|event| event.mailbox().clone())
-        && known(&call, mailbox).await?.1 != wanted
-    {
-        return Err(Problem::changed());
-    }
-    let added = record(&call, std::slice::from_ref(&said)).await?;
+    let events = said.events.clone();
+    let added = match call.seen() {
+        None => call.blocking(move |desk| Ok(desk.store.record_chunk(&events)?)).await?,
+        Some(seen) => call.blocking(move |desk| done(desk.store.record_if(&events, &seen)?)).await?,
+    };
+    let added = answered(&call, std::slice::from_ref(&said), added).await;
     drop(turn);
     let added = added.first().copied().unwrap_or(Added::Existing);
     Ok(Reply::new(status(added), json!({ "outcome": word(added) })))
@@ -173,21 +172,24 @@ async fn record(call: &Call, said: &[Said]) -> Result<Vec<Added>, Problem> {
             Ok(added)
         })
         .await?;
-    // A consent that ended counts as soon as an opt-out does.
+    Ok(answered(call, said, added).await)
+}
+
+/// What is on disk goes past the fence, since a consent that ended counts as soon as an opt-out does, and into log and audit. Answers
+/// for each whether anything of it was new; `added` says it of each event.
+async fn answered(call: &Call, said: &[Said], added: Vec<Added>) -> Vec<Added> {
     call.desk.control.fence.passed().await;
     let mut rest = added.into_iter();
-    Ok(said
-        .iter()
-        .map(|said| {
-            let each: Vec<_> = rest.by_ref().take(said.events.len()).collect();
-            for (event, added) in said.events.iter().zip(&each) {
-                if *added != Added::Existing {
-                    note(call, event, &said.controller);
-                }
+    let one = |said: &Said| {
+        let each: Vec<_> = rest.by_ref().take(said.events.len()).collect();
+        for (event, added) in said.events.iter().zip(&each) {
+            if *added != Added::Existing {
+                note(call, event, &said.controller);
             }
-            each.into_iter().find(|added| *added != Added::Existing).unwrap_or(Added::Existing)
-        })
-        .collect())
+        }
+        each.into_iter().find(|added| *added != Added::Existing).unwrap_or(Added::Existing)
+    };
+    said.iter().map(one).collect()
 }
 
 fn note(call: &Call, new: &NewEvent, controller: &ControllerId) {
@@ -229,7 +231,7 @@ async fn ask(call: Call) -> Result<Reply, Problem> {
     }
     address(&said.address)?;
     let controller = ControllerId::new(&said.controller).map_err(|e| Problem::malformed(format!("controller: {e}")))?;
-    call.caller.reach().must_hold(&controller)?;
+    must_hold(call.caller.reach(), &controller)?;
     let sign_up = SignUp {
         address: said.address,
         controller: said.controller,
@@ -267,22 +269,19 @@ struct SearchText {
 
 async fn search(call: Call) -> Result<Reply, Problem> {
     let mailbox = address(&call.json::<SearchText>()?.address)?;
-    let (value, tag) = known(&call, mailbox).await?;
-    Ok(Reply::ok(value).tagged(tag))
+    let (value, revision) = known(&call, mailbox).await?;
+    Ok(Reply::ok(value).tagged(revision))
 }
 
-/// What the caller may know of a person, and its tag.
-async fn known(call: &Call, mailbox: Mailbox) -> Result<(Value, String), Problem> {
+/// What the caller may know of a person, and its revision.
+async fn known(call: &Call, mailbox: Mailbox) -> Result<(Value, Revision), Problem> {
     let (reach, now) = (call.caller.reach().clone(), call.desk.control.clock.now());
     let whole = reach == Reach::Gateway;
     call.blocking(move |desk| {
+        // First, so that the tag is never of something newer than what is shown with it.
+        let (history, revision) = desk.store.history_within(&mailbox, &reach)?;
         let known = desk.store.blocking_dossier(&[&mailbox])?.pop().unwrap_or_default();
-        let history = desk.store.history(&mailbox)?;
-        let own = history.iter().filter(|event| match &event.told {
-            Told::Consent(fact) => reach.holds(&fact.controller),
-            Told::Contact(_) | Told::Retraction(_) => whole,
-        });
-        let history: Vec<_> = own.map(event_value).collect();
+        let history: Vec<_> = history.iter().map(event_value).collect();
         let consents = known.consents.iter().filter(|fact| reach.holds(&fact.controller)).map(|fact| {
             let mut fields = consent_value(fact);
             fields.insert("counts".to_owned(), fact.counts_at(now).into());
@@ -290,8 +289,7 @@ async fn known(call: &Call, mailbox: Mailbox) -> Result<(Value, String), Problem
         });
         let consents: Vec<_> = consents.collect();
         let contact = known.contact.as_ref().filter(|_| whole).map(contact_value);
-        let tag = etag(&json!(history));
-        Ok((json!({ "consents": consents, "contact": contact, "history": history }), tag))
+        Ok((json!({ "consents": consents, "contact": contact, "history": history }), revision))
     })
     .await
 }

@@ -81,7 +81,8 @@ pub struct Desk {
     pub audit: AuditSink,
     /// The file of tokens.
     pub tokens: PathBuf,
-    /// Held from looking whether a thing is as the writer saw it until it is changed.
+    /// Held from a change until its event is kept: changes of consents and removals that come in here stand in log and trail in the
+    /// order in which they were made. Whether a thing is as its writer saw it is for the store to say.
     pub turn: Arc<Mutex<()>>,
     /// Whether callers over the network come in by TLS of ours.
     pub speaks_tls: bool,

@@ -5,9 +5,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::body::Kind;
+use super::call::etag;
 use super::table::Dialect;
 use crate::compat::{postmark, sendgrid};
-use crate::store::StoreError;
+use crate::store::{Revision, StoreError, Tried};
 
 /// Why a request was not done. Its status says whose fault it is: 4xx the caller's, 503 nobody's here and worth another try.
 #[derive(Debug)]
@@ -18,11 +19,24 @@ pub(super) struct Problem {
     title: &'static str,
     /// What was expected, for people.
     detail: String,
+    /// The present state, where another one was named.
+    revision: Option<Revision>,
+}
+
+/// What came of a change that named a state.
+///
+/// # Errors
+/// 412 when that was not the present one.
+pub(super) fn done<T>(tried: Tried<T>) -> Result<T, Problem> {
+    match tried {
+        Tried::Done(done) => Ok(done),
+        Tried::Meanwhile(present) => Err(Problem::changed(present)),
+    }
 }
 
 impl Problem {
     const fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        Self { status, kind, title, detail }
+        Self { status, kind, title, detail, revision: None }
     }
 
     /// Something in the request is not what was expected.
@@ -58,9 +72,10 @@ impl Problem {
     }
 
     /// Someone has changed it since the caller looked.
-    pub(super) fn changed() -> Self {
+    fn changed(present: Revision) -> Self {
         let detail = "If-Match names another state than the present one; read it again".to_owned();
-        Self::new(StatusCode::PRECONDITION_FAILED, "changed", "It has changed since it was read", detail)
+        let changed = Self::new(StatusCode::PRECONDITION_FAILED, "changed", "It has changed since it was read", detail);
+        Self { revision: Some(present), ..changed }
     }
 
     /// Events that the caller has not read are not kept any more.
@@ -174,6 +189,7 @@ impl Problem {
                 }
             },
         );
+        fields.extend(self.revision.and_then(etag));
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"consentry\""));

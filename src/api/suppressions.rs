@@ -5,14 +5,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::ITEMS_MAX;
-use super::call::{Call, Reply, etag};
-use super::problem::Problem;
+use super::call::{Call, Reply};
+use super::problem::{Problem, done};
 use super::reach::{Reach, Right};
 use super::table::{Dialect, Needs, PROBLEM, Parameter, Route, Verb};
 use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{
-    Added, Cursor, Entry, Match, NewSuppression, PAGE_MAX, Record, Removal, Selection, StoreError, Subject,
-};
+use crate::store::{Added, Cursor, Entry, NewSuppression, PAGE_MAX, Record, Removal, Seen, Selection, Subject};
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::Timestamp;
 
@@ -42,10 +40,12 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Put,
         path: "/v1/suppressions",
         needs: Needs::Right(Right::SuppressionsWrite),
-        about: "Records one entry. It is on disk and in effect when this is answered; saying it again changes nothing.",
+        about: "Records one entry. It is on disk and in effect when this is answered; saying it again changes nothing. With If-Match \
+                it is recorded only while the entries of its address or domain are those that were found, and refused (503) when that \
+                cannot be compared now: a person's opt-out is better sent without.",
         query: &[],
         body: Some("NewSuppression"),
-        answers: &[(200, "Recorded"), (201, "Recorded")],
+        answers: &[(200, "Recorded"), (201, "Recorded"), (412, PROBLEM)],
         dialect: Dialect::Ours,
         handler: |call| Box::pin(put(call)),
     },
@@ -64,7 +64,8 @@ pub(super) const ROUTES: &[Route] = &[
         verb: Verb::Post,
         path: "/v1/suppressions/search",
         needs: Needs::Right(Right::SuppressionsRead),
-        about: "Every entry that meets an address or a domain. The address stands in the body: URLs are logged on the way.",
+        about: "Every entry that meets an address or a domain. The address stands in the body: URLs are logged on the way. The ETag is \
+                of the entries of that address or domain itself; those of the domains above it have one of their own.",
         query: &[],
         body: Some("Search"),
         answers: &[(200, "Found")],
@@ -76,7 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/v1/suppressions/remove",
         needs: Needs::Right(Right::SuppressionsWrite),
         about: "Removes entries of an address or a domain. Complaints and legal objections need a reason; with If-Match nothing is \
-                removed when the entries are no longer those that were found.",
+                removed when the entries are no longer those that were found, or (503) when that cannot be compared now.",
         query: &[],
         body: Some("Removal"),
         answers: &[(200, "Removed"), (409, PROBLEM), (412, PROBLEM)],
@@ -140,7 +141,10 @@ pub(super) fn when(name: &str, text: &str) -> Result<Timestamp, Problem> {
 async fn put(call: Call) -> Result<Reply, Problem> {
     let now = call.desk.control.clock.now();
     let new = call.json::<NewText>()?.read(&call, now)?;
-    let added = record(&call, vec![new]).await?.first().copied().unwrap_or(Added::Existing);
+    let added = match call.seen() {
+        None => record(&call, vec![new]).await?.first().copied().unwrap_or(Added::Existing),
+        Some(seen) => record_if(&call, new, seen).await?,
+    };
     Ok(Reply::new(status(added), json!({ "outcome": word(added) })))
 }
 
@@ -197,14 +201,26 @@ pub(super) const fn word(added: Added) -> &'static str {
 pub(super) async fn record(call: &Call, new: Vec<NewSuppression>) -> Result<Vec<Added>, Problem> {
     let events: Vec<_> = new.iter().map(|new| added_event(call, new)).collect();
     let added = call.blocking(move |desk| Ok(desk.store.add_chunk(&new)?)).await?;
+    answered(call, &events, &added).await;
+    Ok(added)
+}
+
+/// As [`record`], while the entries of the same subject are those that were seen.
+async fn record_if(call: &Call, new: NewSuppression, seen: Seen) -> Result<Added, Problem> {
+    let event = added_event(call, &new);
+    let added = call.blocking(move |desk| done(desk.store.add_if(&new, &seen)?)).await?;
+    answered(call, &[event], &[added]).await;
+    Ok(added)
+}
+
+async fn answered(call: &Call, events: &[Event], added: &[Added]) {
     call.desk.control.fence.passed().await;
-    for (event, added) in events.iter().zip(&added) {
+    for (event, added) in events.iter().zip(added) {
         match added {
             Added::New | Added::Renewed => call.desk.record(event),
             Added::Existing => {}
         }
     }
-    Ok(added)
 }
 
 fn added_event(call: &Call, new: &NewSuppression) -> Event {
@@ -286,7 +302,8 @@ struct SearchText {
 async fn search(call: Call) -> Result<Reply, Problem> {
     let whom = subject(&call.json::<SearchText>()?.address)?;
     let reach = call.caller.reach().clone();
-    let (found, key) = call.blocking(move |desk| Ok((matching(desk, &whom, &reach)?, desk.store.key_name()))).await?;
+    let (found, revision) = call.blocking(move |desk| Ok(desk.store.matching_within(&whom, &reach)?)).await?;
+    let key = call.desk.store.key_name();
     let shown: Vec<_> = found
         .iter()
         .map(|(how, entry)| {
@@ -297,17 +314,7 @@ async fn search(call: Call) -> Result<Reply, Problem> {
             value
         })
         .collect();
-    Ok(Reply::ok(json!({ "entries": shown })).tagged(state(&found, &key)))
-}
-
-fn matching(desk: &super::Desk, whom: &Subject, reach: &Reach) -> Result<Vec<(Match, Entry)>, Problem> {
-    let mut found = desk.store.matching(whom)?;
-    found.retain(|(_, entry)| reach.holds_entry(&entry.fact.scope, entry.fact.cause));
-    Ok(found)
-}
-
-fn state(found: &[(Match, Entry)], key: &str) -> String {
-    etag(&found.iter().map(|(_, entry)| json!([entry.cursor.to_string(), entry_value(entry, key)])).collect())
+    Ok(Reply::ok(json!({ "entries": shown })).tagged(revision))
 }
 
 #[derive(Deserialize)]
@@ -334,68 +341,25 @@ async fn remove(call: Call) -> Result<Reply, Problem> {
     {
         return Err(Problem::outside(&format!("scope `{scope}`")));
     }
-    let going = Going { whom: whom.clone(), by: call.by(said.by), because: said.because };
-    let (reach, wanted) = (call.caller.reach().clone(), call.if_match());
+    let (reach, at) = (call.caller.reach().clone(), call.desk.control.clock.now());
+    let (by, because, subject) = (call.by(said.by), said.because, whom.clone());
+    let (removal, seen) = (Removal { subject, scope, cause, reach, by, because, at }, call.seen());
     let turn = call.desk.turn.lock().await;
-    let gone = call.blocking(move |desk| {
-        let found = matching(desk, &whom, &reach)?;
-        if wanted.is_some_and(|wanted| wanted != "*" && wanted != state(&found, &desk.store.key_name())) {
-            return Err(Problem::changed());
-        }
-        let own = |how: Match| how != Match::Domain || matches!(whom, Subject::Domain(_));
-        let chosen = found.into_iter().filter(|(how, entry)| {
-            own(*how)
-                && scope.as_ref().is_none_or(|scope| *scope == entry.fact.scope)
-                && cause.is_none_or(|cause| cause == entry.fact.cause)
-        });
-        going.take_out(desk, chosen.map(|(_, entry)| entry).collect())
+    let gone = call.blocking(move |desk| match &seen {
+        None => Ok(desk.store.blocking_remove(&removal)?),
+        Some(seen) => done(desk.store.remove_if(&removal, seen)?),
     });
     let gone = gone.await?;
+    gone_events(&call, &whom, &gone);
     drop(turn);
     let key = call.desk.store.key_name();
-    gone_events(&call, &gone);
-    Ok(Reply::ok(json!({ "removed": gone.entries.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
+    Ok(Reply::ok(json!({ "removed": gone.iter().map(|entry| entry_value(entry, &key)).collect::<Vec<_>>() })))
 }
 
-/// Who takes somebody's entries out, and why.
-pub(super) struct Going {
-    pub(super) whom: Subject,
-    pub(super) by: String,
-    pub(super) because: Option<String>,
-}
-
-/// What went.
-pub(super) struct Gone {
-    whom: Subject,
-    pub(super) entries: Vec<Entry>,
-}
-
-impl Going {
-    /// Takes out `chosen`, all of them or none: one that needs a reason holds up the others. Blocking.
-    ///
-    /// # Errors
-    /// 409 without a reason for a complaint or an objection.
-    pub(super) fn take_out(self, desk: &super::Desk, chosen: Vec<Entry>) -> Result<Gone, Problem> {
-        let Self { whom, by, because } = self;
-        let is_stated = because.as_deref().is_some_and(|because| !because.trim().is_empty());
-        let guarded = |entry: &&Entry| matches!(entry.fact.cause, Cause::Complaint | Cause::LegalObjection);
-        if let Some(entry) = chosen.iter().find(guarded).filter(|_| !is_stated) {
-            return Err(StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
-        }
-        let (at, mut entries) = (desk.control.clock.now(), Vec::new());
-        for entry in chosen {
-            let (scope, cause) = (Some(entry.fact.scope), Some(entry.fact.cause));
-            let (subject, by, because) = (whom.clone(), by.clone(), because.clone());
-            entries.extend(desk.store.blocking_remove(&Removal { subject, scope, cause, by, because, at })?);
-        }
-        Ok(Gone { whom, entries })
-    }
-}
-
-/// Keeps what was removed in log and audit.
-pub(super) fn gone_events(call: &Call, gone: &Gone) {
-    for entry in &gone.entries {
-        let mut event = about(call, EventType::SuppressionRemoved, &gone.whom, &entry.fact.scope, entry.fact.cause);
+/// Keeps in log and audit what of `whom` was removed.
+pub(super) fn gone_events(call: &Call, whom: &Subject, gone: &[Entry]) {
+    for entry in gone {
+        let mut event = about(call, EventType::SuppressionRemoved, whom, &entry.fact.scope, entry.fact.cause);
         event.evidence = Some(format!("removed by {}", call.caller));
         call.desk.record(&event);
     }

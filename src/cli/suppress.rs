@@ -25,7 +25,8 @@ use crate::imports::Shape;
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Record, ndjson_line};
 use crate::store::{
-    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject,
+    Added, Cursor, Entry, EntryFormat, Match, NewSuppression, PAGE_MAX, Reach, Removal, Selection, Store, StoreError,
+    Subject,
 };
 use crate::telemetry::{Event, EventType, Privacy};
 use crate::time::{Clock, Timestamp};
@@ -359,6 +360,7 @@ fn remove(args: &RemoveArgs, store: &Store, out: &mut dyn Write, now: Timestamp)
         subject: args.subject.clone(),
         scope: args.scope.clone(),
         cause: args.cause,
+        reach: Reach::Gateway,
         by: args.by.clone(),
         because: args.because.clone(),
         at: now,

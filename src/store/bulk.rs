@@ -10,7 +10,7 @@ use super::embedded::later_expiry;
 use super::entry::{Entry, Removal};
 use super::key::{AddressKey, KEY_LEN};
 use super::redis::octets_of;
-use super::{Added, AddedMany, Kind, NewSuppression, Store, StoreError, Subject};
+use super::{Added, AddedMany, Kind, NewSuppression, Reach, Store, StoreError, Subject};
 use crate::hex;
 use crate::policy::{Origin, Suppression};
 use crate::time::Timestamp;
@@ -79,6 +79,7 @@ impl Withdrawal {
             subject: Subject::Hashed { kind: print.kind, exact: print.family, family: print.family },
             scope: None,
             cause: None,
+            reach: Reach::Gateway,
             by: self.by.clone(),
             because: Some(self.because.clone()),
             at: self.at,

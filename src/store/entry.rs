@@ -1,8 +1,8 @@
 //! What is put into the store, what lies in it, and what it answers.
 
-use super::StoreError;
 use super::key::{AddressKey, StoreKey};
 use super::published::PublishedHash;
+use super::{Reach, StoreError};
 use crate::mail::{Domain, Mailbox};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::time::Timestamp;
@@ -271,6 +271,8 @@ pub struct Removal {
     pub scope: Option<Scope>,
     /// Only entries of this cause, when given.
     pub cause: Option<Cause>,
+    /// Only entries that whoever removes may see.
+    pub reach: Reach,
     /// Who removes: a login, a door.
     pub by: String,
     /// Why the person may be written to again; needed for complaints and legal objections.
@@ -287,6 +289,7 @@ impl Removal {
             subject: Subject::Hashed { kind: entry.kind, exact: entry.exact, family: entry.family },
             scope: Some(entry.fact.scope.clone()),
             cause: Some(entry.fact.cause),
+            reach: Reach::Gateway,
             by: "store".to_owned(),
             because: Some("said again after a consent".to_owned()),
             at,
@@ -307,7 +310,9 @@ impl Removal {
     }
 
     pub(super) fn covers(&self, fact: &Suppression) -> bool {
-        self.scope.as_ref().is_none_or(|scope| *scope == fact.scope) && self.cause.is_none_or(|c| c == fact.cause)
+        self.reach.holds_entry(&fact.scope, fact.cause)
+            && self.scope.as_ref().is_none_or(|scope| *scope == fact.scope)
+            && self.cause.is_none_or(|c| c == fact.cause)
     }
 }
 

@@ -10,7 +10,9 @@ use super::entry::{Cursor, Entry, PAGE_MAX, Page, Selection, Stats, Subject, loo
 use super::event::{Event, NewEvent, View};
 use super::key::{AddressKey, StoreKey};
 use super::published::{RegisterEntry, published_keys, register_key};
-use super::{Added, AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, StoreError};
+use super::{
+    Added, AddedMany, Cleartext, Dossier, Kind, Match, NewSuppression, Removal, Revision, Seen, StoreError, Tried,
+};
 use crate::mail::Mailbox;
 use crate::policy::{Cause, ListCheck, Listed, RegisterName, Suppression};
 use crate::time::Timestamp;
@@ -123,22 +125,26 @@ impl Memory {
 
     pub(super) fn record_events(&self, events: &[Event]) -> Result<Vec<Added>, StoreError> {
         let mut state = self.state()?;
-        let mut record = |event: &Event| {
-            if state.view(&event.exact).holds(&event.told) {
-                return Added::Existing;
-            }
-            state.seq += 1;
-            let cursor = Cursor(state.seq);
-            state.events.push(Event { cursor, ..event.clone() });
-            Added::New
-        };
-        Ok(events.iter().map(&mut record).collect())
+        Ok(events.iter().map(|event| state.record(event)).collect())
+    }
+
+    pub(super) fn record_if(
+        &self,
+        key: &AddressKey,
+        events: &[Event],
+        seen: &Seen,
+    ) -> Result<Tried<Vec<Added>>, StoreError> {
+        let mut state = self.state()?;
+        let present = Revision::of_events(key, &seen.reach, &state.told(key));
+        if !seen.is(&present) {
+            return Ok(Tried::Meanwhile(present));
+        }
+        Ok(Tried::Done(events.iter().map(|event| state.record(event)).collect()))
     }
 
     pub(super) fn histories(&self, keys: &[AddressKey]) -> Result<Vec<Vec<Event>>, StoreError> {
         let state = self.state()?;
-        let theirs = |key: &AddressKey| state.events.iter().filter(|event| event.exact == *key).cloned().collect();
-        Ok(keys.iter().map(theirs).collect())
+        Ok(keys.iter().map(|key| state.told(key)).collect())
     }
 
     pub(super) fn events(&self, after: Cursor, limit: usize) -> Result<Vec<(Cursor, Event)>, StoreError> {
@@ -172,7 +178,7 @@ impl Memory {
 
     pub(super) fn history(&self, mailbox: &Mailbox) -> Result<Vec<Event>, StoreError> {
         let exact = self.0.key.exact(mailbox, &mut String::new());
-        Ok(self.state()?.events.iter().filter(|event| event.exact == exact).cloned().collect())
+        Ok(self.state()?.told(&exact))
     }
 
     pub(super) fn load_register(
@@ -218,6 +224,16 @@ impl Memory {
         Ok(new.iter().map(|new| state.add(self.entry(new, &mut buffer))).collect())
     }
 
+    pub(super) fn add_if(&self, new: &NewSuppression, seen: &Seen) -> Result<Tried<Added>, StoreError> {
+        let entry = self.entry(new, &mut String::new());
+        let mut state = self.state()?;
+        let present = Revision::of_entries(entry.kind, &entry.family, &seen.reach, &state.entries);
+        if !seen.is(&present) {
+            return Ok(Tried::Meanwhile(present));
+        }
+        Ok(Tried::Done(state.add(entry)))
+    }
+
     pub(super) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {
         let mut state = self.state()?;
         let mut gone = 0;
@@ -236,17 +252,18 @@ impl Memory {
     }
 
     pub(super) fn remove(&self, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
-        let mut state = self.state()?;
         let (kind, key) = lookup_key(&removal.subject, &self.0.key, &mut String::new());
-        let goes = |entry: &Entry| entry.kind == kind && entry.family == key && removal.covers(&entry.fact);
-        let found: Vec<Entry> = state.entries.iter().filter(|entry| goes(entry)).cloned().collect();
-        removal.check(&found)?;
-        state.entries.retain(|entry| !goes(entry));
-        for _ in &found {
-            state.seq += 1;
-            state.removed += 1;
+        self.state()?.remove(kind, &key, removal)
+    }
+
+    pub(super) fn remove_if(&self, removal: &Removal, seen: &Seen) -> Result<Tried<Vec<Entry>>, StoreError> {
+        let (kind, key) = lookup_key(&removal.subject, &self.0.key, &mut String::new());
+        let mut state = self.state()?;
+        let present = Revision::of_entries(kind, &key, &seen.reach, &state.entries);
+        if !seen.is(&present) {
+            return Ok(Tried::Meanwhile(present));
         }
-        Ok(found)
+        state.remove(kind, &key, removal).map(Tried::Done)
     }
 
     pub(super) fn list(&self, selection: &Selection, after: Cursor, limit: usize) -> Result<Page, StoreError> {
@@ -281,9 +298,35 @@ impl Memory {
 }
 
 impl State {
+    /// Every event about one exact address.
+    fn told(&self, exact: &AddressKey) -> Vec<Event> {
+        self.events.iter().filter(|event| event.exact == *exact).cloned().collect()
+    }
+
     fn view(&self, exact: &AddressKey) -> View {
-        let theirs: Vec<Event> = self.events.iter().filter(|event| event.exact == *exact).cloned().collect();
-        View::of(&theirs)
+        View::of(&self.told(exact))
+    }
+
+    fn record(&mut self, event: &Event) -> Added {
+        if self.view(&event.exact).holds(&event.told) {
+            return Added::Existing;
+        }
+        self.seq += 1;
+        let cursor = Cursor(self.seq);
+        self.events.push(Event { cursor, ..event.clone() });
+        Added::New
+    }
+
+    fn remove(&mut self, kind: Kind, key: &AddressKey, removal: &Removal) -> Result<Vec<Entry>, StoreError> {
+        let goes = |entry: &Entry| entry.kind == kind && entry.family == *key && removal.covers(&entry.fact);
+        let found: Vec<Entry> = self.entries.iter().filter(|entry| goes(entry)).cloned().collect();
+        removal.check(&found)?;
+        self.entries.retain(|entry| !goes(entry));
+        for _ in &found {
+            self.seq += 1;
+            self.removed += 1;
+        }
+        Ok(found)
     }
 
     fn add(&mut self, mut entry: Entry) -> Added {

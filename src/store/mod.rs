@@ -3,6 +3,7 @@
 //! **Promise:** a suppression is on disk when its addition is acknowledged, counts from the very next question (also
 //! when another process added it), and is met by every spelling of its address. A store that is lost, cut short,
 //! older than what was acknowledged, replaced or unreadable is an error, never "nobody objected" (promises P4, P10).
+//! A change that names what its writer saw is made only while that still is so, whoever else changes the store.
 //! Consents and declarations are only ever added to; what holds now is the last word of each.
 //!
 //! **Owns:** the embedded database and its files, the keyed hash of addresses and its key, the folding of addresses,
@@ -34,8 +35,10 @@ pub(crate) mod line;
 mod memory;
 mod people;
 mod published;
+mod reach;
 pub(crate) mod record;
 mod redis;
+mod revision;
 mod rotate;
 mod row;
 mod schema;
@@ -64,7 +67,9 @@ pub use key::AddressKey;
 pub use line::Restored;
 pub use memory::Memory;
 pub use published::{PublishedHash, RegisterEntry};
+pub use reach::Reach;
 pub use record::{EntryFormat, Record};
+pub use revision::{Revision, Seen, Tried};
 pub use rotate::Rotated;
 pub use standing::{Way, way};
 

@@ -79,15 +79,18 @@ impl Store {
     /// # Errors
     /// As [`Store::record`]; nothing of them is recorded then, or trying again finds it there.
     pub fn record_chunk(&self, new: &[NewEvent]) -> Result<Vec<Added>, StoreError> {
+        self.record_events(&self.events_of(new))
+    }
+
+    /// The events as they will lie in the store.
+    pub(super) fn events_of(&self, new: &[NewEvent]) -> Vec<Event> {
         let mut buffer = String::new();
-        let events: Vec<_> = new.iter().map(|new| self.event(new, &mut buffer)).collect();
-        self.record_events(&events)
+        new.iter().map(|new| self.event(new, &mut buffer)).collect()
     }
 
     /// Under what each of these events will lie. It names nobody (promise P9).
     pub fn exact_keys(&self, new: &[NewEvent]) -> Vec<AddressKey> {
-        let mut buffer = String::new();
-        new.iter().map(|new| self.event(new, &mut buffer).exact).collect()
+        self.events_of(new).into_iter().map(|event| event.exact).collect()
     }
 
     /// The consents that hold now under each key. Blocking.

@@ -1,5 +1,6 @@
 //! The programs' door: facts handed in count at once, tokens reach what they are for and nothing else, limits hold.
 
+mod conditions;
 mod forms;
 mod isolation;
 mod others;

@@ -15,12 +15,12 @@ use serde_json::Value;
 use super::call::Call;
 use super::problem::Problem;
 use super::reach::Reach;
-use super::suppressions::{Going, gone_events, record};
+use super::suppressions::{gone_events, record};
 use crate::compat::{SaidBy, Shown, Wanted};
 use crate::mail::{ControllerId, ListName, Mailbox};
 use crate::pipeline::Stream;
 use crate::policy::{Cause, Origin, Scope, Suppression};
-use crate::store::{Cursor, Entry, Match, NewSuppression, PAGE_MAX, Selection, Store, StoreError, Subject};
+use crate::store::{Cursor, Entry, Match, NewSuppression, PAGE_MAX, Removal, Selection, Store, StoreError, Subject};
 use crate::time::Timestamp;
 
 /// Entries that one listing looks at.
@@ -200,10 +200,26 @@ async fn of(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<Vec<Entry>, Pro
 /// 409 for what needs a reason: none of these services has a field for it.
 async fn remove(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<usize, Problem> {
     let chosen = of(call, wish, mailbox.clone()).await?;
-    let going = Going { whom: Subject::Address(mailbox), by: call.caller.to_string(), because: None };
-    let gone = call.blocking(move |desk| going.take_out(desk, chosen)).await?;
-    gone_events(call, &gone);
-    Ok(gone.entries.len())
+    let (subject, by, at) = (Subject::Address(mailbox), call.caller.to_string(), call.desk.control.clock.now());
+    let whom = subject.clone();
+    let gone = call.blocking(move |desk| take_out(&desk.store, &subject, chosen, &by, at)).await?;
+    gone_events(call, &whom, &gone);
+    Ok(gone.len())
+}
+
+/// Takes out `chosen`, all of them or none: one that needs a reason holds up the others.
+fn take_out(store: &Store, whom: &Subject, chosen: Vec<Entry>, by: &str, at: Timestamp) -> Result<Vec<Entry>, Problem> {
+    let guarded = |entry: &&Entry| matches!(entry.fact.cause, Cause::Complaint | Cause::LegalObjection);
+    if let Some(entry) = chosen.iter().find(guarded) {
+        return Err(StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
+    }
+    let mut gone = Vec::new();
+    for Entry { fact: Suppression { scope, cause, .. }, .. } in chosen {
+        let (scope, cause, reach) = (Some(scope), Some(cause), Reach::Gateway);
+        let (subject, by, because) = (whom.clone(), by.to_owned(), None);
+        gone.extend(store.blocking_remove(&Removal { subject, scope, cause, reach, by, because, at })?);
+    }
+    Ok(gone)
 }
 
 /// An entry as the shapes of others want it; none for one whose address is not kept.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{OperationError, Outcome, line};
 use crate::policy::{Cause, Origin};
-use crate::store::{Cursor, Entry, PAGE_MAX, Removal, Selection, Store, Subject};
+use crate::store::{Cursor, Entry, PAGE_MAX, Reach, Removal, Selection, Store, Subject};
 use crate::time::Timestamp;
 
 /// Entries that are shown one by one; the rest is counted.
@@ -118,6 +118,7 @@ fn removal(args: &RollbackArgs, entry: &Entry, now: Timestamp) -> Removal {
         subject: subject(entry),
         scope: Some(entry.fact.scope.clone()),
         cause: Some(entry.fact.cause),
+        reach: Reach::Gateway,
         by: args.by.clone(),
         because: args.because.clone(),
         at: now,

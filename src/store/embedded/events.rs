@@ -9,7 +9,7 @@ use crate::store::copy::Copied;
 use crate::store::event::{Event, NewEvent, View};
 use crate::store::fact::Columns;
 use crate::store::key::{AddressKey, KEY_LEN};
-use crate::store::{Added, AddedMany, Cursor, StoreError, row};
+use crate::store::{Added, AddedMany, Cursor, Revision, Seen, StoreError, Tried, row};
 use crate::time::Timestamp;
 
 /// Most additions in one transaction, as for suppressions.
@@ -34,6 +34,23 @@ impl Embedded {
         }
         change(&self.0, "record a consent", |transaction| {
             events.iter().map(|event| add(transaction, event)).collect::<rusqlite::Result<_>>().map(Ok)
+        })
+    }
+
+    /// See [`crate::store::Store::record_if`].
+    pub(in crate::store) fn record_if(
+        &self,
+        key: &AddressKey,
+        events: &[Event],
+        seen: &Seen,
+    ) -> Result<Tried<Vec<Added>>, StoreError> {
+        change(&self.0, "record a consent", |transaction| {
+            let present = Revision::of_events(key, &seen.reach, &find(transaction, key)?);
+            if !seen.is(&present) {
+                return Ok(Ok(Tried::Meanwhile(present)));
+            }
+            let added = events.iter().map(|event| add(transaction, event)).collect::<rusqlite::Result<_>>()?;
+            Ok(Ok(Tried::Done(added)))
         })
     }
 

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{Shared, events, find, lock};
+use super::{Embedded, Shared, events, find, lock};
 use crate::policy::Suppression;
 use crate::store::bulk::{Print, Withdrawal, said_again};
 use crate::store::entry::{Entry, lookup_key};
 use crate::store::schema::Meta;
-use crate::store::{Added, Cursor, Removal, StoreError, row};
+use crate::store::{Added, Cursor, NewSuppression, Removal, Revision, Seen, StoreError, Tried, row};
 use crate::time::Timestamp;
 
 pub(super) fn add_chunk(shared: &Shared, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
@@ -44,13 +44,52 @@ pub(super) fn remove(shared: &Shared, removal: &Removal) -> Result<Vec<Entry>, S
     change(shared, "remove a suppression", |transaction| {
         let mut found = Vec::new();
         find(transaction, kind, &key, &mut found)?;
-        found.retain(|entry| removal.covers(&entry.fact));
-        if let Err(refused) = removal.check(&found) {
-            return Ok(Err(refused));
-        }
-        found.iter().try_for_each(|entry| take_out(transaction, entry, removal))?;
-        Ok(Ok(found))
+        take_out_of(transaction, found, removal)
     })
+}
+
+impl Embedded {
+    /// See [`crate::store::Store::add_if`].
+    pub(in crate::store) fn add_if(&self, new: &NewSuppression, seen: &Seen) -> Result<Tried<Added>, StoreError> {
+        let entry = self.entry(new, &mut String::new());
+        change(&self.0, "record a suppression", |transaction| {
+            let mut found = Vec::new();
+            find(transaction, entry.kind, &entry.family, &mut found)?;
+            let present = Revision::of_entries(entry.kind, &entry.family, &seen.reach, &found);
+            if !seen.is(&present) {
+                return Ok(Ok(Tried::Meanwhile(present)));
+            }
+            add(transaction, &entry).map(|added| Ok(Tried::Done(added)))
+        })
+    }
+
+    /// See [`crate::store::Store::remove_if`].
+    pub(in crate::store) fn remove_if(&self, removal: &Removal, seen: &Seen) -> Result<Tried<Vec<Entry>>, StoreError> {
+        let (kind, key) = lookup_key(&removal.subject, &self.0.key, &mut String::new());
+        change(&self.0, "remove a suppression", |transaction| {
+            let mut found = Vec::new();
+            find(transaction, kind, &key, &mut found)?;
+            let present = Revision::of_entries(kind, &key, &seen.reach, &found);
+            if !seen.is(&present) {
+                return Ok(Ok(Tried::Meanwhile(present)));
+            }
+            Ok(take_out_of(transaction, found, removal)?.map(Tried::Done))
+        })
+    }
+}
+
+/// Takes those of `found` out that are to go, all or none, and answers them.
+fn take_out_of(
+    transaction: &Transaction<'_>,
+    mut found: Vec<Entry>,
+    removal: &Removal,
+) -> rusqlite::Result<Result<Vec<Entry>, StoreError>> {
+    found.retain(|entry| removal.covers(&entry.fact));
+    if let Err(refused) = removal.check(&found) {
+        return Ok(Err(refused));
+    }
+    found.iter().try_for_each(|entry| take_out(transaction, entry, removal))?;
+    Ok(Ok(found))
 }
 
 /// Runs `work` as one durable transaction; an inner error rolls back. The mark follows before anybody is told.

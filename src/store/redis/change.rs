@@ -21,20 +21,22 @@ use crate::store::key::AddressKey;
 use crate::store::{Added, StoreError};
 
 /// How often a change that met another one is tried again before the caller is told to come back.
-const TRIES_MAX: usize = 50;
+pub(super) const TRIES_MAX: usize = 50;
 
 /// Compares, writes and counts. KEYS: the partition's meta, then each bucket. ARGV: origin, change number before and
-/// after, the name and the change of each counter, then for each bucket its name and how many writes, then bucket number, field and value of each
-/// write, where an empty value takes the field out. Answers 1 when written, 0 when another change came first, -1 when the partition is not of
-/// this store and generation, -2 when a bucket has lost or gained fields. Everything is checked before anything is written, since a script is
-/// not undone.
+/// after, the change's own name or nothing, the name and the change of each counter, then for each bucket its name and how many writes, then
+/// bucket number, field and value of each write, where an empty value takes the field out. Answers 1 when written, also when a change of that
+/// name was written a moment ago, 0 when another change came first, -1 when the partition is not of this store and generation, -2 when a
+/// bucket has lost or gained fields. Everything is checked before anything is written, since a script is not undone.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local head = redis.call('HMGET', KEYS[1], 'o', 'n')
+local head = redis.call('HMGET', KEYS[1], 'o', 'n', 'w')
 if head[1] ~= ARGV[1] then return -1 end
+local last = head[3] or ''
+if ARGV[4] ~= '' and string.find(last, ARGV[4], 1, true) then return 1 end
 if (head[2] or '0') ~= ARGV[2] then return 0 end
-local at = 4
+local at = 5
 local counters = tonumber(ARGV[at]); at = at + 1
 local first_counter = at
 at = at + 2 * counters
@@ -62,16 +64,19 @@ for i = 0, counters - 1 do
   redis.call('HINCRBY', KEYS[1], ARGV[first_counter + 2 * i], ARGV[first_counter + 2 * i + 1])
 end
 redis.call('HSET', KEYS[1], 'n', ARGV[3])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'w', string.sub(ARGV[4] .. last, 1, 64)) end
 return 1
 ",
     )
 });
 
 /// What is to be written to one partition.
-struct Writes {
+pub(super) struct Writes {
     partition: Partition,
-    before: i64,
-    after: i64,
+    pub(super) before: i64,
+    pub(super) after: i64,
+    /// By which it is known again when it is sent twice; empty where that changes nothing.
+    name: String,
     /// How much each counter changes.
     counters: BTreeMap<&'static str, i64>,
     values: BTreeMap<(Bucket, AddressKey), Vec<u8>>,
@@ -80,15 +85,21 @@ struct Writes {
 }
 
 impl Writes {
-    fn new(partition: Partition, before: i64) -> Self {
+    pub(super) fn new(partition: Partition, before: i64) -> Self {
         Self {
             partition,
             before,
             after: before,
+            name: String::new(),
             counters: BTreeMap::new(),
             values: BTreeMap::new(),
             removals: Vec::new(),
         }
+    }
+
+    /// Known again by `name`, which has the length of [`conditional::NAME_LEN`](super::conditional::NAME_LEN).
+    pub(super) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 
     fn count(&mut self, counter: &'static str, by: i64) {
@@ -126,6 +137,7 @@ impl Writes {
             ground.origin().into_bytes(),
             self.before.to_string().into_bytes(),
             self.after.to_string().into_bytes(),
+            self.name.clone().into_bytes(),
             self.counters.len().to_string().into_bytes(),
         ];
         for (counter, by) in &self.counters {
@@ -181,7 +193,7 @@ pub(super) async fn tell(link: &Link, ground: &Ground, facts: &[Fact], telling: 
     Err(Doubt::Away(StoreError::Busy))
 }
 
-const fn want(fact: &Fact) -> Want {
+pub(super) const fn want(fact: &Fact) -> Want {
     match fact {
         Fact::Suppression(entry) => Want { shelf: Shelf::Suppressions, key: entry.family },
         Fact::Event(event) => Want { shelf: Shelf::Events, key: event.exact },
@@ -190,7 +202,7 @@ const fn want(fact: &Fact) -> Want {
 
 /// What has to be seen before a fact can be merged: what is told of the same key, and for a suppression the consents of
 /// its address, one of which may have lifted what was told before.
-fn wants(fact: &Fact) -> impl Iterator<Item = Want> {
+pub(super) fn wants(fact: &Fact) -> impl Iterator<Item = Want> {
     let consents = match fact {
         Fact::Suppression(entry) => Some(Want { shelf: Shelf::Events, key: entry.exact }),
         Fact::Event(_) => None,
@@ -199,7 +211,7 @@ fn wants(fact: &Fact) -> impl Iterator<Item = Want> {
 }
 
 /// Merges facts of one partition into what lies there.
-fn merge<'a>(
+pub(super) fn merge<'a>(
     ground: &Ground,
     answer: &Answer,
     facts: impl Iterator<Item = (usize, &'a Fact)>,
@@ -236,7 +248,9 @@ fn merge<'a>(
         };
         if writes.after > before {
             match fact {
-                Fact::Suppression(_) => writes.put(ground, &want, encode(entries.get(&want))),
+                Fact::Suppression(_) => {
+                    writes.put(ground, &want, encode(entries.get(&want).map_or(&[], Vec::as_slice)));
+                }
                 Fact::Event(_) => writes.put(ground, &want, encode_events(events.get(&want))),
             }
         }
@@ -317,13 +331,7 @@ pub(super) async fn remove(
             let before = answer.changes.get(&bucket.partition).copied().unwrap_or(0);
             let (writes, taken) =
                 all.entry(bucket.partition).or_insert_with(|| (Writes::new(bucket.partition, before), Vec::new()));
-            for entry in &mut gone {
-                let change = writes.next();
-                writes.removals.push((change.to_string(), record_of(entry, removal)));
-                writes.count("s", -1);
-                entry.cursor = Cursor(cursor(&bucket, entry.cursor.0));
-            }
-            writes.put(ground, want, encode(Some(&kept)));
+            take_out(ground, want, &mut gone, &kept, removal, writes);
             taken.append(&mut gone);
         }
         let (writes, taken): (Vec<Writes>, Vec<Vec<Entry>>) = all.into_values().unzip();
@@ -339,6 +347,25 @@ pub(super) async fn remove(
         }
     }
     Err(Doubt::Away(StoreError::Busy))
+}
+
+/// Leaves `kept` under a key and writes `gone` down as removed; their cursors become those of listings.
+pub(super) fn take_out(
+    ground: &Ground,
+    want: &Want,
+    gone: &mut [Entry],
+    kept: &[Entry],
+    removal: &Removal,
+    writes: &mut Writes,
+) {
+    let bucket = ground.layout.bucket(want.shelf, &want.key);
+    for entry in gone {
+        let change = writes.next();
+        writes.removals.push((change.to_string(), record_of(entry, removal)));
+        writes.count("s", -1);
+        entry.cursor = Cursor(cursor(&bucket, entry.cursor.0));
+    }
+    writes.put(ground, want, encode(kept));
 }
 
 /// Puts keys of a national opt-out list into its copy.
@@ -373,7 +400,7 @@ pub(super) async fn list(link: &Link, ground: &Ground, copy: i64, keys: &[Addres
 pub(super) const LISTED: &[u8] = b"1";
 
 /// Writes to partitions side by side; answers those where another change came first.
-async fn write(link: &Link, ground: &Ground, all: &[Writes]) -> Result<Vec<Partition>, Doubt> {
+pub(super) async fn write(link: &Link, ground: &Ground, all: &[Writes]) -> Result<Vec<Partition>, Doubt> {
     let runs = all.iter().map(|writes| writes.run(ground)).collect();
     let answers = link.run(&SCRIPT, runs).await?;
     let mut conflicts = Vec::new();
@@ -403,9 +430,11 @@ pub(super) fn unreadable(key: &AddressKey) -> Doubt {
     Doubt::Damaged(format!("what lies under {key} is not what was written"))
 }
 
-fn encode(entries: Option<&Vec<Entry>>) -> Vec<u8> {
+fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut octets = Vec::new();
-    entries.into_iter().flatten().for_each(|entry| codec::put_entry(entry, entry.cursor.0, &mut octets));
+    for entry in entries {
+        codec::put_entry(entry, entry.cursor.0, &mut octets);
+    }
     octets
 }
 

@@ -9,6 +9,7 @@ mod admin;
 mod bulk;
 mod change;
 mod codec;
+mod conditional;
 mod counts;
 mod fact;
 mod journal;

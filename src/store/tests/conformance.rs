@@ -9,6 +9,7 @@ pub(super) fn every_expectation() -> impl Iterator<Item = Expectation> {
         .chain(bulk::EVERY_KIND)
         .chain(published_hashes::EVERY_KIND)
         .chain(lines::EVERY_KIND)
+        .chain(conditional::EVERY_KIND)
         .copied()
 }
 
@@ -58,7 +59,7 @@ pub(super) fn redis_at(port: u16, prefix: &str) -> RedisSettings {
 }
 
 /// What one gateway of a fleet has on its own disk.
-pub(super) struct GatewayFolder {
+pub(in crate::store) struct GatewayFolder {
     pub(super) folder: tempfile::TempDir,
     pub(super) settings: Settings,
 }

@@ -1,6 +1,7 @@
 //! The store as its callers see it; the same expectations for the embedded one and the one in memory where both apply.
 
 mod bulk;
+mod conditional;
 mod conformance;
 mod counts;
 mod fleet;
@@ -66,6 +67,7 @@ fn removal(subject: &str, because: Option<&str>) -> Removal {
         subject: Subject::parse(subject).unwrap(),
         scope: None,
         cause: None,
+        reach: Reach::Gateway,
         by: "tester".to_owned(),
         because: because.map(str::to_owned),
         at: now(),
@@ -299,6 +301,13 @@ fn a_memory_told_to_fail_answers_nothing() {
     assert!(store.blocking_probe().is_err());
     memory.fail(false);
     assert_eq!(facts(&store, "v@x.example").len(), 1);
+}
+
+/// A fleet of one, for tests within its room.
+pub(super) fn one_gateway() -> (RedisServer, conformance::GatewayFolder, Store) {
+    let (server, folder) = (RedisServer::start(&[]), conformance::GatewayFolder::new());
+    let store = Store::create_fleet(&conformance::redis_at(server.port, "c:"), &folder.settings, 1_000).unwrap();
+    (server, folder, store)
 }
 
 /// What every kind of store has to do.
