@@ -21,11 +21,17 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::Caller;
+use super::problem::Problem;
 use super::routes::Door;
+use crate::crowd::{Census, Neighbourhood, Places, turn_away};
 use crate::tls::Certificates;
 
-/// Connections at once, at some forty kilobytes each; programs keep a few each. The next one waits in the system's queue.
+/// Connections at once, at some forty kilobytes each; programs keep a few each. The next one waits in the system's queue. The
+/// operators' socket has as many of its own: no program keeps an operator out.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections at once of one neighbourhood: a quarter, so that one program which loses count of its own does not keep the
+/// others out, and far more than a proxy in front of many programs needs.
+const CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may wait for the head of its next request.
@@ -103,7 +109,18 @@ pub async fn serve_local(socket: Local, door: Door) {
 /// Serves programs until the stop; requests under way are finished.
 pub async fn serve(listener: TcpListener, certificates: Option<Certificates>, door: Door) {
     let mut house = House::new(door);
+    let census = Arc::new(Census::default());
+    let places = Places { in_all: CONNECTIONS_MAX, per_address: CONNECTIONS_PER_ADDRESS };
     while let Some(((stream, peer), place)) = house.next(|| listener.accept()).await {
+        let Some(counted) = census.enter(Some(Neighbourhood::of(peer.ip())), places) else {
+            tracing::debug!(%peer, "no place for another connection of this address to the API");
+            // Behind a handshake, which costs more than all that it would say, nobody is told.
+            if certificates.is_none() {
+                let _or_does_without = turn_away(stream, &Problem::crowded(CONNECTIONS_PER_ADDRESS).unasked());
+            }
+            continue;
+        };
+        let place = (place, counted);
         // Small answers wait for nothing.
         let _slower = stream.set_nodelay(true);
         match certificates.as_ref().map(Certificates::acceptor) {
@@ -168,9 +185,11 @@ impl House {
         }
     }
 
-    fn hold<S>(&mut self, stream: S, caller: Caller, place: OwnedSemaphorePermit)
+    /// Answers a connection; `place` is given back at its end.
+    fn hold<S, P>(&mut self, stream: S, caller: Caller, place: P)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        P: Send + 'static,
     {
         let (service, stops) = (self.service.clone(), self.stops.clone());
         self.connections.spawn(async move {

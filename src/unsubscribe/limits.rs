@@ -12,7 +12,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::client::Neighbourhood;
+use crate::crowd::Neighbourhood;
 use crate::mail::{ControllerId, Mailbox};
 use crate::token::Subject;
 use crate::token::confirmation::Asked;

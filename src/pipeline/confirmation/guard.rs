@@ -11,8 +11,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
+use crate::crowd::Neighbourhood;
 use crate::mail::Mailbox;
-use crate::pipeline::backoff::network;
 
 /// Letters to one address, of all controllers together: somebody signs up for some lists of one house on one day.
 const ADDRESS: Rate = Rate { burst: NonZeroU32::new(4).unwrap(), every: Duration::from_hours(6) };
@@ -60,7 +60,7 @@ impl<C: Clock + Clone> Guard<C> {
     /// asked before it.
     pub(super) fn lets(&self, mailbox: &Mailbox, question: &str, ip: Option<IpAddr>) -> bool {
         let whom = (mailbox.local_part().to_lowercase(), mailbox.domain().clone());
-        ip.is_none_or(|ip| pass(&self.network, self.hasher.hash_one(network(ip))))
+        ip.is_none_or(|ip| pass(&self.network, self.hasher.hash_one(Neighbourhood::of(ip))))
             && pass(&self.question, self.hasher.hash_one((&whom, question)))
             && pass(&self.address, self.hasher.hash_one(&whom))
     }
