@@ -239,3 +239,88 @@ where
         Err(_elapsed) => tracing::debug!("a connection of the API was cut off"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::time::{Instant, sleep, sleep_until};
+
+    use super::*;
+
+    /// How long the work behind `/slow` takes.
+    const SLOW: Duration = Duration::from_secs(100);
+
+    /// The other end of a connection that began now, and what stops it when it is dropped.
+    fn connected() -> (DuplexStream, watch::Sender<bool>) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (stop, stops) = watch::channel(false);
+        let slow = || async {
+            sleep(SLOW).await;
+            "done"
+        };
+        let router = Router::new().route("/", get(async || "done")).route("/slow", get(slow));
+        tokio::spawn(talk(near, TowerToHyperService::new(router), Caller::Anybody, stops));
+        (far, stop)
+    }
+
+    async fn ask(client: &mut DuplexStream, path: &str) {
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+    }
+
+    async fn answer(client: &mut DuplexStream) -> String {
+        let mut answer = String::new();
+        while !answer.ends_with("done") {
+            let mut octets = [0; 1024];
+            let count = client.read(&mut octets).await.unwrap();
+            assert!(count > 0, "cut off behind {answer:?}");
+            answer.push_str(std::str::from_utf8(&octets[..count]).unwrap());
+        }
+        answer
+    }
+
+    /// Keeps a connection busy up to `end`, as far as requests go that wait for nothing.
+    async fn keep_busy(client: &mut DuplexStream, end: Instant) {
+        while Instant::now() < end {
+            ask(client, "/").await;
+            assert!(!answer(client).await.contains("connection: close"));
+            sleep_until(end.min(Instant::now() + HEAD_MAX / 2)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_is_kept_up_to_its_hour_and_not_beyond() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (mut client, _stop) = connected();
+        keep_busy(&mut client, end - Duration::from_millis(1)).await;
+        ask(&mut client, "/").await;
+        answer(&mut client).await;
+        sleep_until(end + Duration::from_millis(1)).await;
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "it is kept on");
+        assert!(end.elapsed() < Duration::from_secs(1), "{:?} too late", end.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_at_the_hour_is_answered_as_the_last() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (mut client, _stop) = connected();
+        keep_busy(&mut client, end - Duration::from_millis(1)).await;
+        ask(&mut client, "/slow").await;
+        let last = answer(&mut client).await;
+        assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
+        assert!(end.elapsed() >= SLOW.mul_f64(0.9), "the work was under way when the hour was over");
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_take_the_last_answer_is_cut_off() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (near, mut client) = tokio::io::duplex(64);
+        let (_stop, stops) = watch::channel(false);
+        let long = Router::new().route("/", get(async || "x".repeat(1024)));
+        let talked = tokio::spawn(talk(near, TowerToHyperService::new(long), Caller::Anybody, stops));
+        ask(&mut client, "/").await;
+        talked.await.unwrap();
+        assert!(end.elapsed() >= LAST_ANSWER_MAX && end.elapsed() < LAST_ANSWER_MAX + Duration::from_secs(1));
+    }
+}
