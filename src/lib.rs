@@ -21,6 +21,7 @@ pub mod cli;
 pub mod compat;
 pub mod config;
 pub mod control;
+pub mod crowd;
 pub mod daemon;
 pub mod delivery;
 pub mod demo;

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::Kind;
 use super::call::etag;
@@ -113,6 +113,12 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "Too many requests", detail)
     }
 
+    /// An address has as many connections as it may.
+    pub(super) fn crowded(max: usize) -> Self {
+        let detail = format!("this address has {max} connections already; expected that they are used again or closed");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "crowded", "Too many connections", detail)
+    }
+
     /// The facts cannot be had or changed now.
     pub(super) fn unavailable(detail: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now", detail)
@@ -167,13 +173,28 @@ impl From<StoreError> for Problem {
 }
 
 impl Problem {
+    fn body(&self) -> Value {
+        json!({
+            "type": format!("urn:consentry:problem:{}", self.kind), "title": self.title,
+            "status": self.status.as_u16(), "detail": self.detail,
+        })
+    }
+
+    /// As all that is said on a connection, before anything was asked.
+    pub(super) fn unasked(&self) -> Vec<u8> {
+        let (status, body) = (self.status, self.body().to_string());
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nContent-Length: {length}\r\n\
+             Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
+    }
+
     /// As an answer in the words of `dialect`.
     pub(super) fn response(self, dialect: Dialect) -> Response {
         let body = match dialect {
-            Dialect::Ours => json!({
-                "type": format!("urn:consentry:problem:{}", self.kind), "title": self.title,
-                "status": self.status.as_u16(), "detail": self.detail,
-            }),
+            Dialect::Ours => self.body(),
             Dialect::Mailgun => json!({ "message": self.detail }),
             Dialect::SendGrid => json!(sendgrid::Errors::new(self.detail)),
             Dialect::Postmark => json!(postmark::Fault::new(postmark_code(self.status), self.detail)),

@@ -21,11 +21,17 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::Caller;
+use super::problem::Problem;
 use super::routes::Door;
+use crate::crowd::{Census, Neighbourhood, Places, turn_away};
 use crate::tls::Certificates;
 
-/// Connections at once, at some forty kilobytes each; programs keep a few each. The next one waits in the system's queue.
+/// Connections at once, at some forty kilobytes each; programs keep a few each. The next one waits in the system's queue. The
+/// operators' socket has as many of its own: no program keeps an operator out.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections at once of one neighbourhood: a quarter, so that one program which loses count of its own does not keep the
+/// others out, and far more than a proxy in front of many programs needs.
+const CONNECTIONS_PER_ADDRESS: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may wait for the head of its next request.
@@ -103,7 +109,18 @@ pub async fn serve_local(socket: Local, door: Door) {
 /// Serves programs until the stop; requests under way are finished.
 pub async fn serve(listener: TcpListener, certificates: Option<Certificates>, door: Door) {
     let mut house = House::new(door);
+    let census = Arc::new(Census::default());
+    let places = Places { in_all: CONNECTIONS_MAX, per_address: CONNECTIONS_PER_ADDRESS };
     while let Some(((stream, peer), place)) = house.next(|| listener.accept()).await {
+        let Some(counted) = census.enter(Some(Neighbourhood::of(peer.ip())), places) else {
+            tracing::debug!(%peer, "no place for another connection of this address to the API");
+            // Behind a handshake, which costs more than all that it would say, nobody is told.
+            if certificates.is_none() {
+                let _or_does_without = turn_away(stream, &Problem::crowded(CONNECTIONS_PER_ADDRESS).unasked());
+            }
+            continue;
+        };
+        let place = (place, counted);
         // Small answers wait for nothing.
         let _slower = stream.set_nodelay(true);
         match certificates.as_ref().map(Certificates::acceptor) {
@@ -168,9 +185,11 @@ impl House {
         }
     }
 
-    fn hold<S>(&mut self, stream: S, caller: Caller, place: OwnedSemaphorePermit)
+    /// Answers a connection; `place` is given back at its end.
+    fn hold<S, P>(&mut self, stream: S, caller: Caller, place: P)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        P: Send + 'static,
     {
         let (service, stops) = (self.service.clone(), self.stops.clone());
         self.connections.spawn(async move {
@@ -218,5 +237,90 @@ where
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection of the API broke off"),
         Err(_elapsed) => tracing::debug!("a connection of the API was cut off"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::time::{Instant, sleep, sleep_until};
+
+    use super::*;
+
+    /// How long the work behind `/slow` takes.
+    const SLOW: Duration = Duration::from_secs(100);
+
+    /// The other end of a connection that began now, and what stops it when it is dropped.
+    fn connected() -> (DuplexStream, watch::Sender<bool>) {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (stop, stops) = watch::channel(false);
+        let slow = || async {
+            sleep(SLOW).await;
+            "done"
+        };
+        let router = Router::new().route("/", get(async || "done")).route("/slow", get(slow));
+        tokio::spawn(talk(near, TowerToHyperService::new(router), Caller::Anybody, stops));
+        (far, stop)
+    }
+
+    async fn ask(client: &mut DuplexStream, path: &str) {
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+    }
+
+    async fn answer(client: &mut DuplexStream) -> String {
+        let mut answer = String::new();
+        while !answer.ends_with("done") {
+            let mut octets = [0; 1024];
+            let count = client.read(&mut octets).await.unwrap();
+            assert!(count > 0, "cut off behind {answer:?}");
+            answer.push_str(std::str::from_utf8(&octets[..count]).unwrap());
+        }
+        answer
+    }
+
+    /// Keeps a connection busy up to `end`, as far as requests go that wait for nothing.
+    async fn keep_busy(client: &mut DuplexStream, end: Instant) {
+        while Instant::now() < end {
+            ask(client, "/").await;
+            assert!(!answer(client).await.contains("connection: close"));
+            sleep_until(end.min(Instant::now() + HEAD_MAX / 2)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_is_kept_up_to_its_hour_and_not_beyond() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (mut client, _stop) = connected();
+        keep_busy(&mut client, end - Duration::from_millis(1)).await;
+        ask(&mut client, "/").await;
+        answer(&mut client).await;
+        sleep_until(end + Duration::from_millis(1)).await;
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "it is kept on");
+        assert!(end.elapsed() < Duration::from_secs(1), "{:?} too late", end.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_at_the_hour_is_answered_as_the_last() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (mut client, _stop) = connected();
+        keep_busy(&mut client, end - Duration::from_millis(1)).await;
+        ask(&mut client, "/slow").await;
+        let last = answer(&mut client).await;
+        assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
+        assert!(end.elapsed() >= SLOW.mul_f64(0.9), "the work was under way when the hour was over");
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_take_the_last_answer_is_cut_off() {
+        let end = Instant::now() + CONNECTION_MAX;
+        let (near, mut client) = tokio::io::duplex(64);
+        let (_stop, stops) = watch::channel(false);
+        let long = Router::new().route("/", get(async || "x".repeat(1024)));
+        let talked = tokio::spawn(talk(near, TowerToHyperService::new(long), Caller::Anybody, stops));
+        ask(&mut client, "/").await;
+        talked.await.unwrap();
+        assert!(end.elapsed() >= LAST_ANSWER_MAX && end.elapsed() < LAST_ANSWER_MAX + Duration::from_secs(1));
     }
 }

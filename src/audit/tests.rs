@@ -93,6 +93,34 @@ fn files_are_rotated_and_the_last_one_with_a_line_counts() {
     assert_eq!(FILE_MAX, 64 * 1024 * 1024);
 }
 
+/// Numbers may have no note: what comes first, and what comes behind a file, names them all the same.
+#[tokio::test]
+async fn a_file_is_named_for_the_lowest_number_that_it_may_hold() {
+    let directory = TempDir::new().unwrap();
+    let begun = |lowest| {
+        let mut trail = Trail::open_on(Disk::open(directory.path()).unwrap(), 50, BACKLOG_MAX).unwrap();
+        trail.begin(lowest);
+        trail
+    };
+    let mut trail = begun(2);
+    for seq in [4, 9] {
+        trail.append(seq, &note(seq));
+        trail.sync().unwrap();
+    }
+    let mut trail = begun(20);
+    trail.append(23, &note(23));
+    trail.sync().unwrap();
+    let named = [2, 5, 10].map(|number| std::ffi::OsString::from(format!("audit-{number:020}.ndjson")));
+    assert_eq!(names(directory.path()), named);
+    // A spool that was new, and has been opened again before anything happened.
+    let base = TempDir::new().unwrap();
+    open(base.path()).shutdown().await;
+    let spool = open(base.path());
+    spool.commit(mail(1)).await.unwrap();
+    spool.shutdown().await;
+    assert_eq!(names(&base.path().join("audit")), ["audit-00000000000000000001.ndjson"]);
+}
+
 /// The n-th operation fails, for every n: what `sync` confirmed is there, nothing is there twice, and the next start
 /// completes the rest.
 #[test]

@@ -32,9 +32,11 @@ pub struct Trail {
     /// Octets of whole lines in the file.
     length: u64,
     last: u64,
+    /// The lowest number that the next line may have; 0 when that is not known.
+    lowest: u64,
     /// Lines not written yet.
     waiting: Vec<u8>,
-    /// The lowest sequence number in `waiting`.
+    /// The lowest number that `waiting` may have.
     first_waiting: u64,
     stopped: bool,
     file_max: u64,
@@ -59,6 +61,7 @@ impl Trail {
             file: None,
             length: 0,
             last: 0,
+            lowest: 0,
             waiting: Vec::new(),
             first_waiting: 0,
             stopped: false,
@@ -75,7 +78,7 @@ impl Trail {
                 file.sync()?;
             }
             if length > 0 {
-                (trail.file, trail.length, trail.last) = (Some(file), length, last);
+                (trail.file, trail.length, trail.last, trail.lowest) = (Some(file), length, last, last + 1);
                 break;
             }
             // A file without a line says nothing; the one before it says how far the trail has come.
@@ -126,15 +129,22 @@ impl NoteSink for Trail {
         self.last
     }
 
+    /// Numbers without a note are no gap: a file is named for them too, so that no reader takes them for archived.
+    fn begin(&mut self, lowest: u64) {
+        if self.last == 0 {
+            self.lowest = lowest;
+        }
+    }
+
     fn append(&mut self, seq: u64, note: &Bytes) {
         if self.stopped {
             return;
         }
         if self.waiting.is_empty() {
-            self.first_waiting = seq;
+            self.first_waiting = if self.lowest > 0 { self.lowest } else { seq };
         }
         line::put(&mut self.waiting, seq, note);
-        self.last = seq;
+        (self.last, self.lowest) = (seq, seq + 1);
         if self.waiting.len() > self.backlog_max && self.write_waiting().is_err() {
             tracing::error!("the audit trail stops; the spool keeps its records for the next start");
             self.stopped = true;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cidr::AddressRange;
+use crate::crowd::Places;
 use crate::mail::{Mailbox, StreamName};
 use crate::pipeline::{OneClickScope, Stream};
 use crate::tls::{ClientCertificates, Protocol};
-use crate::unsubscribe::{Places, Settings};
+use crate::unsubscribe::Settings;
 
 use super::error::Problems;
 use super::value::{duration, number, parsed, socket_address};

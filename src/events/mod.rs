@@ -61,7 +61,7 @@ pub struct Page {
 #[derive(Debug, thiserror::Error)]
 pub enum EventsError {
     /// Events behind the position may have been removed. The reader has missed something, and goes on from
-    /// [`Position::START`], which is the oldest event that is kept.
+    /// [`Position::before`] the oldest file, or from [`Position::START`].
     #[error("events behind {after} are no longer kept; the oldest is {oldest}")]
     Gone {
         /// The position.

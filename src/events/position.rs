@@ -21,8 +21,14 @@ pub(super) struct Hint {
 }
 
 impl Position {
-    /// In front of the oldest event that is kept.
+    /// In front of the oldest event that is kept, whichever that is: nothing is ever missed behind it. A reader that wants to
+    /// know stands at a place, as every `next` is, also that of a page without events.
     pub const START: Self = Self { seq: 0, hint: None };
+
+    /// In front of everything that the file `number` may hold, and of all files behind it.
+    pub const fn before(number: u64) -> Self {
+        Self { seq: number.saturating_sub(1), hint: Some(Hint { file: number, at: 0 }) }
+    }
 
     /// The number of the last event in front of it; 0 at the start.
     pub const fn seq(self) -> u64 {

@@ -26,11 +26,13 @@ pub(super) fn page(
 ) -> Result<Page, EventsError> {
     let files = files(directory)?;
     let oldest = files.first().map_or(0, |(number, _)| *number);
-    if after.seq > 0 && after.seq.saturating_add(1) < oldest {
+    if after != Position::START && after.seq.saturating_add(1) < oldest {
         return Err(EventsError::Gone { after: after.seq, oldest });
     }
     let first = files.iter().rposition(|(number, _)| *number <= after.seq.saturating_add(1)).unwrap_or(0);
-    let mut page = Page { events: Vec::new(), next: after, more: false };
+    // A trail without files has yet to begin with its first.
+    let next = if after == Position::START { Position::before(oldest.max(1)) } else { after };
+    let mut page = Page { events: Vec::new(), next, more: false };
     let mut looked_at = 0;
     for (number, path) in files.iter().skip(first) {
         let mut lines = match File::open(path) {
@@ -63,8 +65,8 @@ pub(super) fn page(
 
 /// Behind the last whole line of the newest file.
 pub(super) fn end(directory: &Path) -> io::Result<Position> {
-    let Some((number, path)) = files(directory)?.pop() else { return Ok(Position::START) };
-    let mut end = Position { seq: number.saturating_sub(1), hint: None };
+    let Some((number, path)) = files(directory)?.pop() else { return Ok(Position::before(1)) };
+    let mut end = Position::before(number);
     let mut lines = Lines::new(File::open(path)?, 0);
     while let Some(line) = lines.next()? {
         if let Some(seq) = seq(&line) {

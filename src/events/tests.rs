@@ -56,7 +56,7 @@ fn a_reader_goes_on_where_it_stopped_across_files() {
 fn behind_the_newest_event_is_what_comes_next() {
     let folder = tempfile::tempdir().unwrap();
     let events = Events::of(&folder.path().join("none"));
-    assert_eq!(events.end().unwrap(), Position::START);
+    assert_eq!(events.end().unwrap(), Position::before(1));
     let events = Events::of(folder.path());
     write(folder.path(), 1, &lines(1..6, "acme"));
     write(folder.path(), 6, "");
@@ -90,8 +90,37 @@ fn what_is_no_longer_kept_is_said() {
     assert!(matches!(gone, EventsError::Gone { after: 4, oldest: 6 }), "{gone}");
     assert_eq!(numbers(&events.page("5".parse().unwrap(), 9, &all()).unwrap()), [6, 7, 8]);
     assert_eq!(numbers(&events.page(Position::START, 9, &all()).unwrap()), [6, 7, 8]);
-    let empty = Events::of(&folder.path().join("none"));
-    assert_eq!(empty.page(Position::START, 9, &all()).unwrap().events, []);
+}
+
+/// Who was told of nothing yet stands at a place all the same: the files that come after may go before they were read.
+#[test]
+fn who_begins_on_an_empty_trail_hears_when_its_first_files_are_gone() {
+    for begun in [None, Some("")] {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(text) = begun {
+            write(folder.path(), 1, text);
+        }
+        let events = Events::of(folder.path());
+        let page = events.page(Position::START, 9, &all()).unwrap();
+        assert_eq!((page.events.len(), page.next), (0, events.end().unwrap()));
+        let place = page.next.to_string().parse().unwrap();
+        write(folder.path(), 1, &lines(1..6, "acme"));
+        write(folder.path(), 6, &lines(6..9, "acme"));
+        assert_eq!(numbers(&events.page(place, 9, &all()).unwrap()), (1..9).collect::<Vec<_>>());
+        std::fs::remove_file(folder.path().join(format!("audit-{:020}.ndjson", 1))).unwrap();
+        let gone = events.page(place, 9, &all()).unwrap_err();
+        assert_eq!(gone.to_string(), "events behind 0 are no longer kept; the oldest is 6");
+        assert_eq!(numbers(&events.page(Position::before(6), 9, &all()).unwrap()), [6, 7, 8]);
+        // And once more, for whoever was told and has not read on.
+        std::fs::rename(
+            folder.path().join(format!("audit-{:020}.ndjson", 6)),
+            folder.path().join(format!("audit-{:020}.ndjson", 9)),
+        )
+        .unwrap();
+        let gone = events.page(Position::before(6), 9, &all()).unwrap_err();
+        assert!(matches!(gone, EventsError::Gone { after: 5, oldest: 9 }), "{gone}");
+        assert!(events.page(Position::START, 9, &all()).is_ok());
+    }
 }
 
 #[test]

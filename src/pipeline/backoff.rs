@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::crowd::Neighbourhood;
 use crate::time::Timestamp;
 
 /// Wrong passwords for one account from one address before the next try has to wait. Ours: a person who mistypes.
@@ -35,9 +36,9 @@ pub(super) struct Backoff {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
-    Address(IpAddr),
+    Address(Neighbourhood),
     /// The name as a hash: it is the client's and may be of any length.
-    Account(u64, IpAddr),
+    Account(u64, Neighbourhood),
 }
 
 impl Key {
@@ -98,7 +99,7 @@ impl Backoff {
     }
 
     fn keys(&self, name: &str, peer: IpAddr) -> [Key; 2] {
-        let peer = network(peer);
+        let peer = Neighbourhood::of(peer);
         [Key::Address(peer), Key::Account(self.hasher.hash_one(name), peer)]
     }
 }
@@ -109,17 +110,6 @@ fn sweep(entries: &mut HashMap<Key, Failures>) {
     let (_, bound, _) = times.select_nth_unstable(SWEPT_AT_LEAST);
     let bound = *bound;
     entries.retain(|_, failures| failures.last > bound);
-}
-
-/// What one customer of a provider is given: an address of IPv4, a /64 of IPv6.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +157,7 @@ mod tests {
     #[test]
     fn an_address_that_tries_many_accounts_waits_as_a_whole() {
         let backoff = Backoff::default();
-        let from = |last: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last));
+        let from = |last: u16| IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last));
         for try_number in 1..FREE_BY_ADDRESS {
             backoff.failed(&format!("account {try_number}"), from(1), at(0));
         }
@@ -188,6 +178,9 @@ mod tests {
         backoff.failed("shop", address(each), at(each));
         let left = backoff.entries.lock().unwrap();
         assert!(left.len() <= ENTRIES_MAX - SWEPT_AT_LEAST + 2, "{}", left.len());
-        assert!(left.contains_key(&Key::Address(address(each))) && !left.contains_key(&Key::Address(address(0))));
+        assert!(
+            left.contains_key(&Key::Address(Neighbourhood::of(address(each))))
+                && !left.contains_key(&Key::Address(Neighbourhood::of(address(0))))
+        );
     }
 }

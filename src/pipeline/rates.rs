@@ -9,9 +9,8 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::crowd::Neighbourhood;
 use crate::mail::CredentialName;
-
-use super::backoff::network;
 
 /// A rate with room for a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +76,7 @@ impl Rates {
 
     fn count(&self, pair: &Pair, credential: &CredentialName, peer: IpAddr) -> Result<(), TooFast> {
         if let Some(limiter) = &pair.address {
-            let [drawer @ .., _, _, _, _, _, _] = self.hasher.hash_one(network(peer)).to_le_bytes();
+            let [drawer @ .., _, _, _, _, _, _] = self.hasher.hash_one(Neighbourhood::of(peer)).to_le_bytes();
             self.check(limiter, &drawer)?;
         }
         pair.credential.as_ref().map_or(Ok(()), |limiter| self.check(limiter, credential))

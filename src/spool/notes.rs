@@ -11,6 +11,9 @@ pub trait NoteSink: Send {
     /// The highest sequence number that is whole in the sink; 0 when it is empty.
     fn last(&self) -> u64;
 
+    /// From which number on every note is handed over that is not there yet; said once, before the first.
+    fn begin(&mut self, _lowest: u64) {}
+
     /// Takes one note; `seq` is higher than every one before.
     fn append(&mut self, seq: u64, line: &Bytes);
 

@@ -96,6 +96,7 @@ impl<'a> Recovery<'a> {
             segments.extend(self.look_at(name)?);
         }
         segments.sort_by_key(|found| found.header.number);
+        self.sink.begin(segments.first().map_or(self.next_seq, |first| first.header.next_seq));
         let mut last_number = None;
         let count = segments.len();
         for (place, found) in segments.into_iter().enumerate() {

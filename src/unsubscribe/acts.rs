@@ -5,12 +5,12 @@ use axum::response::Response;
 
 use super::answer::page;
 use super::effect::NotYet;
-use super::limits::Pass;
 use super::page::{Done, Notice, Scene, Standing, notice};
 use super::routes::{Visitor, too_often};
 use super::sender::{Offer, Sender};
 use super::wish::{Choice, Reach, Wish};
 use super::{Door, coming_back, effect};
+use crate::crowd::Pass;
 use crate::locale::Language;
 use crate::mail::ListName;
 use crate::optout::OptOut;

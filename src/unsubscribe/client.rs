@@ -1,21 +1,8 @@
-//! Who is asking: the address behind a proxy that we trust, and the neighbourhood that limits count by. Pure.
+//! Who is asking: the address behind a proxy that we trust. Pure.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::cidr::AddressRange;
-
-/// Whoever can use one address of an IPv6 /64 can use all of them (RFC 4291 section 2.5.1); an IPv4 address is itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Neighbourhood(IpAddr);
-
-impl Neighbourhood {
-    pub(super) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-            v4 @ IpAddr::V4(_) => v4,
-        })
-    }
-}
 
 /// The address that a request comes from. `X-Forwarded-For` is read from the right, for as long as it was written by
 /// somebody we trust; what a stranger wrote into it before counts for nothing.
@@ -61,12 +48,5 @@ mod tests {
         ] {
             assert_eq!(address(ip(peer), forwarded.iter().copied(), &trusted), ip(expected), "{peer} {forwarded:?}");
         }
-    }
-
-    #[test]
-    fn a_neighbourhood_is_an_ipv4_address_or_an_ipv6_64() {
-        let same = |a: &str, b: &str| Neighbourhood::of(ip(a)) == Neighbourhood::of(ip(b));
-        assert!(same("192.0.2.1", "::ffff:192.0.2.1") && !same("192.0.2.1", "192.0.2.2"));
-        assert!(same("2001:db8::1", "2001:db8::ffff:0:0:1") && !same("2001:db8::1", "2001:db8:0:1::1"));
     }
 }

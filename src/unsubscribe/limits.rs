@@ -3,16 +3,13 @@
 //! A mailbox provider sends the clicks of millions from a few addresses. So an address is only counted for tokens that
 //! are not ours, and whoever brings ours is counted by the person in it: nobody can use up what somebody else needs.
 
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
 
-use super::client::Neighbourhood;
+use crate::crowd::{Neighbourhood, Pass, Quotas, Rate, WhenFull};
 use crate::mail::{ControllerId, Mailbox};
 use crate::token::Subject;
 use crate::token::confirmation::Asked;
@@ -25,69 +22,14 @@ const PERSON: Rate = Rate { burst: NonZeroU32::new(1200).unwrap(), every: Durati
 /// Opt-ins and changed choices of one person. Each adds an event that is kept for good (promise P11); leaving is not
 /// counted, because it must always be possible.
 const CHANGES: Rate = Rate { burst: NonZeroU32::new(20).unwrap(), every: Duration::from_mins(3) };
-/// Neighbourhoods or persons that one quota remembers, at some fifty octets each.
-pub(super) const REMEMBERED_MAX: usize = 65_536;
-
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: NonZeroU32,
-    every: Duration,
-}
-
-impl Rate {
-    /// `None` only for a period of zero, which no rate above has.
-    fn quota(self) -> Quota {
-        Quota::with_period(self.every).unwrap_or(Quota::per_second(self.burst)).allow_burst(self.burst)
-    }
-}
-
-/// Whether this one may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// It may.
-    Yes,
-    /// Too often.
-    No,
-}
-
-/// What happens to those who are not known yet while the table is full of others.
-#[derive(Clone, Copy)]
-enum WhenFull {
-    /// They pass: an opt-out is never refused because others are many.
-    LetIn,
-    /// They do not: only forgers fill that table.
-    TurnAway,
-}
-
-struct Keyed<K: Hash + Eq + Clone, C: Clock> {
-    limiter: RateLimiter<K, HashMapStateStore<K>, C, governor::middleware::NoOpMiddleware<C::Instant>>,
-    when_full: WhenFull,
-}
-
-impl<K: Hash + Eq + Clone, C: Clock> Keyed<K, C> {
-    fn new(rate: Rate, when_full: WhenFull, clock: C) -> Self {
-        Self { limiter: RateLimiter::hashmap_with_clock(rate.quota(), clock), when_full }
-    }
-
-    fn pass(&self, key: &K) -> Pass {
-        if self.limiter.len() >= REMEMBERED_MAX {
-            self.limiter.retain_recent();
-            if self.limiter.len() >= REMEMBERED_MAX {
-                return match self.when_full {
-                    WhenFull::LetIn => Pass::Yes,
-                    WhenFull::TurnAway => Pass::No,
-                };
-            }
-        }
-        if self.limiter.check_key(key).is_ok() { Pass::Yes } else { Pass::No }
-    }
-}
 
 /// All quotas of the door.
 pub(super) struct Limits<C: Clock + Clone = DefaultClock> {
-    foreign: Keyed<Neighbourhood, C>,
-    person: Keyed<u64, C>,
-    changes: Keyed<u64, C>,
+    /// Only forgers fill it.
+    foreign: Quotas<Neighbourhood, C>,
+    /// An opt-out is never refused because others are many.
+    person: Quotas<u64, C>,
+    changes: Quotas<u64, C>,
     hasher: std::hash::RandomState,
 }
 
@@ -100,9 +42,9 @@ impl Default for Limits {
 impl<C: Clock + Clone> Limits<C> {
     fn with_clock(clock: &C) -> Self {
         Self {
-            foreign: Keyed::new(FOREIGN, WhenFull::TurnAway, clock.clone()),
-            person: Keyed::new(PERSON, WhenFull::LetIn, clock.clone()),
-            changes: Keyed::new(CHANGES, WhenFull::TurnAway, clock.clone()),
+            foreign: Quotas::new(FOREIGN, WhenFull::TurnAway, clock),
+            person: Quotas::new(PERSON, WhenFull::LetIn, clock),
+            changes: Quotas::new(CHANGES, WhenFull::TurnAway, clock),
             hasher: std::hash::RandomState::new(),
         }
     }
@@ -134,9 +76,9 @@ impl<C: Clock + Clone> Limits<C> {
 
     /// Forgets whoever has not come for a while: addresses are personal data too.
     pub(super) fn sweep(&self) {
-        self.foreign.limiter.retain_recent();
-        self.person.limiter.retain_recent();
-        self.changes.limiter.retain_recent();
+        self.foreign.sweep();
+        self.person.sweep();
+        self.changes.sweep();
     }
 
     /// A number instead of the address, under a key of this run: nobody can choose two people who share a quota.
@@ -155,6 +97,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+    use crate::crowd::REMEMBERED_MAX;
     use crate::mail::QueueId;
 
     fn subject(name: &str) -> Subject {
@@ -197,10 +140,8 @@ mod tests {
         }
         let more = std::net::Ipv4Addr::from_bits(u32::MAX).into();
         assert_eq!((limits.person(&subject("ann")), limits.foreign(more)), (Pass::Yes, Pass::No));
-        assert_eq!(limits.person.limiter.len(), REMEMBERED_MAX);
         clock.advance(FOREIGN.every * 2);
         limits.sweep();
-        assert_eq!(limits.foreign.limiter.len(), 0);
         assert_eq!(limits.foreign(more), Pass::Yes);
     }
 }

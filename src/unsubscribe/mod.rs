@@ -22,7 +22,6 @@ mod form;
 mod head;
 mod limits;
 mod page;
-mod places;
 mod routes;
 mod sender;
 mod server;
@@ -35,10 +34,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use places::Places;
 pub use sender::{Colour, Contact, LISTS_MAX, Offer, SHOWN_MAX, Sender, Shown, WebAddress};
 
 use crate::cidr::AddressRange;
+use crate::crowd::Places;
 use crate::mail::ControllerId;
 use crate::optout::OptOuts;
 use crate::telemetry::Effects;
@@ -56,7 +55,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<AddressRange>,
     /// What is shown to clients; without them the door speaks plain HTTP, behind a proxy.
     pub certificates: Option<Certificates>,
-    /// How many connections there may be.
+    /// How many connections there may be, at some forty kilobytes each. Proxies that we trust are not counted as a neighbourhood:
+    /// everybody comes through them.
     pub places: Places,
     /// How soon after its POST an opt-out must be in effect before somebody is told.
     pub effect_bound: Duration,

@@ -19,10 +19,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::client::Neighbourhood;
 use super::head::{self, Fault, HEAD_MAX, Progress};
-use super::places::{Census, Place};
 use super::{Door, effect, routes};
+use crate::crowd::{self, Census, Neighbourhood, Place};
 
 /// How long the head of a request may take, from the connection on, and the TLS handshake before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,8 +113,8 @@ fn admit(
     let acceptor = settings.certificates.as_ref().map(crate::tls::Certificates::acceptor);
     let Some(place) = census.enter(from, settings.places) else {
         if acceptor.is_none() {
-            // It fits the empty buffer of a new connection, or the client does without.
-            let _told = stream.try_write(canned(FULL).as_bytes());
+            // Or the client does without.
+            let _told = crowd::turn_away(stream, canned(FULL).as_bytes());
         }
         tracing::warn!(%peer, "no place for another connection to the unsubscribe door");
         return;

@@ -139,7 +139,7 @@ impl Courier {
     async fn carry_fresh(&mut self, from: Position) -> Result<Progress, WebhookError> {
         let (events, filter) = (self.shared.events.clone(), self.hook.filter.clone());
         let page = match self.ask(move |_, _| Ok(events.page(from, BATCH_MAX, &filter))).await? {
-            Err(EventsError::Gone { after, oldest }) => return self.missed(after, oldest).await,
+            Err(gone @ EventsError::Gone { oldest, .. }) => return self.missed(&gone, oldest).await,
             page => page?,
         };
         let has_more = page.more;
@@ -283,12 +283,10 @@ impl Courier {
         Ok(Progress::Ended)
     }
 
-    async fn missed(&self, after: u64, oldest: u64) -> Result<Progress, WebhookError> {
-        self.step(Position::START).await?;
-        let what = format!(
-            "events behind {after} were removed from the trail before they were sent; it goes on with {oldest}"
-        );
-        self.alarm("EVENTS_MISSED", &what);
+    /// Said before the step: a crash in between says it twice, and never not at all.
+    async fn missed(&self, gone: &EventsError, oldest: u64) -> Result<Progress, WebhookError> {
+        self.alarm("EVENTS_MISSED", &format!("{gone}; it goes on with that one"));
+        self.step(Position::before(oldest)).await?;
         Ok(Progress::Moved)
     }
 

@@ -436,8 +436,10 @@ fn text<T: std::str::FromStr<Err: std::fmt::Display>>(row: &Row<'_>, at: usize) 
     })
 }
 
+/// Where a hook stands: never at a start that moves on with the oldest event, as 0 once meant.
 fn position(row: &Row<'_>, at: usize) -> rusqlite::Result<Position> {
-    text(row, at)
+    let position = text(row, at)?;
+    Ok(if position == Position::START { Position::before(1) } else { position })
 }
 
 /// Makes the tables of a new file, or checks whose file it is. Whether it is ours.

@@ -283,7 +283,7 @@ fn a_body_that_does_not_come_and_connections_without_a_request_are_bounded() {
     let head = format!("PUT /v1/suppressions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{JSON}");
     slow.write_all(format!("{head}Content-Length: 99\r\nConnection: close\r\n\r\n{{").as_bytes()).unwrap();
     // Every place is taken, one is waited for, and the next is let in when one more leaves.
-    let mut idle: Vec<_> = (0..256).map(|_| std::net::TcpStream::connect(house.api).unwrap()).collect();
+    let mut idle: Vec<_> = (2..6).flat_map(|address| crowd(&house, address)).collect();
     let (api, waiting) = (house.api, token.clone());
     let next = std::thread::spawn(move || call(api, &waiting, "GET /v1/lists", "", None).status);
     let answer = http::rest(&mut slow);
@@ -291,6 +291,38 @@ fn a_body_that_does_not_come_and_connections_without_a_request_are_bounded() {
     assert!(!next.is_finished(), "more than 256 are served at once");
     idle.truncate(1);
     assert_eq!(next.join().unwrap(), 200);
+}
+
+/// As many connections as one address may have.
+fn crowd(house: &House, address: u8) -> Vec<std::net::TcpStream> {
+    (0..64).map(|_| http::connect_from([127, 0, 0, address], house.api)).collect()
+}
+
+#[test]
+fn one_address_has_its_part_of_the_connections_and_operators_have_their_own() {
+    let house = house("");
+    let token = house.whole();
+    let request =
+        format!("GET /v1/lists HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let asked = |mut stream: std::net::TcpStream| {
+        // Whoever is turned away may be so before it has said anything.
+        let _sent = stream.write_all(request.as_bytes());
+        http::rest(&mut stream)
+    };
+    let from = |address: u8| asked(http::connect_from([127, 0, 0, address], house.api));
+    let mut first = crowd(&house, 2);
+    let refused = from(2);
+    assert_eq!((refused.status, refused.field("retry-after")), (429, Some("10")), "{refused:?}");
+    assert_eq!(refused.field("content-type"), Some("application/problem+json"));
+    assert_eq!(value(&refused)["type"], "urn:consentry:problem:crowded");
+    assert_eq!(from(3).status, 200, "another address");
+    assert_eq!(asked(first.pop().unwrap()).status, 200, "the last that may be there");
+    eventually("a place", || (from(2).status == 200).then_some(()));
+    // Every place is taken now, and whoever is at the socket does not notice.
+    first.extend((3..6).flat_map(|address| crowd(&house, address)));
+    first.push(http::connect_from([127, 0, 0, 6], house.api));
+    let said = house.gateway.run(&["queue", "stats"]);
+    assert!(said.status.success(), "{said:?}");
 }
 
 #[test]

@@ -391,15 +391,7 @@ fn events_that_the_trail_lost_before_they_were_sent_are_said_to_be_missed() {
     send(&gateway, "ben@b.example");
     eventually("the delivery", || (gateway.audit().len() == 4).then_some(()));
     assert_eq!(gateway.stop(), Some(0));
-    // As if all but the newest event stood in files that were archived.
-    let newest = gateway.audit().pop().unwrap();
-    let trail = folder.path().join("audit");
-    for file in std::fs::read_dir(&trail).unwrap() {
-        let path = file.unwrap().path();
-        let line = std::fs::read_to_string(&path).unwrap().lines().last().unwrap().to_owned();
-        std::fs::remove_file(path).unwrap();
-        std::fs::write(trail.join(format!("audit-{:020}.ndjson", number(&newest))), line + "\n").unwrap();
-    }
+    archive(&gateway);
     let gateway = Gateway::restart_there(folder.path());
     let alarm = eventually("the alarm", || gateway.events("Alarm").pop());
     assert_eq!(alarm["reason"], "EVENTS_MISSED");
@@ -410,6 +402,42 @@ fn events_that_the_trail_lost_before_they_were_sent_are_said_to_be_missed() {
         let has = trail.iter().all(|event| receiver.numbers().contains(&number(event)));
         (trail.len() == 3 && has).then_some(())
     });
+}
+
+/// As if all but the newest event stood in files that were archived; the number of the newest.
+fn archive(gateway: &Gateway) -> u64 {
+    let newest = number(&gateway.audit().pop().unwrap());
+    let trail = gateway.folder.join("audit");
+    for file in std::fs::read_dir(&trail).unwrap() {
+        let path = file.unwrap().path();
+        let line = std::fs::read_to_string(&path).unwrap().lines().last().unwrap().to_owned();
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(trail.join(format!("audit-{newest:020}.ndjson")), line + "\n").unwrap();
+    }
+    newest
+}
+
+#[test]
+fn a_hook_that_began_on_an_empty_trail_says_what_it_missed_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, certified, port) = (Upstream::start(), Certified::new(folder.path()), free_port());
+    let mut gateway = start(folder.path(), &upstream, port.port());
+    assert_eq!(standing(&gateway)["position"], 0);
+    for to in ["ann@b.example", "ben@b.example"] {
+        send(&gateway, to);
+    }
+    eventually("both deliveries", || (gateway.audit().len() == 4).then_some(()));
+    down(&gateway);
+    assert_eq!(gateway.stop(), Some(0));
+    let newest = archive(&gateway);
+    let gateway = Gateway::restart_there(folder.path());
+    let alarm = eventually("the alarm", || gateway.events("Alarm").pop());
+    let what = format!("crm: events behind 0 are no longer kept; the oldest is {newest}; it goes on with that one");
+    assert_eq!((&alarm["reason"], &alarm["evidence"]), (&"EVENTS_MISSED".into(), &what.into()));
+    let receiver = Receiver::new(taken);
+    let _tool = receiver.listen(port, &certified);
+    receiver.has_all_of(&gateway);
+    assert_eq!(gateway.events("Alarm").len(), 1, "said once");
 }
 
 /// The snippet of the documentation, with a call as it was really made.

@@ -7,12 +7,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
 
+use crate::crowd::{Neighbourhood, Pass, Quotas, Rate, WhenFull};
 use crate::mail::Mailbox;
-use crate::pipeline::backoff::network;
 
 /// Letters to one address, of all controllers together: somebody signs up for some lists of one house on one day.
 const ADDRESS: Rate = Rate { burst: NonZeroU32::new(4).unwrap(), every: Duration::from_hours(6) };
@@ -20,24 +17,14 @@ const ADDRESS: Rate = Rate { burst: NonZeroU32::new(4).unwrap(), every: Duration
 const QUESTION: Rate = Rate { burst: NonZeroU32::new(1).unwrap(), every: Duration::from_mins(10) };
 /// Letters caused from one network: a classroom signs up together, a robot goes on.
 const NETWORK: Rate = Rate { burst: NonZeroU32::new(30).unwrap(), every: Duration::from_mins(2) };
-/// Addresses, questions or networks that are remembered, at some fifty octets each. When so many were asked within the
-/// time, nobody new is until the first are forgotten: that many sign-ups are no campaign's.
-pub(super) const REMEMBERED_MAX: usize = 65_536;
 
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: NonZeroU32,
-    every: Duration,
-}
-
-type Limiter<C> = RateLimiter<u64, HashMapStateStore<u64>, C, NoOpMiddleware<<C as Clock>::Instant>>;
-
-/// All three. They begin anew with a restart; a request that is let through after one is one letter more.
+/// All three. They begin anew with a restart; a request that is let through after one is one letter more. When so many were asked
+/// within the time that no more are remembered, nobody new is until the first are forgotten: that many sign-ups are no campaign's.
 pub(in crate::pipeline) struct Guard<C: Clock = DefaultClock> {
     hasher: RandomState,
-    address: Limiter<C>,
-    question: Limiter<C>,
-    network: Limiter<C>,
+    address: Quotas<u64, C>,
+    question: Quotas<u64, C>,
+    network: Quotas<Neighbourhood, C>,
 }
 
 impl Default for Guard {
@@ -50,9 +37,9 @@ impl<C: Clock + Clone> Guard<C> {
     fn with_clock(clock: &C) -> Self {
         Self {
             hasher: RandomState::new(),
-            address: limiter(ADDRESS, clock),
-            question: limiter(QUESTION, clock),
-            network: limiter(NETWORK, clock),
+            address: Quotas::new(ADDRESS, WhenFull::TurnAway, clock),
+            question: Quotas::new(QUESTION, WhenFull::TurnAway, clock),
+            network: Quotas::new(NETWORK, WhenFull::TurnAway, clock),
         }
     }
 
@@ -60,25 +47,10 @@ impl<C: Clock + Clone> Guard<C> {
     /// asked before it.
     pub(super) fn lets(&self, mailbox: &Mailbox, question: &str, ip: Option<IpAddr>) -> bool {
         let whom = (mailbox.local_part().to_lowercase(), mailbox.domain().clone());
-        ip.is_none_or(|ip| pass(&self.network, self.hasher.hash_one(network(ip))))
-            && pass(&self.question, self.hasher.hash_one((&whom, question)))
-            && pass(&self.address, self.hasher.hash_one(&whom))
+        ip.is_none_or(|ip| self.network.pass(&Neighbourhood::of(ip)) == Pass::Yes)
+            && self.question.pass(&self.hasher.hash_one((&whom, question))) == Pass::Yes
+            && self.address.pass(&self.hasher.hash_one(&whom)) == Pass::Yes
     }
-}
-
-fn limiter<C: Clock + Clone>(rate: Rate, clock: &C) -> Limiter<C> {
-    let quota = Quota::with_period(rate.every).unwrap_or(Quota::per_hour(rate.burst)).allow_burst(rate.burst);
-    RateLimiter::hashmap_with_clock(quota, clock.clone())
-}
-
-fn pass<C: Clock>(limiter: &Limiter<C>, key: u64) -> bool {
-    if limiter.len() >= REMEMBERED_MAX {
-        limiter.retain_recent();
-        if limiter.len() >= REMEMBERED_MAX {
-            return false;
-        }
-    }
-    limiter.check_key(&key).is_ok()
 }
 
 #[cfg(test)]
@@ -86,6 +58,7 @@ mod tests {
     use governor::clock::FakeRelativeClock;
 
     use super::*;
+    use crate::crowd::REMEMBERED_MAX;
 
     fn who(name: &str) -> Mailbox {
         Mailbox::parse(&format!("{name}@b.example")).unwrap()
@@ -125,10 +98,10 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let guard = Guard::with_clock(&clock);
         for number in 0..u64::try_from(REMEMBERED_MAX).unwrap() {
-            assert!(pass(&guard.question, number));
+            assert_eq!(guard.question.pass(&number), Pass::Yes);
         }
-        assert!(!pass(&guard.question, u64::MAX));
+        assert!(!guard.lets(&who("ann"), "acme:marketing", None));
         clock.advance(QUESTION.every * 2);
-        assert!(pass(&guard.question, u64::MAX));
+        assert!(guard.lets(&who("ann"), "acme:marketing", None));
     }
 }

@@ -1,6 +1,5 @@
 //! The accept loop: who gets a session, and the end of all of them.
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::proxy;
 use super::replies;
 use super::session::Session;
 use super::settings::Settings;
+use crate::crowd;
 use crate::smtp::Intake;
 use crate::time::{Clock as _, SystemClock};
 
@@ -156,11 +156,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// Says 421 to a client that there is no room for, as far as that goes without waiting.
 fn turn_away(stream: TcpStream, peer: SocketAddr) {
-    let said = || -> io::Result<()> {
-        let mut stream = stream.into_std()?;
-        stream.write_all(format!("{}\r\n", replies::too_many_connections()).as_bytes())
-    };
-    if let Err(error) = said() {
+    let words = format!("{}\r\n", replies::too_many_connections());
+    if let Err(error) = crowd::turn_away(stream, words.as_bytes()) {
         tracing::debug!(%error, %peer, "cannot turn a connection away politely");
     }
 }

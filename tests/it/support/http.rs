@@ -52,6 +52,19 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// A connection from an address of loopback other than the usual one.
+pub(crate) fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let connected = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        socket.connect(address).await.unwrap().into_std().unwrap()
+    });
+    connected.set_nonblocking(false).unwrap();
+    connected.set_read_timeout(Some(PATIENCE)).unwrap();
+    connected
+}
+
 /// Everything until the end of the connection.
 pub(crate) fn rest(stream: &mut impl Read) -> Answer {
     let mut octets = Vec::new();

@@ -1,22 +1,22 @@
-//! How many connections may be open, in all and from one neighbourhood.
+//! Places: how many there are, and who has them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::client::Neighbourhood;
+use super::Neighbourhood;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
-    /// In all. Each holds at most some forty kilobytes.
+    /// In all.
     pub in_all: usize,
-    /// From one IPv4 address or IPv6 /64. Proxies that we trust are not counted: everybody comes through them.
+    /// From one neighbourhood.
     pub per_address: usize,
 }
 
 /// Who is inside.
 #[derive(Debug, Default)]
-pub(super) struct Census(Mutex<Counts>);
+pub(crate) struct Census(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -24,16 +24,16 @@ struct Counts {
     by: HashMap<Neighbourhood, usize>,
 }
 
-/// One connection's place; given back when dropped.
+/// One place; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     census: Arc<Census>,
     from: Option<Neighbourhood>,
 }
 
 impl Census {
-    /// A place, when one is free; `from` is `None` for a trusted proxy.
-    pub(super) fn enter(self: &Arc<Self>, from: Option<Neighbourhood>, places: Places) -> Option<Place> {
+    /// A place, when one is free; `from` is `None` for somebody whose neighbours are not counted.
+    pub(crate) fn enter(self: &Arc<Self>, from: Option<Neighbourhood>, places: Places) -> Option<Place> {
         let mut counts = self.counts();
         let here = from.and_then(|from| counts.by.get(&from).copied()).unwrap_or(0);
         if counts.all >= places.in_all || here >= places.per_address {
