@@ -42,6 +42,7 @@ mod schema;
 mod standing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -67,6 +68,7 @@ pub use published::{PublishedHash, RegisterEntry};
 pub use record::{EntryFormat, Record};
 pub use rotate::Rotated;
 pub use standing::{Way, way};
+pub use window::{WINDOW_OCTETS, Window};
 
 use key::StoreKey;
 
