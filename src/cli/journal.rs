@@ -265,8 +265,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// The rows behind those that were counted so far are about to be added.
+    /// The rows behind those that were counted so far are about to be added. Until all have come by that a run before had done of its
+    /// window, that window is under way: windows are not always cut alike.
     pub(super) fn window(&mut self, counts: Imported) -> Result<(), OperationError> {
+        if self.left.is_awaited() {
+            return Ok(());
+        }
         self.line(&Line::Window(counts), Sync::WithTheNext)
     }
 

@@ -47,6 +47,11 @@ impl Left {
         Ok(left)
     }
 
+    /// Whether rows that were done are still to come by.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// Whether a row that looks so was done: once for each of those that were.
     pub(in crate::cli) fn was_done(&mut self, print: &Print) -> bool {
         match self.done.get_mut(print) {
