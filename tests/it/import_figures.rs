@@ -223,6 +223,6 @@ fn redis_takes_a_long_list_beside_mail() {
     let redis = RedisServer::start(&["--hash-max-listpack-entries", "512", "--hash-max-listpack-value", "256"]);
     let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
     Gateway::configure(folder.path(), &spec_at(upstream.address, redis.port));
-    said(folder.path(), &["store", "create", "--entries", &rows().to_string()]);
+    said(folder.path(), &["store", "create", "--expect", &rows().to_string()]);
     a_long_list("redis", &upstream, folder.path());
 }

@@ -148,11 +148,13 @@ fn an_import_that_was_killed_goes_on_and_is_taken_back_exactly() {
         let file = export(folder, service, rows);
         let file = file.to_str().unwrap();
         begin_and_kill(folder, file);
-        // A crash may also cut a line, and lose what was not yet on disk behind the intent.
+        // A crash may also cut the line behind an intent, which is not synced.
         let path = journal(folder);
         let text = std::fs::read_to_string(&path).unwrap();
-        let last_done = text.rfind("{\"done\"").unwrap();
-        std::fs::write(&path, &text[..last_done + 20]).unwrap();
+        let last = text.trim_end().rfind('\n').unwrap() + 1;
+        if text[last..].starts_with("{\"done\"") {
+            std::fs::write(&path, &text[..last + 20]).unwrap();
+        }
         let refused = run(folder, &["suppress", "import", file]);
         assert_eq!(refused.status.code(), Some(64), "{}", String::from_utf8_lossy(&refused.stderr));
         assert!(String::from_utf8_lossy(&refused.stderr).contains("--resume"));
