@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::journal::{Brings, Content, ImportId, Imported, Journal, Journals, Planned, Resume, State, Summary};
 use super::operation::{OperationError, Outcome};
-use super::progress::Progress;
+use super::progress::{At, Progress};
 use super::source;
 use crate::time::{Clock, Timestamp};
 
@@ -67,20 +67,24 @@ impl Course {
 
     /// One that begins, or goes on where its journal ends.
     pub(super) fn of(journal: Journal) -> Self {
-        let so_far = journal.counts;
-        let (now, counts) = (journal.head.started(), Imported { rows: 0, ..so_far });
-        Self { target: Target::Record(Box::new(journal)), now, skip: so_far.rows, counts }
+        // Rows behind the place are read again. What became of those that were done is counted already.
+        let Imported { rows: skip, valid, invalid, passed, .. } = journal.place;
+        let counts = Imported { rows: 0, valid, invalid, passed, ..journal.counts };
+        Self { now: journal.head.started(), target: Target::Record(Box::new(journal)), skip, counts }
     }
 }
 
 /// What an import reads, and whom it tells.
 pub(super) struct Streams<'a> {
+    /// What `input` is within an archive, and nothing for a file by itself.
+    pub(super) member: Option<&'a str>,
     pub(super) input: &'a mut dyn BufRead,
     /// Rows that cannot be read go here as CSV (`line,email,level,message`).
     pub(super) report: &'a mut dyn Write,
     pub(super) out: &'a mut dyn Write,
-    /// Hears how many rows are done.
-    pub(super) watch: &'a mut dyn FnMut(u64),
+    pub(super) clock: &'a dyn Clock,
+    /// Hears how far it is.
+    pub(super) watch: &'a mut dyn FnMut(At),
 }
 
 /// Leads an import from its beginning to its end; `read` takes in what one stream holds, `said` tells what became of all.
@@ -106,9 +110,9 @@ pub(super) fn import(
             (Some(journals), course)
         }
     };
-    let mut watch = |rows| progress.draw(rows, octets.get());
-    source::each_file(asked.file, &octets, &mut |input| {
-        read(&mut course, Streams { input, report: &mut report, out, watch: &mut watch })
+    let mut watch = |at| progress.draw(at, octets.get());
+    source::each_file(asked.file, &octets, &mut |member, input| {
+        read(&mut course, Streams { member, input, report: &mut report, out, clock, watch: &mut watch })
     })?;
     drop(progress);
     let counts = course.counts;

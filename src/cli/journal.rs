@@ -5,6 +5,7 @@
 //! added is missing here. Prints name nobody: the journal holds no addresses.
 
 mod folder;
+mod left;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::folder::{Journals, Planned, Resume};
+use self::left::Left;
 use super::operation::OperationError;
 use crate::hex;
 use crate::store::{AddressKey, CHUNK_MAX, Print};
@@ -181,6 +183,8 @@ pub(super) struct Content {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    /// The rows behind these go in next, in an order of their own: what is cut in the middle begins here again.
+    Window(Imported),
     /// These entries go into the store now.
     Chunk(Vec<String>),
     /// Something is told about these people now, under their keys.
@@ -219,10 +223,11 @@ impl State {
 #[derive(Clone, Debug)]
 pub(super) struct Summary {
     pub(super) head: Head,
+    /// As of the last chunk.
     pub(super) counts: Imported,
+    /// As of the rows behind which an import goes on.
+    place: Imported,
     pub(super) state: State,
-    /// A chunk may be in the store of which the journal does not say so.
-    interrupted: bool,
     /// Octets up to the end of the last whole line; a crash may have cut the one behind it.
     whole: u64,
 }
@@ -253,11 +258,22 @@ pub(super) struct Journal {
     pub(super) head: Head,
     /// As of the last chunk.
     pub(super) counts: Imported,
-    /// The next chunk may be in the store already.
-    pub(super) interrupted: bool,
+    /// As of the rows behind which it goes on.
+    pub(super) place: Imported,
+    /// What was done of the rows behind that place.
+    pub(super) left: Left,
 }
 
 impl Journal {
+    /// The rows behind those that were counted so far are about to be added. Until all have come by that a run before had done of its
+    /// window, that window is under way: windows are not always cut alike.
+    pub(super) fn window(&mut self, counts: Imported) -> Result<(), OperationError> {
+        if self.left.is_awaited() {
+            return Ok(());
+        }
+        self.line(&Line::Window(counts), Sync::WithTheNext)
+    }
+
     /// These entries are about to be added.
     pub(super) fn intend(&mut self, prints: &[Print]) -> Result<(), OperationError> {
         self.line(&Line::Chunk(prints.iter().map(ToString::to_string).collect()), Sync::Now)
@@ -277,7 +293,6 @@ impl Journal {
     ) -> Result<(), OperationError> {
         self.line(&Line::Done { new, renewed, counts }, Sync::WithTheNext)?;
         self.counts = counts;
-        self.interrupted = false;
         Ok(())
     }
 
@@ -323,6 +338,10 @@ fn damaged(path: &Path) -> OperationError {
     OperationError::Format(format!("{}: not the journal of an import, or damaged", path.display()))
 }
 
+fn prints_of(path: &Path, texts: &[String]) -> Result<Vec<Print>, OperationError> {
+    texts.iter().map(|text| Print::parse(text)).collect::<Option<_>>().ok_or_else(|| damaged(path))
+}
+
 /// Reads head and lines; answers the head and where the last whole line ends, and nothing when there is no head.
 fn each_line(
     path: &Path,
@@ -353,16 +372,19 @@ fn each_line(
 }
 
 fn summary(path: &Path) -> Result<Option<Summary>, OperationError> {
-    let (mut counts, mut state, mut interrupted) = (Imported::default(), State::Unfinished, false);
+    let (mut counts, mut window, mut state) = (Imported::default(), None, State::Unfinished);
     let read = each_line(path, &mut |line| {
         match line {
-            Line::Chunk(_) | Line::People(_) => interrupted = true,
-            Line::Done { counts: so_far, .. } => (counts, interrupted) = (so_far, false),
+            Line::Window(begun) => window = Some(begun),
+            Line::Chunk(_) | Line::People(_) => {}
+            Line::Done { counts: so_far, .. } => counts = so_far,
             Line::Finished { counts: all, .. } => (counts, state) = (all, State::Finished),
             Line::Undoing { .. } => state = State::Undoing,
             Line::Undone { .. } => state = State::Undone,
         }
         Ok(())
     })?;
-    Ok(read.map(|(head, whole)| Summary { head, counts, state, interrupted, whole }))
+    // Without windows rows are done in their order.
+    let place = window.unwrap_or(counts);
+    Ok(read.map(|(head, whole)| Summary { head, counts, place, state, whole }))
 }

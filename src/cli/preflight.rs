@@ -26,7 +26,7 @@ use self::rows::{Row, Rows};
 use self::tally::Tally;
 use super::Place;
 use super::inquiry::About;
-use super::progress::Progress;
+use super::progress::{At, Progress};
 
 /// Rows that are decided with one question to the store: enough to make the question cheap, few enough to hold.
 const BATCH: usize = 500;
@@ -76,7 +76,7 @@ pub(super) fn run(
         decide: |mailboxes: &[&Mailbox]| Ok(runtime.block_on(inquiry.decide(mailboxes))?),
         cleaned: cleaned.as_mut().map(|output| output as &mut dyn Write),
         rejects: rejects.as_mut().map(|output| output as &mut dyn Write),
-        watch: |rows, octets| progress.draw(rows, octets),
+        watch: |rows, octets| progress.draw(At { done: rows, ahead: 0 }, octets),
         tally: Tally::default(),
     };
     let tally = sift.all(input)?;

@@ -14,7 +14,7 @@ use crate::store::record::csv_line;
 
 /// How many bad rows are shown when no file for them is given.
 pub(super) const SHOWN_MAX: u64 = 20;
-/// How much of a bad row's address is repeated in its report, in characters.
+/// How much of a bad row's address, and of the name of its file in an archive, is repeated in its report, in characters.
 const QUOTED_MAX: usize = 254;
 /// How a ZIP archive begins (Mailchimp exports one).
 const ZIP_MARK: &[u8] = b"PK\x03\x04";
@@ -24,17 +24,17 @@ const MEMBERS_MAX: usize = 100;
 /// Reads `path` (`-`: the standard input), or each `.csv` of it when it is a ZIP archive. Nothing is unpacked to disk or as a
 /// whole into memory.
 ///
-/// `octets` tells how many octets of the file were read so far.
+/// `read` is told the name of a file in an archive. `octets` tells how many octets of the file were read so far.
 ///
 /// # Errors
 /// [`OperationError`] of the file, or what `read` answers.
 pub(super) fn each_file(
     path: &Path,
     octets: &Cell<u64>,
-    read: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), OperationError>,
+    read: &mut dyn FnMut(Option<&str>, &mut dyn BufRead) -> Result<(), OperationError>,
 ) -> Result<(), OperationError> {
     if path == Path::new("-") {
-        return read(&mut io::stdin().lock());
+        return read(None, &mut io::stdin().lock());
     }
     let failed = OperationError::file(path);
     let mut file = File::open(path).map_err(&failed)?;
@@ -43,7 +43,7 @@ pub(super) fn each_file(
     file.rewind().map_err(&failed)?;
     let file = Counted { file, octets };
     if mark != ZIP_MARK {
-        return read(&mut BufReader::new(file));
+        return read(None, &mut BufReader::new(file));
     }
     let broken = |error: zip::result::ZipError| OperationError::Format(format!("{}: {error}", path.display()));
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
@@ -52,8 +52,9 @@ pub(super) fn each_file(
     }
     for index in 0..archive.len() {
         let member = archive.by_index(index).map_err(broken)?;
-        if member.name().map_err(broken)?.to_ascii_lowercase().ends_with(".csv") {
-            read(&mut BufReader::new(member))?;
+        let name = member.name().map_err(broken)?.into_owned();
+        if name.to_ascii_lowercase().ends_with(".csv") {
+            read(Some(&name), &mut BufReader::new(member))?;
         }
     }
     Ok(())
@@ -116,15 +117,18 @@ pub(super) fn report_file(path: Option<&Path>) -> Result<Box<dyn Write>, Operati
 
 /// Bad rows, as CSV for a file and as sentences for a person.
 pub(super) struct Report<'a> {
+    /// Goes before each message: lines are counted in each file of an archive by itself.
+    of: String,
     file: &'a mut dyn Write,
     person: Option<&'a mut dyn Write>,
     count: u64,
 }
 
 impl<'a> Report<'a> {
-    /// Of the rows of one file. A person is shown the first rows only.
-    pub(super) fn new(file: &'a mut dyn Write, person: Option<&'a mut dyn Write>) -> Self {
-        Self { file, person, count: 0 }
+    /// Of the rows of one file, or of one in an archive: then each message names it. A person is shown the first rows only.
+    pub(super) fn new(member: Option<&str>, file: &'a mut dyn Write, person: Option<&'a mut dyn Write>) -> Self {
+        let of = member.map(|name| format!("{}: ", quoted(name))).unwrap_or_default();
+        Self { of, file, person, count: 0 }
     }
 
     /// Reports one row.
@@ -133,10 +137,10 @@ impl<'a> Report<'a> {
     /// The system's.
     pub(super) fn bad(&mut self, number: u64, who: &str, why: &str) -> io::Result<()> {
         self.count += 1;
-        let quoted: String = who.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        csv_line([number.to_string().as_str(), &quoted, "error", why], self.file)?;
+        let message = format!("{}{why}", self.of);
+        csv_line([number.to_string().as_str(), &quoted(who), "error", &message], self.file)?;
         match &mut self.person {
-            Some(out) if self.count <= SHOWN_MAX => writeln!(out, "line {number}: {why}"),
+            Some(out) if self.count <= SHOWN_MAX => writeln!(out, "line {number}: {message}"),
             Some(_) | None => Ok(()),
         }
     }
@@ -148,4 +152,9 @@ impl<'a> Report<'a> {
     pub(super) fn finish(self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// What a stranger wrote, as one line that is not too long.
+fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

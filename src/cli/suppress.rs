@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 use serde::Serialize;
 
 pub use self::register::{ExportRegisterArgs, RegisterArgs};
@@ -232,6 +232,10 @@ pub struct ImportArgs {
     /// Goes on with an import of this file that ended in the middle.
     #[arg(long, conflicts_with = "dry_run")]
     pub resume: bool,
+    /// Rows that are read and put in order before they go in. With fewer people are stopped sooner; with more it is quicker.
+    #[arg(long, value_name = "ROWS", default_value_t = import::WINDOW_MAX,
+          value_parser = value_parser!(u32).range(1..=i64::from(import::WINDOW_MAX)))]
+    pub window: u32,
     /// Who imports it.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "operator")]
     pub by: String,

@@ -5,11 +5,10 @@
 
 use aws_lc_rs::digest;
 
-use super::copy::Copied;
 use super::embedded::later_expiry;
 use super::entry::{Entry, Removal};
 use super::key::{AddressKey, KEY_LEN};
-use super::redis::octets_of;
+use super::redis::entry_octets;
 use super::{Added, AddedMany, Kind, NewSuppression, Reach, Store, StoreError, Subject};
 use crate::hex;
 use crate::policy::{Origin, Suppression};
@@ -30,8 +29,9 @@ pub struct Print {
 }
 
 impl Print {
-    pub(super) fn of(entry: &Entry) -> Self {
-        let whole = digest::digest(&digest::SHA256, &octets_of(&Copied::Entry(entry.clone())));
+    /// What this entry looks like, whatever its number.
+    pub fn of(entry: &Entry) -> Self {
+        let whole = digest::digest(&digest::SHA256, &entry_octets(entry));
         let sum = whole.as_ref().first_chunk().copied().unwrap_or_default();
         Self { kind: entry.kind, family: entry.family, sum }
     }
@@ -135,22 +135,37 @@ impl Store {
     /// # Errors
     /// As [`Store::add`]; nothing of them is recorded then, or trying again finds it there.
     pub fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
+        let mut buffer = String::new();
+        let chunk: Vec<Entry> = new.iter().map(|new| self.entry(new, &mut buffer)).collect();
+        self.add_entries(&chunk)
+    }
+
+    /// [`Store::add_chunk`] of what a [`super::Window`] gives.
+    ///
+    /// # Errors
+    /// As [`Store::add_chunk`].
+    pub fn add_entries(&self, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
         match self {
-            Self::Embedded(store) => store.add_chunk(new),
-            Self::Redis(store) => store.add_chunk(new),
-            Self::Memory(store) => store.add_chunk(new),
+            Self::Embedded(store) => store.add_entries(chunk),
+            Self::Redis(store) => store.add_entries(chunk),
+            Self::Memory(store) => store.add_entries(chunk),
+        }
+    }
+
+    /// A suppression as the entry that it will be, still without its number.
+    pub(super) fn entry(&self, new: &NewSuppression, buffer: &mut String) -> Entry {
+        match self {
+            Self::Embedded(store) => store.entry(new, buffer),
+            Self::Redis(store) => store.entry(new, buffer),
+            Self::Memory(store) => store.entry(new, buffer),
         }
     }
 
     /// What these suppressions will look like once they are entries.
-    pub fn prints(&self, new: &[NewSuppression]) -> Vec<Print> {
+    #[cfg(test)]
+    pub(crate) fn prints(&self, new: &[NewSuppression]) -> Vec<Print> {
         let mut buffer = String::new();
-        let mut entry = |new: &NewSuppression| match self {
-            Self::Embedded(store) => store.entry(new, &mut buffer),
-            Self::Redis(store) => store.entry(new, &mut buffer),
-            Self::Memory(store) => store.entry(new, &mut buffer),
-        };
-        new.iter().map(|new| Print::of(&entry(new))).collect()
+        new.iter().map(|new| Print::of(&self.entry(new, &mut buffer))).collect()
     }
 
     /// The entry that looks so, when it is there and nobody has changed it. Blocking.

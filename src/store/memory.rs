@@ -218,10 +218,9 @@ impl Memory {
         new.entry(&self.0.key, Cleartext::Keep, buffer)
     }
 
-    pub(super) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
-        let mut buffer = String::new();
+    pub(super) fn add_entries(&self, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
         let mut state = self.state()?;
-        Ok(new.iter().map(|new| state.add(self.entry(new, &mut buffer))).collect())
+        Ok(chunk.iter().map(|entry| state.add(entry.clone())).collect())
     }
 
     pub(super) fn add_if(&self, new: &NewSuppression, seen: &Seen) -> Result<Tried<Added>, StoreError> {

@@ -45,6 +45,7 @@ mod schema;
 mod standing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ pub use record::{EntryFormat, Record};
 pub use revision::{Revision, Seen, Tried};
 pub use rotate::Rotated;
 pub use standing::{Way, way};
+pub use window::{WINDOW_OCTETS, Window};
 
 use key::StoreKey;
 

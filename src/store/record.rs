@@ -105,6 +105,11 @@ impl Record {
         record
     }
 
+    /// Whether it is a line of an export, whose order is that of recording, and of no list.
+    pub(crate) fn is_of_an_export(&self) -> bool {
+        self.kind.is_some() && self.origin.is_some() && self.created.is_some()
+    }
+
     /// Whether a cell of this (lower-case) name holds the address, in the words of many exports.
     pub(crate) fn is_address_column(name: &str) -> bool {
         matches!(

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use super::copy::Copied;
 use super::entry::lookup_key;
 use super::key::AddressKey;
-use super::redis::octets_of;
+use super::redis::{entry_octets, octets_of};
 use super::{
     Added, Entry, Event, Kind, Match, NewEvent, NewSuppression, Reach, Removal, Store, StoreError, Subject, Told,
 };
@@ -43,7 +43,7 @@ impl Revision {
         let seen = |entry: &&Entry| reach.holds_entry(&entry.fact.scope, entry.fact.cause);
         for entry in entries.into_iter().filter(own).filter(seen) {
             context.update(&entry.cursor.0.to_le_bytes());
-            context.update(&octets_of(&Copied::Entry(entry.clone())));
+            context.update(&entry_octets(entry));
         }
         Self::cut(context)
     }

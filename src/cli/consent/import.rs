@@ -11,6 +11,7 @@ use super::form::Form;
 use super::{ImportArgs, OperationError, Outcome, address};
 use crate::cli::course::{self, Asked, Course, Mode, Streams, Target};
 use crate::cli::journal::{Brings, Imported, Journal, Planned};
+use crate::cli::progress::At;
 use crate::cli::source::Report;
 use crate::imports::{Cells, Format, Item, Reading, Rows};
 use crate::mail::ControllerId;
@@ -79,11 +80,11 @@ pub(super) fn read(
     course: &mut Course,
     streams: Streams<'_>,
 ) -> Result<(), OperationError> {
-    let Streams { input, report, out, watch } = streams;
+    let Streams { member, input, report, out, watch, .. } = streams;
     let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
     let mut events = Events {
         rows: Rows::new(input, Format::Records, args.source),
-        report: Report::new(report, shown),
+        report: Report::new(member, report, shown),
         args,
         by: match &course.target {
             Target::Count => args.by.clone(),
@@ -108,7 +109,7 @@ pub(super) fn read(
                 record(weighed(chunk, known, keys), store, journal, &mut events.counts)?;
             }
         }
-        watch(events.counts.rows);
+        watch(At { done: events.counts.rows, ahead: 0 });
     }
     course.counts = events.counts;
     events.report.finish().map_err(OperationError::output)

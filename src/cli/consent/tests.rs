@@ -52,8 +52,14 @@ fn import_text(store: &Store, text: &str, arguments: &[&str]) -> (Result<Importe
     } else {
         Course::of(journals.take_up(import::planned(&args, store.key_name()), Resume::No, NOW).unwrap())
     };
-    let streams =
-        Streams { input: &mut text.as_bytes(), report: &mut report, out: &mut io::sink(), watch: &mut |_| {} };
+    let streams = Streams {
+        member: None,
+        clock: &ManualClock::new(NOW),
+        input: &mut text.as_bytes(),
+        report: &mut report,
+        out: &mut io::sink(),
+        watch: &mut |_| {},
+    };
     let done = import::read(&args, store, &mut course, streams);
     (done.map(|()| course.counts), String::from_utf8(report).unwrap())
 }

@@ -1,14 +1,15 @@
 //! The folder of all journals: which imports there are, and who may begin, go on or be taken back.
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Brings, Chunk, Content, ENDING, Head, ImportId, Imported, JOURNALS_MAX, Journal, Line, OperationError, State,
-    Summary, Sync, VERSION, damaged, each_line, private, summary,
+    Brings, Chunk, Content, ENDING, Head, ImportId, Imported, JOURNALS_MAX, Journal, Left, Line, OperationError, State,
+    Summary, Sync, VERSION, damaged, each_line, prints_of, private, summary,
 };
-use crate::store::{AddressKey, Print};
+use crate::store::{AddressKey, CHUNK_MAX, Print};
 use crate::time::Timestamp;
 
 /// An import that is about to begin.
@@ -96,7 +97,9 @@ impl Journals {
         };
         let open = self.all()?.into_iter().rev().find(|known| known.state == State::Unfinished && same(known));
         match (open, resume) {
-            (Some(known), Resume::Yes) if known.head.arguments == planned.arguments => self.go_on(&known),
+            (Some(known), Resume::Yes) if known.head.arguments == planned.arguments => {
+                Ok(Journal { left: Left::of(&self.path(&known.head.id), &known)?, ..self.go_on(&known)? })
+            }
             (Some(known), Resume::Yes) => Err(OperationError::Usage(format!(
                 "import {} was begun otherwise ({}); go on with the same arguments",
                 known.head.id, known.head.arguments
@@ -104,7 +107,7 @@ impl Journals {
             (Some(known), Resume::No) => Err(OperationError::Usage(format!(
                 "import {} of this file ended in the middle, behind row {}: --resume goes on with it, `{} undo` takes it back",
                 known.head.id,
-                known.counts.rows,
+                known.place.rows,
                 planned.brings.command()
             ))),
             (None, Resume::Yes) => {
@@ -152,7 +155,8 @@ impl Journals {
         let head =
             Head { consentry_import: VERSION, id, file, content, arguments, by, started, brings, key: Some(key) };
         let file = private().create_new(true).open(&path).map_err(OperationError::file(&path))?;
-        let mut journal = Journal { path, file, head, counts: Imported::default(), interrupted: false };
+        let (counts, place, left) = (Imported::default(), Imported::default(), Left::default());
+        let mut journal = Journal { path, file, head, counts, place, left };
         let head = serde_json::to_vec(&journal.head).map_err(|e| journal.failed(e.into()))?;
         journal.append(head, Sync::Now)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(OperationError::file(&self.folder))?;
@@ -167,8 +171,8 @@ impl Journals {
             file.set_len(known.whole).map(|()| file)
         };
         let file = open().map_err(OperationError::file(&path))?;
-        let (counts, interrupted) = (known.counts, known.interrupted);
-        Ok(Journal { file, head: known.head.clone(), counts, interrupted, path })
+        let (head, counts, place, left) = (known.head.clone(), known.counts, known.place, Left::default());
+        Ok(Journal { path, file, head, counts, place, left })
     }
 
     /// The keys of everybody about whom an import of consents was about to tell something, by chunks.
@@ -183,9 +187,12 @@ impl Journals {
                 let keys = keys.iter().map(|text| AddressKey::parse(text)).collect::<Option<_>>();
                 visit(keys.ok_or_else(|| damaged(&path))?)
             }
-            Line::Chunk(_) | Line::Done { .. } | Line::Finished { .. } | Line::Undoing { .. } | Line::Undone { .. } => {
-                Ok(())
-            }
+            Line::Window(_)
+            | Line::Chunk(_)
+            | Line::Done { .. }
+            | Line::Finished { .. }
+            | Line::Undoing { .. }
+            | Line::Undone { .. } => Ok(()),
         })?;
         Ok(())
     }
@@ -197,28 +204,32 @@ impl Journals {
         visit: &mut dyn FnMut(Chunk) -> Result<(), OperationError>,
     ) -> Result<(), OperationError> {
         let path = self.path(id);
-        let mut waiting = Vec::new();
-        let mut uncertain = Vec::new();
+        let (mut waiting, mut uncertain) = (Vec::new(), Vec::new());
         each_line(&path, &mut |line| {
             match line {
-                // A chunk that follows one that is not done is the same rows again.
                 Line::Chunk(prints) => {
-                    waiting = prints
-                        .iter()
-                        .map(|text| Print::parse(text))
-                        .collect::<Option<_>>()
-                        .ok_or_else(|| damaged(&path))?;
-                    uncertain.clone_from(&waiting);
+                    // A chunk that was not done comes again somewhere in its window.
+                    uncertain.append(&mut waiting);
+                    waiting = prints_of(&path, &prints)?;
                 }
                 Line::Done { new, renewed, .. } => {
                     let pick = |places: &[usize]| places.iter().filter_map(|at| waiting.get(*at).copied()).collect();
                     visit(Chunk { new: pick(&new), renewed: pick(&renewed), uncertain: Vec::new() })?;
-                    uncertain.clear();
+                    if !uncertain.is_empty() {
+                        let done: HashSet<Print> = waiting.iter().copied().collect();
+                        uncertain.retain(|print| !done.contains(print));
+                    }
+                    waiting.clear();
                 }
-                Line::People(_) | Line::Finished { .. } | Line::Undoing { .. } | Line::Undone { .. } => {}
+                Line::Window(_)
+                | Line::People(_)
+                | Line::Finished { .. }
+                | Line::Undoing { .. }
+                | Line::Undone { .. } => {}
             }
             Ok(())
         })?;
-        if uncertain.is_empty() { Ok(()) } else { visit(Chunk { uncertain, ..Chunk::default() }) }
+        uncertain.append(&mut waiting);
+        uncertain.chunks(CHUNK_MAX).try_for_each(|some| visit(Chunk { uncertain: some.to_vec(), ..Chunk::default() }))
     }
 }

@@ -48,14 +48,81 @@ fn a_journal_cut_anywhere_loses_nothing_that_was_added() {
         let found = chunks(&journals, &journal.head.id);
         if length == whole.len() {
             let done = Chunk { new: vec![prints[0], prints[2]], renewed: vec![prints[1]], uncertain: Vec::new() };
-            assert_eq!((known.interrupted, known.counts.rows, found), (false, 3, vec![done]));
+            assert_eq!((known.place.rows, known.counts.rows, found), (3, 3, vec![done]));
         } else if u64::try_from(length).unwrap() >= intended {
             let uncertain = Chunk { uncertain: prints.clone(), ..Chunk::default() };
-            assert_eq!((known.interrupted, known.counts.rows, found), (true, 0, vec![uncertain]));
+            assert_eq!((known.place.rows, known.counts.rows, found), (0, 0, vec![uncertain]));
         } else {
-            assert_eq!((known.interrupted, known.whole, found), (false, head, Vec::new()), "{length}");
+            assert_eq!((known.counts.rows, known.whole, found), (0, head, Vec::new()), "{length}");
         }
     }
+}
+
+fn resumed(journals: &Journals, id: &ImportId) -> Journal {
+    let known = journals.find(id, Brings::Suppressions).unwrap();
+    let journal = journals.go_on(&known).unwrap();
+    Journal { left: Left::of(&journal.path, &known).unwrap(), ..journal }
+}
+
+fn rows(rows: u64) -> Imported {
+    Imported { rows, ..Imported::default() }
+}
+
+#[test]
+fn a_window_cut_in_the_middle_begins_again_and_knows_what_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = Journals::open(folder.path()).unwrap();
+    let all = prints(8);
+    let mut journal = begin(&journals, 1);
+    let id = journal.head.id.clone();
+    journal.window(rows(0)).unwrap();
+    journal.intend(&all[..2]).unwrap();
+    journal.done(vec![0, 1], Vec::new(), rows(2)).unwrap();
+    journal.window(rows(2)).unwrap();
+    // Two rows say the same; one more finds what the first window brought.
+    journal.intend(&[all[2], all[3], all[3], all[0]]).unwrap();
+    journal.done(vec![0, 1], Vec::new(), rows(6)).unwrap();
+    journal.intend(&[all[4], all[3], all[5]]).unwrap();
+    drop(journal);
+
+    let mut again = resumed(&journals, &id);
+    assert_eq!((again.place.rows, again.counts.rows), (2, 6));
+    let done: Vec<_> = [2, 3, 3, 3, 0, 0, 1, 4].map(|at| again.left.was_done(&all[at])).into();
+    assert_eq!(done, [true, true, true, false, true, false, false, false]);
+    let may: Vec<_> = [4, 4, 5, 3, 6].map(|at| again.left.may_be_in(&all[at])).into();
+    assert_eq!(may, [true, false, true, false, false], "once, and not what an earlier row certainly brought");
+    // It goes on in another order, and is cut again.
+    again.window(rows(2)).unwrap();
+    again.intend(&[all[6], all[4]]).unwrap();
+    again.done(vec![0, 1], Vec::new(), rows(9)).unwrap();
+    again.intend(&[all[7]]).unwrap();
+    drop(again);
+
+    let mut third = resumed(&journals, &id);
+    assert_eq!(third.place.rows, 2);
+    assert!([2, 3, 6, 4].iter().all(|at| third.left.was_done(&all[*at])), "of both runs");
+    let may: Vec<_> = [4, 5, 7].map(|at| third.left.may_be_in(&all[at])).into();
+    assert_eq!(may, [false, true, true]);
+    let found = chunks(&journals, &id);
+    let new: Vec<_> = found.iter().flat_map(|chunk| chunk.new.clone()).collect();
+    assert_eq!(new, [0, 1, 2, 3, 6, 4].map(|at| all[at]));
+    let uncertain: Vec<_> = found.into_iter().flat_map(|chunk| chunk.uncertain).collect();
+    assert_eq!(uncertain, [all[3], all[5], all[7]]);
+}
+
+#[test]
+fn an_import_without_windows_goes_on_behind_its_last_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = Journals::open(folder.path()).unwrap();
+    let all = prints(4);
+    let mut journal = begin(&journals, 1);
+    journal.intend(&all[..2]).unwrap();
+    journal.done(vec![0, 1], Vec::new(), rows(2)).unwrap();
+    journal.intend(&all[2..]).unwrap();
+    let mut again = resumed(&journals, &journal.head.id);
+    assert_eq!(again.place.rows, 2);
+    assert!(!all.iter().any(|print| again.left.was_done(print)));
+    assert_eq!([0, 1, 2, 3].map(|at| again.left.may_be_in(&all[at])), [false, false, true, true]);
 }
 
 #[test]

@@ -1,17 +1,32 @@
 //! `consentry suppress import`: any list of addresses, row by row, in bounded memory.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{ImportArgs, ImportFormat, OperationError, Outcome};
 use crate::cli::course::{self, Asked, Course, Mode, Streams, Target};
 use crate::cli::journal::{Brings, Imported, Journal, Planned};
+use crate::cli::progress::At;
 use crate::cli::source::Report;
 use crate::imports::{Cells, Format, Reading, Rows, Wanted};
 use crate::policy::{Cause, Origin, Scope, Suppression};
 use crate::store::record::{Defaults, Record};
-use crate::store::{Added, CHUNK_MAX, Match, NewSuppression, Store};
+use crate::store::{Added, CHUNK_MAX, Entry, Match, NewSuppression, Print, Store, Window};
 use crate::time::Clock;
+
+/// Most rows that are put in order at once, and as many as are unless `--window` says fewer. They take some 60 MiB; going on with a
+/// window that was cut takes 35 more for the prints of what was done. With the 64 MiB of pages of the embedded store and the
+/// program itself that stays under 200 MiB. Twice as many would not, and were measured to gain little.
+pub(super) const WINDOW_MAX: u32 = 500_000;
+/// How long rows wait for others to be put in order with: whoever writes into our standard input may take their time, and nobody
+/// should wait for it to be stopped.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How many rows are read before whoever watches is told.
+const WATCH_EVERY: u64 = 1000;
 
 pub(super) fn import(
     args: &ImportArgs,
@@ -53,8 +68,8 @@ fn planned(args: &ImportArgs, key: String) -> Planned {
     }
 }
 
-/// Imports what a stream holds, at most [`CHUNK_MAX`] entries at a time. When the arguments name no file for bad rows, the first ones
-/// also go to `out`.
+/// Imports what a stream holds: window by window, each in the order of the store, and at most [`CHUNK_MAX`] entries in one change of
+/// it. When the arguments name no file for bad rows, the first ones also go to `out`.
 ///
 /// # Errors
 /// [`OperationError`]; the rows before it are added.
@@ -64,7 +79,7 @@ pub(super) fn read(
     course: &mut Course,
     streams: Streams<'_>,
 ) -> Result<(), OperationError> {
-    let Streams { input, report, out, watch } = streams;
+    let Streams { member, input, report, out, clock, watch } = streams;
     let format = match args.format {
         ImportFormat::Auto => Format::Auto,
         ImportFormat::Csv => Format::Csv,
@@ -74,7 +89,7 @@ pub(super) fn read(
     let shown = if args.errors.is_some() { None } else { Some(out as &mut dyn Write) };
     let mut entries = Entries {
         rows: Rows::new(input, format, args.source),
-        report: Report::new(report, shown),
+        report: Report::new(member, report, shown),
         wanted: Wanted { scope: &args.scope, cause: args.reason },
         defaults: Defaults { scope: args.scope.clone(), cause: args.reason.unwrap_or(Cause::Manual), now: course.now },
         key_name: store.key_name(),
@@ -82,17 +97,12 @@ pub(super) fn read(
         counts: course.counts,
         failed: None,
     };
-    loop {
-        let chunk: Vec<_> = entries.by_ref().take(CHUNK_MAX).collect();
-        if chunk.is_empty() {
-            break;
+    match &mut course.target {
+        Target::Count => count(&mut entries, store, watch)?,
+        Target::Record(journal) => {
+            let window = Window::new(store, usize::try_from(args.window).unwrap_or(CHUNK_MAX));
+            Recording { store, journal, window, chunk: CHUNK_MAX, clock, watch }.run(&mut entries)?;
         }
-        let counts = &mut entries.counts;
-        match &mut course.target {
-            Target::Count => look_up(&chunk, store, counts)?,
-            Target::Record(journal) => record(&chunk, store, journal, counts)?,
-        }
-        watch(entries.counts.rows);
     }
     if let Some(error) = entries.failed {
         return Err(error);
@@ -100,32 +110,108 @@ pub(super) fn read(
     course.counts = entries.counts;
     entries.report.finish().map_err(OperationError::output)
 }
+
+/// Compares rows with what is known, in their order.
+fn count(entries: &mut Entries<'_>, store: &Store, watch: &mut dyn FnMut(At)) -> Result<(), OperationError> {
+    let mut more = true;
+    while more {
+        let mut chunk = Vec::new();
+        while more && chunk.len() < CHUNK_MAX {
+            match entries.step() {
+                Step::Entry(new, _) => chunk.push(new),
+                Step::Nothing => {}
+                Step::End => more = false,
+            }
+        }
+        look_up(&chunk, store, &mut entries.counts)?;
+        watch(At { done: entries.counts.rows, ahead: 0 });
+    }
+    Ok(())
+}
+
+/// Where rows go that are recorded.
+struct Recording<'a, 'w> {
+    store: &'a Store,
+    journal: &'a mut Journal,
+    window: Window<'a>,
+    /// Most entries in one change of the store.
+    chunk: usize,
+    clock: &'a dyn Clock,
+    watch: &'w mut dyn FnMut(At),
+}
+
+impl Recording<'_, '_> {
+    fn run(&mut self, entries: &mut Entries<'_>) -> Result<(), OperationError> {
+        let mut more = entries.pass_over();
+        while more {
+            let begun = entries.counts;
+            more = self.fill(entries);
+            if !self.window.is_empty() {
+                self.journal.window(begun)?;
+                self.empty(begun.rows, &mut entries.counts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads rows until there are enough. Whether there may be more.
+    fn fill(&mut self, entries: &mut Entries<'_>) -> bool {
+        let (began, done) = (self.clock.now(), entries.counts.rows);
+        while !self.window.is_full() && self.clock.now().since(began) < WAIT_MAX {
+            match entries.step() {
+                Step::End => return false,
+                Step::Nothing => {}
+                Step::Entry(new, came) => {
+                    self.window.put(&new);
+                    if came == Came::FromAStore {
+                        self.window.keep_order();
+                    }
+                }
+            }
+            let ahead = entries.counts.rows.saturating_sub(done);
+            if ahead.is_multiple_of(WATCH_EVERY) {
+                (self.watch)(At { done, ahead });
+            }
+        }
+        true
+    }
+
+    fn empty(&mut self, mut done: u64, counts: &mut Imported) -> Result<(), OperationError> {
+        let Self { store, journal, window, chunk, watch, .. } = self;
+        window.each_chunk(*chunk, &mut |chunk| {
+            done += u64::try_from(chunk.len()).unwrap_or(0);
+            record(chunk, store, journal, counts)?;
+            watch(At { done, ahead: counts.rows.saturating_sub(done) });
+            Ok(())
+        })
+    }
+}
+
 /// Adds a chunk. What it will look like is written down before, and which of it was new behind it.
 fn record(
-    chunk: &[NewSuppression],
+    chunk: Vec<Entry>,
     store: &Store,
     journal: &mut Journal,
     counts: &mut Imported,
 ) -> Result<(), OperationError> {
-    let prints = store.prints(chunk);
-    journal.intend(&prints)?;
-    let mut became = store.add_chunk(chunk)?;
-    if journal.interrupted {
-        // These rows may have gone in just before everything ended. What was entered at this import's own instant is its own.
-        for ((new, print), became) in chunk.iter().zip(&prints).zip(&mut became) {
-            let is_ours = *became == Added::Existing && new.created() == journal.head.started();
-            if is_ours && store.standing(print)?.is_some() {
-                *became = Added::New;
-            }
-        }
+    let seen = chunk.into_iter().map(|entry| (Print::of(&entry), entry));
+    let (prints, chunk): (Vec<_>, Vec<_>) = seen.filter(|(print, _)| !journal.left.was_done(print)).unzip();
+    if chunk.is_empty() {
+        return Ok(());
     }
+    journal.intend(&prints)?;
+    let became = store.add_entries(&chunk)?;
     let (mut added, mut renewed) = (Vec::new(), Vec::new());
-    for (at, (new, became)) in chunk.iter().zip(became).enumerate() {
+    for (at, ((entry, print), mut became)) in chunk.iter().zip(&prints).zip(became).enumerate() {
+        // It may have gone in just before everything ended. What was entered at this import's own instant is its own.
+        if journal.left.may_be_in(print) && became == Added::Existing && entry.created == journal.head.started() {
+            became = if store.standing(print)?.is_some() { Added::New } else { became };
+        }
         match became {
             Added::New => {
                 counts.new += 1;
                 // What a list tells in another door's name cannot be told apart from that door's own word, and stays.
-                if new.fact().origin == Origin::Import {
+                if entry.fact.origin == Origin::Import {
                     added.push(at);
                 }
             }
@@ -174,6 +260,23 @@ fn is_narrower(one: &Scope, than: &Scope) -> bool {
     }
 }
 
+/// What one row gave.
+enum Step {
+    Entry(NewSuppression, Came),
+    /// It was passed over or reported, or done before.
+    Nothing,
+    /// There is no more row, or none can be read.
+    End,
+}
+
+/// Where a row came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    FromAList,
+    /// It went out of a store like this one, and comes back in the order in which it lay there.
+    FromAStore,
+}
+
 /// The suppressions of a file; rows that give none are counted and reported. Ends at the first failure, which it keeps.
 struct Entries<'a> {
     rows: Rows<'a>,
@@ -187,49 +290,50 @@ struct Entries<'a> {
     failed: Option<OperationError>,
 }
 
-impl Iterator for Entries<'_> {
-    type Item = NewSuppression;
-
-    fn next(&mut self) -> Option<NewSuppression> {
-        while self.failed.is_none() {
-            match self.step() {
-                Ok(Some(entry)) => {
-                    if let Some(entry) = entry {
-                        return Some(entry);
-                    }
-                }
-                Ok(None) => return None,
-                Err(error) => self.failed = Some(error),
+impl Entries<'_> {
+    /// Goes behind the rows that were done before. Whether there may be more.
+    fn pass_over(&mut self) -> bool {
+        while self.counts.rows < self.skip {
+            if matches!(self.step(), Step::End) {
+                return false;
             }
         }
-        None
+        true
     }
-}
 
-impl Entries<'_> {
-    /// One row: `None` at the end, `Some(None)` when it gives no entry.
-    #[expect(clippy::option_option, reason = "outer: is there a row; inner: does it give an entry")]
-    fn step(&mut self) -> Result<Option<Option<NewSuppression>>, OperationError> {
-        let Some(item) = self.rows.next_row()? else { return Ok(None) };
+    fn step(&mut self) -> Step {
+        if self.failed.is_some() {
+            return Step::End;
+        }
+        self.try_step().unwrap_or_else(|error| {
+            self.failed = Some(error);
+            Step::End
+        })
+    }
+
+    fn try_step(&mut self) -> Result<Step, OperationError> {
+        let Some(item) = self.rows.next_row()? else { return Ok(Step::End) };
         self.counts.rows += 1;
         if self.counts.rows <= self.skip {
-            return Ok(Some(None));
+            return Ok(Step::Nothing);
         }
         let who = item.row.as_ref().ok().and_then(Cells::address).unwrap_or_default().to_owned();
         match item.row.and_then(|row| self.rows.shape().suppression(row, &self.wanted)) {
             Ok(Reading::Passes(_)) => self.counts.passed += 1,
             Ok(Reading::Says(cells)) => {
-                match Record::from_cells(cells.iter()).into_new(&self.defaults, &self.key_name) {
+                let record = Record::from_cells(cells.iter());
+                let came = if record.is_of_an_export() { Came::FromAStore } else { Came::FromAList };
+                match record.into_new(&self.defaults, &self.key_name) {
                     Ok(new) => {
                         self.counts.valid += 1;
-                        return Ok(Some(Some(new)));
+                        return Ok(Step::Entry(new, came));
                     }
                     Err(why) => self.bad(item.number, &who, &why)?,
                 }
             }
             Err(why) => self.bad(item.number, &who, &why)?,
         }
-        Ok(Some(None))
+        Ok(Step::Nothing)
     }
 
     fn bad(&mut self, number: u64, who: &str, why: &str) -> Result<(), OperationError> {

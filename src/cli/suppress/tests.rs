@@ -54,7 +54,14 @@ fn import_text(store: &Store, text: &[u8], arguments: &[&str]) -> (Imported, Str
     };
     let mut report = Vec::new();
     let mut course = course(&args);
-    let streams = Streams { input: &mut &*text, report: &mut report, out: &mut io::sink(), watch: &mut |_| {} };
+    let streams = Streams {
+        member: None,
+        clock: &ManualClock::new(NOW),
+        input: &mut &*text,
+        report: &mut report,
+        out: &mut io::sink(),
+        watch: &mut |_| {},
+    };
     read(&args, store, &mut course, streams).unwrap();
     (Imported { rows: 0, ..course.counts }, String::from_utf8(report).unwrap())
 }
@@ -241,6 +248,37 @@ fn an_archive_gives_every_list_in_it() {
 }
 
 #[test]
+fn bad_lines_of_an_archive_name_the_file_that_they_stand_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut archive = zip::ZipWriter::new(File::create(path("export.zip")).unwrap());
+    for name in ["one.csv", "folder/two\r\n.csv"] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(b"email,reason\nv@x.example,\nnobody,\nw@x.example,whim\n").unwrap();
+    }
+    archive.finish().unwrap();
+    let (outcome, said) = try_run(&Store::memory(), &["import", &path("export.zip")]);
+    assert_eq!(outcome.unwrap().exit(), Exit::Data);
+    assert!(
+        said.contains("\nline 3: one.csv: expected ") && said.contains("\nline 3: folder/two  .csv: exp"),
+        "{said}"
+    );
+    try_run(&Store::memory(), &["import", &path("export.zip"), "--errors", &path("errors")]).0.unwrap();
+    let report = std::fs::read_to_string(path("errors")).unwrap();
+    let lines: Vec<_> = report.lines().map(|line| line.splitn(4, ',').collect::<Vec<_>>()).collect();
+    assert_eq!(lines.len(), 5, "{report}");
+    for (line, (number, who, file)) in lines.iter().skip(1).zip([
+        ("3", "nobody", "one.csv: "),
+        ("4", "w@x.example", "one.csv: "),
+        ("3", "nobody", "folder/two  .csv: "),
+        ("4", "w@x.example", "folder/two  .csv: "),
+    ]) {
+        assert_eq!(line[..3], [number, who, "error"]);
+        assert!(line[3].trim_start_matches('"').starts_with(file), "{report}");
+    }
+}
+
+#[test]
 fn lines_are_bounded_and_old_encodings_are_read() {
     let store = Store::memory();
     let fits = format!("{}v@x.example\n", " ".repeat(LINE_MAX - 12));
@@ -256,8 +294,14 @@ fn a_file_that_is_not_what_was_said_is_refused() {
     let store = Store::memory();
     let SuppressCommand::Import(args) = parse(&["import", "-", "--format", "csv"]).unwrap() else { panic!() };
     let text = b"v@x.example\n";
-    let streams =
-        Streams { input: &mut text.as_slice(), report: &mut io::sink(), out: &mut io::sink(), watch: &mut |_| {} };
+    let streams = Streams {
+        member: None,
+        clock: &ManualClock::new(NOW),
+        input: &mut text.as_slice(),
+        report: &mut io::sink(),
+        out: &mut io::sink(),
+        watch: &mut |_| {},
+    };
     let refused = read(&args, &store, &mut course(&args), streams);
     assert_eq!(refused.unwrap_err().exit(), Exit::Data);
     let (outcome, _) = try_run(&store, &["import", "/nowhere/at/all"]);

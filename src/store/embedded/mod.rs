@@ -188,10 +188,8 @@ impl Embedded {
         new.entry(&self.0.key, self.0.cleartext, buffer)
     }
 
-    pub(super) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
-        let mut buffer = String::new();
-        let chunk: Vec<Entry> = new.iter().map(|new| self.entry(new, &mut buffer)).collect();
-        writer::add_chunk(&self.0, &chunk)
+    pub(super) fn add_entries(&self, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
+        writer::add_entries(&self.0, chunk)
     }
 
     pub(super) fn withdraw(&self, withdrawal: &Withdrawal) -> Result<u64, StoreError> {

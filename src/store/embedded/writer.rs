@@ -10,7 +10,7 @@ use crate::store::schema::Meta;
 use crate::store::{Added, Cursor, NewSuppression, Removal, Revision, Seen, StoreError, Tried, row};
 use crate::time::Timestamp;
 
-pub(super) fn add_chunk(shared: &Shared, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
+pub(super) fn add_entries(shared: &Shared, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
     if chunk.is_empty() {
         return Ok(Vec::new());
     }

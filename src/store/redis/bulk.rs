@@ -8,6 +8,7 @@ use super::{Redis, Shared};
 use crate::store::bulk::{Print, Withdrawal};
 use crate::store::entry::Entry;
 use crate::store::key::AddressKey;
+use crate::store::window::Nearness;
 use crate::store::{Added, Event, NewEvent, NewSuppression, StoreError};
 
 impl Redis {
@@ -29,10 +30,14 @@ impl Redis {
         self.blocking(|shared| async move { shared.histories(&keys).await })
     }
 
-    pub(in crate::store) fn add_chunk(&self, new: &[NewSuppression]) -> Result<Vec<Added>, StoreError> {
-        let mut buffer = String::new();
-        let facts: Vec<_> = new.iter().map(|new| Fact::Suppression(self.entry(new, &mut buffer))).collect();
+    pub(in crate::store) fn add_entries(&self, chunk: &[Entry]) -> Result<Vec<Added>, StoreError> {
+        let facts: Vec<_> = chunk.iter().cloned().map(Fact::Suppression).collect();
         self.tell_chunk(&facts, Telling::First)
+    }
+
+    /// How facts lie; by their partitions alone while the store is not met.
+    pub(in crate::store) fn nearness(&self) -> Nearness {
+        Nearness::Buckets(self.0.shared.ground().map_or(1, |ground| ground.layout.buckets()))
     }
 
     /// # Errors

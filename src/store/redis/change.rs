@@ -120,7 +120,8 @@ impl Writes {
         let mut buckets: Vec<(String, String)> = Vec::new();
         let mut writes: Vec<(usize, Vec<u8>, &[u8])> = Vec::new();
         let mut place = |key: String, name: String| {
-            let known = buckets.iter().position(|(known, _)| *known == key);
+            // Values come bucket by bucket: the last one is nearly always it.
+            let known = buckets.iter().rposition(|(known, _)| *known == key);
             // The keys of a script are numbered from 1, and the first is the partition's meta.
             known.unwrap_or_else(|| {
                 buckets.push((key, name));

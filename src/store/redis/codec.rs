@@ -106,18 +106,28 @@ pub(super) fn events(exact: &AddressKey, octets: &[u8]) -> Option<Vec<Event>> {
 
 /// A fact without its place: what makes two of them the same, in every store.
 pub(in crate::store) fn octets_of(copied: &Copied) -> Vec<u8> {
-    let mut octets = Vec::new();
     match copied {
-        Copied::Entry(entry) => {
-            octets.extend_from_slice(entry.family.octets());
-            put_entry(entry, 0, &mut octets);
-        }
+        Copied::Entry(entry) => entry_octets(entry),
         Copied::Event(event) => {
-            octets.extend_from_slice(event.exact.octets());
+            let mut octets = event.exact.octets().to_vec();
             put_event(&Event { cursor: Cursor(0), ..event.clone() }, &mut octets);
+            octets
         }
     }
+}
+
+/// [`octets_of`] for an entry.
+pub(in crate::store) fn entry_octets(entry: &Entry) -> Vec<u8> {
+    let mut octets = entry.family.octets().to_vec();
+    put_entry(entry, 0, &mut octets);
     octets
+}
+
+/// The entry that [`entry_octets`] wrote, still without its number; `None` when it wrote something else.
+pub(in crate::store) fn entry_of(octets: &[u8]) -> Option<Entry> {
+    let (family, record) = octets.split_first_chunk()?;
+    let [entry] = entries(&AddressKey::from_octets(*family), record)?.try_into().ok()?;
+    Some(entry)
 }
 
 fn seal(key: &AddressKey, body: &[u8], out: &mut Vec<u8>) {
@@ -302,6 +312,8 @@ mod tests {
             for entry in &all {
                 put_entry(entry, entry.cursor.0, &mut octets);
             }
+            let bare = Entry { cursor: Cursor(0), ..all[0].clone() };
+            prop_assert_eq!(entry_of(&entry_octets(&all[0])), Some(bare));
             prop_assert_eq!(entries(&all[0].family, &octets), Some(all));
         }
 
@@ -309,6 +321,7 @@ mod tests {
         fn no_octets_are_read_beyond_what_was_written(octets: Vec<u8>) {
             prop_assert_eq!(entries(&AddressKey::from_octets([7; KEY_LEN]), &octets), None);
             prop_assert_eq!(events(&AddressKey::from_octets([7; KEY_LEN]), &octets), None);
+            prop_assert_eq!(entry_of(&octets), None);
         }
     }
 

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::runtime::Runtime;
 
 pub use admin::{Census, Rebuilt, Status};
-pub(super) use codec::octets_of;
+pub(super) use codec::{entry_octets, entry_of, octets_of};
 #[cfg(test)]
 pub(super) use rotate::half_a_rotation;
 pub use settings::{Security, Server, Settings as RedisSettings, Topology};

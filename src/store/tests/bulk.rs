@@ -66,9 +66,40 @@ fn what_somebody_said_since_is_not_taken_back(store: &Store) {
     assert!(facts(store, "again@x.example").is_empty());
 }
 
+fn a_window_leaves_what_the_order_of_the_list_would(store: &Store) {
+    let told = |at: usize| {
+        let (name, is_address) = (at % 7, at % 3 > 0);
+        let subject = if is_address { format!("v{name}@x.example") } else { format!("@d{name}.example") };
+        let since = Timestamp::from_secs(1_795_482_123 + i64::try_from(at).unwrap());
+        let fact = Suppression { origin: Origin::Import, evidence: Some(at.to_string()), since, ..fact(Cause::Manual) };
+        let expires =
+            (at % 5 > 0).then(|| since.plus(std::time::Duration::from_hours(u64::try_from(at % 11).unwrap())));
+        NewSuppression::new(Subject::parse(&subject).unwrap(), Suppression { expires, ..fact }, now()).unwrap()
+    };
+    let list: Vec<_> = (0..200).map(told).collect();
+    let in_order = Store::memory();
+    let expected = in_order.add_many(list.iter().cloned()).unwrap();
+    let (mut window, mut new) = (Window::new(store, 60), 0);
+    for part in list.chunks(60) {
+        part.iter().for_each(|told| window.put(told));
+        let mut add = |chunk: Vec<Entry>| -> Result<(), StoreError> {
+            new += store.add_entries(&chunk)?.iter().filter(|became| **became == Added::New).count();
+            Ok(())
+        };
+        window.each_chunk(9, &mut add).unwrap();
+    }
+    assert_eq!(u64::try_from(new).unwrap(), expected.new);
+    for name in 0..7 {
+        for address in [format!("v{name}@x.example"), format!("any@d{name}.example")] {
+            assert_eq!(facts(store, &address), facts(&in_order, &address), "{address}");
+        }
+    }
+}
+
 /// What every kind of store has to do.
 pub(super) const EVERY_KIND: &[Expectation] = &[
     ("a_chunk_tells_of_each_what_became_of_it", a_chunk_tells_of_each_what_became_of_it),
     ("taking_back_restores_exactly_what_was_there", taking_back_restores_exactly_what_was_there),
     ("what_somebody_said_since_is_not_taken_back", what_somebody_said_since_is_not_taken_back),
+    ("a_window_leaves_what_the_order_of_the_list_would", a_window_leaves_what_the_order_of_the_list_would),
 ];
