@@ -21,6 +21,9 @@ const ZIP_MARK: &[u8] = b"PK\x03\x04";
 /// Files in an archive; Mailchimp's has three.
 const MEMBERS_MAX: usize = 100;
 
+/// Reads one file, or one of an archive under its name there.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(Option<&str>, &mut dyn BufRead) -> Result<(), OperationError>;
+
 /// Reads `path` (`-`: the standard input), or each `.csv` of it when it is a ZIP archive. Nothing is unpacked to disk or as a
 /// whole into memory.
 ///
@@ -28,11 +31,7 @@ const MEMBERS_MAX: usize = 100;
 ///
 /// # Errors
 /// [`OperationError`] of the file, or what `read` answers.
-pub(super) fn each_file(
-    path: &Path,
-    octets: &Cell<u64>,
-    read: &mut dyn FnMut(Option<&str>, &mut dyn BufRead) -> Result<(), OperationError>,
-) -> Result<(), OperationError> {
+pub(super) fn each_file(path: &Path, octets: &Cell<u64>, read: Visit<'_>) -> Result<(), OperationError> {
     if path == Path::new("-") {
         return read(None, &mut io::stdin().lock());
     }

@@ -214,11 +214,16 @@ mod tests {
             assert_eq!(rounds, ["0", "1", "2"]);
         }
         let listed = ["b@x.example", "a@x.example", "c@x.example", "d@x.example"];
-        listed.iter().for_each(|address| window.put(&new(address, "")));
+        let fill = |window: &mut Window<'_>| {
+            for address in listed {
+                window.put(&new(address, ""));
+            }
+        };
+        fill(&mut window);
         window.keep_order();
         let addresses: Vec<_> = chunks(&mut window, 9).concat().into_iter().filter_map(|entry| entry.address).collect();
         assert_eq!(addresses, listed);
-        listed.iter().for_each(|address| window.put(&new(address, "")));
+        fill(&mut window);
         assert!(chunks(&mut window, 9).concat().is_sorted_by_key(|entry| entry.exact), "the next is in order again");
     }
 

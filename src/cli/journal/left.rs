@@ -32,7 +32,9 @@ impl Left {
         each_chunk(path, &mut |window, prints, fate| match fate {
             Fate::InDoubt => left.uncertain.extend(prints),
             Fate::Done if window == Some(known.place.rows) => {
-                prints.iter().for_each(|print| *left.done.entry(*print).or_default() += 1);
+                for print in prints {
+                    *left.done.entry(*print).or_default() += 1;
+                }
             }
             Fate::Done => {}
         })?;
@@ -71,7 +73,7 @@ impl Left {
 }
 
 /// Every chunk, with the row that its window begins behind where there are windows.
-fn each_chunk(path: &Path, visit: &mut dyn FnMut(Option<u64>, &[Print], Fate)) -> Result<(), OperationError> {
+fn each_chunk(path: &Path, visit: &mut impl FnMut(Option<u64>, &[Print], Fate)) -> Result<(), OperationError> {
     let (mut window, mut waiting) = (None, Vec::new());
     each_line(path, &mut |line| {
         match line {

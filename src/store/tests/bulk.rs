@@ -68,12 +68,12 @@ fn what_somebody_said_since_is_not_taken_back(store: &Store) {
 
 fn a_window_leaves_what_the_order_of_the_list_would(store: &Store) {
     let told = |at: usize| {
-        let (name, is_address) = (at % 7, at % 3 > 0);
+        let (name, is_address) = (at % 7, !at.is_multiple_of(3));
         let subject = if is_address { format!("v{name}@x.example") } else { format!("@d{name}.example") };
         let since = Timestamp::from_secs(1_795_482_123 + i64::try_from(at).unwrap());
         let fact = Suppression { origin: Origin::Import, evidence: Some(at.to_string()), since, ..fact(Cause::Manual) };
-        let expires =
-            (at % 5 > 0).then(|| since.plus(std::time::Duration::from_hours(u64::try_from(at % 11).unwrap())));
+        let expires = (!at.is_multiple_of(5))
+            .then(|| since.plus(std::time::Duration::from_hours(u64::try_from(at % 11).unwrap())));
         NewSuppression::new(Subject::parse(&subject).unwrap(), Suppression { expires, ..fact }, now()).unwrap()
     };
     let list: Vec<_> = (0..200).map(told).collect();
@@ -81,7 +81,9 @@ fn a_window_leaves_what_the_order_of_the_list_would(store: &Store) {
     let expected = in_order.add_many(list.iter().cloned()).unwrap();
     let (mut window, mut new) = (Window::new(store, 60), 0);
     for part in list.chunks(60) {
-        part.iter().for_each(|told| window.put(told));
+        for told in part {
+            window.put(told);
+        }
         let mut add = |chunk: Vec<Entry>| -> Result<(), StoreError> {
             new += store.add_entries(&chunk)?.iter().filter(|became| **became == Added::New).count();
             Ok(())
