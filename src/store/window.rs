@@ -8,7 +8,7 @@ use super::key::{AddressKey, KEY_LEN};
 use super::redis::{entry_octets, entry_of};
 use super::{Store, StoreError};
 
-/// Most octets of entries in a window, beside [`Held`] for each: so many entries of the usual hundred octets and less as the most
+/// Most octets of entries in a window, beside 48 octets of order for each: so many entries of the usual hundred octets and less as the most
 /// rows are, and of rows with a long evidence fewer.
 pub const WINDOW_OCTETS: usize = 64 << 20;
 
