@@ -20,7 +20,7 @@ use crate::time::Clock;
 
 /// Most rows that are put in order at once, and as many as are unless `--window` says fewer. They take some 60 MiB; going on with a
 /// window that was cut takes 35 more for the prints of what was done. With the 64 MiB of pages of the embedded store and the
-/// program itself that stays under 200 MiB. Twice as many would not, and were measured to gain little.
+/// program itself that stays under 200 MiB; twice as many would not.
 pub(super) const WINDOW_MAX: u32 = 500_000;
 /// How long rows wait for others to be put in order with: whoever writes into our standard input may take their time, and nobody
 /// should wait for it to be stopped.
