@@ -105,9 +105,8 @@ pub(super) fn import(
         Mode::Record(resume) => {
             let journals = Journals::open(folder)?;
             let journal = journals.take_up(Planned { content, ..asked.planned }, resume, clock.now())?;
-            let course = Course::of(journal);
-            begun(&course, out)?;
-            (Some(journals), course)
+            begun(&journal, resume, out)?;
+            (Some(journals), Course::of(journal))
         }
     };
     let mut watch = |at| progress.draw(at, octets.get());
@@ -128,13 +127,12 @@ pub(super) fn import(
     Ok(if counts.invalid == 0 { Outcome::Done } else { Outcome::SomeInvalid })
 }
 
-fn begun(course: &Course, out: &mut dyn Write) -> Result<(), OperationError> {
-    let Target::Record(journal) = &course.target else { return Ok(()) };
+fn begun(journal: &Journal, resume: Resume, out: &mut dyn Write) -> Result<(), OperationError> {
     writeln!(out, "import {}", journal.head.id).map_err(OperationError::output)?;
-    if course.skip > 0 {
-        writeln!(out, "goes on behind row {}", course.skip).map_err(OperationError::output)?;
+    match resume {
+        Resume::No => Ok(()),
+        Resume::Yes => writeln!(out, "goes on behind row {}", journal.place.rows).map_err(OperationError::output),
     }
-    Ok(())
 }
 
 /// Arguments of `suppress undo` and `consent undo`.
