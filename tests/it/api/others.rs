@@ -11,20 +11,24 @@ use crate::support::{Client, Gateway, Spec, Upstream, eventually};
 
 const BOTH: [&str; 2] = ["suppressions:read", "suppressions:write"];
 
+/// What a script of `tests/clients` tells of its calls.
+fn found_by(interpreter: &Path, script: &str, house: &House, token: &str) -> Value {
+    let ran = Command::new(interpreter)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script))
+        .args([&format!("http://{}", house.api), token, "acme.example"])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
 #[test]
 fn the_libraries_of_sendgrid_and_mailgun_add_read_and_list_suppressions() {
     let house = house("");
     let token = house.token("script", Some("acme"), &BOTH);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ran = Command::new(root.join("target/venv/bin/python3"))
-        .arg(root.join("tests/clients/suppressions.py"))
-        .args([&format!("http://{}", house.api), &token, "acme.example"])
-        .output()
-        .unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python3");
     assert_eq!(
-        found,
+        found_by(&python, "suppressions.py", &house, &token),
         json!({
             "groups": ["monthly", "plain", "weekly"], "added": 201, "of_group": ["s1@b.example", "s2@b.example"],
             "global": { "recipient_email": "s3@b.example" }, "unsubscribes": ["s3@b.example"], "deleted": 204,
@@ -59,16 +63,8 @@ fn alone() -> House {
 fn the_javascript_libraries_of_mailgun_and_sendgrid_do_so_too() {
     let house = alone();
     let token = house.token("script", None, &BOTH);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/suppressions.mjs");
-    let ran = Command::new("node")
-        .arg(script)
-        .args([&format!("http://{}", house.api), &token, "acme.example"])
-        .output()
-        .unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(
-        found,
+        found_by(Path::new("node"), "suppressions.mjs", &house, &token),
         json!({
             "added": [200, "Address has been added to the table"], "addedMany": "3 addresses have been added to the table",
             // Somebody who left two lists stands there twice.
