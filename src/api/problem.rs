@@ -10,6 +10,9 @@ use super::table::Dialect;
 use crate::compat::{postmark, sendgrid};
 use crate::store::{Revision, StoreError, Tried};
 
+/// Seconds after which what was away may be back, and a connection may have become free.
+const LATER: &str = "10";
+
 /// Why a request was not done. Its status says whose fault it is: 4xx the caller's, 503 nobody's here and worth another try.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -186,7 +189,7 @@ impl Problem {
         let length = body.len();
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/problem+json\r\nContent-Length: {length}\r\n\
-             Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\n\r\n{body}"
+             Cache-Control: no-store\r\nRetry-After: {LATER}\r\nConnection: close\r\n\r\n{body}"
         )
         .into_bytes()
     }
@@ -219,7 +222,7 @@ impl Problem {
                 fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                fields.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+                fields.insert(header::RETRY_AFTER, HeaderValue::from_static(LATER));
             }
             _ => {}
         }

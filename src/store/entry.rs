@@ -181,6 +181,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether only a stated reason takes it out (promise P10).
+    pub const fn needs_reason(&self) -> bool {
+        matches!(self.fact.cause, Cause::Complaint | Cause::LegalObjection)
+    }
+
     /// Whether it is about an address of which only a published hash is known. Exact and family keys of an address never are
     /// the same: they are made over different first letters.
     pub(super) fn is_published(&self) -> bool {
@@ -302,9 +307,8 @@ impl Removal {
         if reason.len() > TEXT_MAX || self.by.len() > TEXT_MAX {
             return Err(StoreError::TooLong { what: "reason or name", max: TEXT_MAX });
         }
-        let guarded = found.iter().map(|entry| entry.fact.cause).find(|cause| needs_reason(*cause));
-        match guarded {
-            Some(cause) if reason.is_empty() => Err(StoreError::ReasonNeeded { cause }),
+        match found.iter().find(|entry| entry.needs_reason()) {
+            Some(entry) if reason.is_empty() => Err(StoreError::ReasonNeeded { cause: entry.fact.cause }),
             Some(_) | None => Ok(()),
         }
     }
@@ -314,10 +318,6 @@ impl Removal {
             && self.scope.as_ref().is_none_or(|scope| *scope == fact.scope)
             && self.cause.is_none_or(|c| c == fact.cause)
     }
-}
-
-const fn needs_reason(cause: Cause) -> bool {
-    matches!(cause, Cause::Complaint | Cause::LegalObjection)
 }
 
 /// Which entries a listing shows; empty shows all.

@@ -199,18 +199,19 @@ async fn of(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<Vec<Entry>, Pro
 /// # Errors
 /// 409 for what needs a reason: none of these services has a field for it.
 async fn remove(call: &Call, wish: Wish, mailbox: Mailbox) -> Result<usize, Problem> {
+    let turn = call.desk.turn.lock().await;
     let chosen = of(call, wish, mailbox.clone()).await?;
     let (subject, by, at) = (Subject::Address(mailbox), call.caller.to_string(), call.desk.control.clock.now());
     let whom = subject.clone();
     let gone = call.blocking(move |desk| take_out(&desk.store, &subject, chosen, &by, at)).await?;
     gone_events(call, &whom, &gone);
+    drop(turn);
     Ok(gone.len())
 }
 
 /// Takes out `chosen`, all of them or none: one that needs a reason holds up the others.
 fn take_out(store: &Store, whom: &Subject, chosen: Vec<Entry>, by: &str, at: Timestamp) -> Result<Vec<Entry>, Problem> {
-    let guarded = |entry: &&Entry| matches!(entry.fact.cause, Cause::Complaint | Cause::LegalObjection);
-    if let Some(entry) = chosen.iter().find(guarded) {
+    if let Some(entry) = chosen.iter().find(|entry| entry.needs_reason()) {
         return Err(StoreError::ReasonNeeded { cause: entry.fact.cause }.into());
     }
     let mut gone = Vec::new();
